@@ -1,0 +1,224 @@
+"""What the Sentry needs from an execution engine: host processes, their threads and their memory.
+
+The stub engine (``platform.stub``) is the one implementation; tests use ``tests/fake_platform.py``.
+Everything here is driven by the Sentry's one thread. An engine never waits for a guest: what takes time is
+finished later and reported through the :class:`Events` it was given.
+"""
+
+from __future__ import annotations
+
+
+class SignalFrame:
+    """What the engine needs to enter a guest signal handler (sigaction(2), rt_sigframe)."""
+
+    def __init__(self) -> None:
+        self.signo = 0
+        self.handler = 0
+        self.restorer = 0
+        self.flags = 0  # sa_flags
+        self.siginfo = b""  # 128 bytes, siginfo_t
+        self.saved_mask = 0  # goes to uc_sigmask
+        self.stack_sp = 0  # alternate stack to switch to, 0 for none; size in stack_size
+        self.stack_size = 0
+        self.stack_flags = 0  # uc_stack.ss_flags as sigaltstack(2) would report them
+
+
+class Mapping:
+    """One piece of an address space to set up at exec, in order."""
+
+    def __init__(self, address: int, length: int, prot: int, fd: int, offset: int,
+                 data: bytes = b"", data_address: int = 0) -> None:
+        self.address = address
+        self.length = length  # bytes, whole pages
+        self.prot = prot
+        self.fd = fd  # host descriptor to map privately, or -1 for anonymous
+        self.offset = offset
+        self.data = data  # bytes to place at data_address after mapping
+        self.data_address = data_address
+
+
+class ExecImage:
+    """A program ready to run: mappings, entry point and stack pointer."""
+
+    def __init__(self) -> None:
+        self.mappings: list[Mapping] = []
+        self.entry = 0
+        self.stack_pointer = 0
+        self.brk_start = 0
+
+
+class HostMapping:
+    """One line of the host's /proc/<pid>/maps that belongs to the guest."""
+
+    def __init__(self, start: int, end: int, prot: str, offset: int, dev: str, ino: int, name: str) -> None:
+        self.start = start
+        self.end = end
+        self.prot = prot  # like "r-xp"
+        self.offset = offset
+        self.dev = dev
+        self.ino = ino
+        self.name = name
+
+
+class HostProcess:
+    """One guest address space, in one host process (design D1, D2)."""
+
+    def __init__(self) -> None:
+        self.pid = 0  # host pid as the Sentry sees it; never shown to guests
+
+    def read(self, address: int, count: int) -> bytes:
+        """Exactly ``count`` bytes of guest memory; EFAULT otherwise."""
+        raise NotImplementedError
+
+    def read_some(self, address: int, count: int) -> bytes:
+        """As many of ``count`` bytes as can be read from ``address``; maybe none."""
+        raise NotImplementedError
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write all of ``data``; EFAULT otherwise."""
+        raise NotImplementedError
+
+    def maps(self) -> list[HostMapping]:
+        """The guest's mappings, without the engine's own."""
+        raise NotImplementedError
+
+    def brk_range(self) -> tuple[int, int]:
+        """Start and current end of the heap that brk(2) manages."""
+        raise NotImplementedError
+
+    def cpu_time_ns(self) -> int:
+        """CPU time used by all its threads so far."""
+        raise NotImplementedError
+
+    def resident_bytes(self) -> int:
+        """Resident memory, for getrusage(2), /proc and limits."""
+        raise NotImplementedError
+
+    def set_limit(self, resource: int, soft: int, hard: int) -> None:
+        """Pass on a limit the host enforces (RLIMIT_AS, RLIMIT_CPU is ours)."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """End the host process at once; no guest instruction runs after this returns."""
+        raise NotImplementedError
+
+
+class HostThread:
+    """One guest thread. Exactly one *finishing* method answers each request the thread made."""
+
+    def __init__(self, process: HostProcess) -> None:
+        self.process = process
+
+    # -- finishing a request -------------------------------------------------------------------------
+    def complete(self, result: int) -> None:
+        """Return ``result`` (negative errno for failure) from the system call; outs queued are copied first."""
+        raise NotImplementedError
+
+    def queue_out(self, address: int, data: bytes) -> bool:
+        """Have ``data`` copied to the guest with the coming reply (EFAULT replaces the result when it
+        cannot be). False when it does not fit: the caller writes through the process instead."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Go on after an interruption or fault, registers as they were."""
+        raise NotImplementedError
+
+    def deliver(self, frame: SignalFrame, result: int, in_syscall: bool) -> None:
+        """Enter a signal handler; ``result`` is what the interrupted call will return afterwards (when
+        ``in_syscall``). A restart is asked for with :data:`RESTART` as result. A frame that does not fit on the
+        guest's stack is reported as ``Events.frame_fault``."""
+        raise NotImplementedError
+
+    def sigreturn(self) -> None:
+        """Finish rt_sigreturn(2): registers from the guest's frame."""
+        raise NotImplementedError
+
+    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
+        """Finish mmap(2) of a host descriptor; the guest sees the host's result. ``fd`` is borrowed."""
+        raise NotImplementedError
+
+    def clone(self, request: CloneRequest) -> None:
+        """Make a host thread or process; ``Events.cloned`` or ``Events.clone_failed`` reports."""
+        raise NotImplementedError
+
+    def exec(self, image: ExecImage) -> None:
+        """Replace this thread's program: afterwards ``self`` runs ``image`` in a fresh host process and
+        ``self.process`` is that process. The old process is killed if this thread was its last user."""
+        raise NotImplementedError
+
+    def exit(self, clear_tid: int) -> None:
+        """End this thread; the word at ``clear_tid`` (0: none) becomes 0 and its futex is woken."""
+        raise NotImplementedError
+
+    # -- at any time -------------------------------------------------------------------------------------
+    def interrupt(self) -> None:
+        """Make a thread that runs guest code report itself (``Events.interrupted``) soon."""
+        raise NotImplementedError
+
+    def cpu_time_ns(self) -> int:
+        """CPU time used by this thread."""
+        raise NotImplementedError
+
+
+RESTART = -(1 << 62)
+"""Result for :meth:`HostThread.deliver`: run the same system call again after the handler."""
+
+
+class CloneRequest:
+    """clone(2) towards the host."""
+
+    def __init__(self) -> None:
+        self.thread = False  # CLONE_THREAD
+        self.share_memory = False  # CLONE_VM; always with ``thread``
+        self.stack = 0  # new stack pointer, 0 to keep
+        self.set_tls = False
+        self.tls = 0
+        self.cookie: object | None = None  # handed back in Events
+
+
+class Events:
+    """What an engine tells the Sentry; the Sentry subclasses it."""
+
+    def syscall(self, thread: HostThread, request: Request) -> None:
+        """A guest thread made a system call."""
+        raise NotImplementedError
+
+    def fault(self, thread: HostThread, signo: int, code: int, address: int, siginfo: bytes) -> None:
+        """A guest instruction faulted with host signal ``signo``."""
+        raise NotImplementedError
+
+    def interrupted(self, thread: HostThread) -> None:
+        """A thread stopped because of :meth:`HostThread.interrupt`; answer it with resume or deliver."""
+        raise NotImplementedError
+
+    def frame_fault(self, thread: HostThread) -> None:
+        """A signal frame could not be written or read: the guest dies of SIGSEGV."""
+        raise NotImplementedError
+
+    def cloned(self, parent: HostThread, child: HostThread, request: CloneRequest) -> None:
+        """The child exists and waits for ``complete(0)``; the parent waits for its own ``complete``."""
+        raise NotImplementedError
+
+    def clone_failed(self, parent: HostThread, number: int, request: CloneRequest) -> None:
+        """The host refused with errno ``number``."""
+        raise NotImplementedError
+
+    def process_died(self, process: HostProcess, killed_by: int) -> None:
+        """A host process ended without the Sentry having ended it."""
+        raise NotImplementedError
+
+
+class Request:
+    """One system call as it arrived: number, raw arguments, and the bytes the stub sent along.
+
+    Taken by copy once; nothing the guest does later changes it (rule 1). ``data`` holds the marshalled
+    in-arguments in the order of their declaration.
+    """
+
+    def __init__(self, nr: int, args: tuple[int, int, int, int, int, int], ip: int, sp: int,
+                 data: bytes) -> None:
+        self.nr = nr
+        self.args = args  # unsigned 64-bit
+        self.ip = ip
+        self.sp = sp
+        self.data = data

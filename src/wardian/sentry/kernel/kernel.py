@@ -1,0 +1,30 @@
+"""Kernel: the object that owns one sandbox's state (design D13). Parts hang here; rules live with the parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.sentry.hostport import Clock, HostPoller
+from wardian.sentry.kernel.timers import TimerQueue
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.pids import PidTable
+    from wardian.sentry.kernel.task import Task
+    from wardian.sentry.kernel.uts import UTSNamespace
+    from wardian.sentry.net.stack import NetworkStack
+    from wardian.sentry.vfs.mount_tree import MountNamespace
+
+
+class Kernel:
+    """One sandbox's kernel. Two of them can live in one process."""
+
+    def __init__(self, clock: Clock, poller: HostPoller) -> None:
+        self.clock = clock
+        self.poller = poller
+        self.timers = TimerQueue()
+        self.run_list: list[Task] = []  # unparked tasks whose handlers run next
+        self.boot_ns = clock.monotonic_ns()
+        self.pids: PidTable
+        self.uts: UTSNamespace
+        self.mounts: MountNamespace
+        self.network: NetworkStack

@@ -1,0 +1,162 @@
+"""Task: one guest thread as the Sentry knows it. The parts have their own modules; this is the knot.
+
+A task runs guest code on a :class:`~wardian.platform.interface.HostThread` until a system call, a fault or an
+interruption. A handler that cannot finish calls :meth:`Task.park` and returns :data:`PARKED`; when woken, the
+dispatcher runs the handler again with the same request (design D5). What must survive between runs of
+one call (a deadline, bytes already moved) is kept in ``task.call``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wardian.platform.interface import HostThread, Request
+from wardian.sentry.errno import EFAULT, ENAMETOOLONG
+from wardian.sentry.kernel.timers import Timer
+from wardian.sentry.kernel.waitqueue import Registration, Waiter, WaitQueue
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.credentials import Credentials
+    from wardian.sentry.kernel.fdtable import FDTable
+    from wardian.sentry.kernel.fscontext import FSContext
+    from wardian.sentry.kernel.kernel import Kernel
+    from wardian.sentry.kernel.signals import TaskSignals
+    from wardian.sentry.kernel.thread_group import ThreadGroup
+    from wardian.sentry.mm.memory import Memory
+
+PARKED: Final = -(1 << 61)
+"""A handler's result when it parked the task: no reply is sent, the handler will run again."""
+
+NO_REPLY: Final = -(1 << 61) + 1
+"""A handler's result when it answered the thread itself (exit, exec, clone, sigreturn, mapped files)."""
+
+
+class Call:
+    """The system call in progress, with the progress that outlives a restart of its handler."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.deadline_ns = -1  # monotonic; fixed when the handler first ran
+        self.done = 0  # bytes or items already moved
+        self.state: object | None = None  # anything else a handler keeps
+        self.restarts = 0
+
+
+class WakeTimer(Timer):
+    """Wakes a parked task at its deadline."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+
+    def fire(self) -> None:
+        self.task.unpark()
+
+
+class Task(Waiter):
+    """One guest thread; composed of parts, each of which owns its own rules."""
+
+    def __init__(self, kernel: Kernel, tid: int, group: ThreadGroup, credentials: Credentials,
+                 files: FDTable, fs: FSContext, memory: Memory, signals: TaskSignals) -> None:
+        self.kernel = kernel
+        self.tid = tid
+        self.group = group
+        self.credentials = credentials
+        self.files = files
+        self.fs = fs
+        self.memory = memory
+        self.signals = signals
+        self.name = b""  # comm, at most 15 bytes
+        self.host: HostThread | None = None
+        self.call: Call | None = None
+        self.registrations: list[Registration] = []
+        self.wake_timer = WakeTimer(self)
+        self.parked = False
+        self.exited = False
+        self.clear_child_tid = 0
+        self.robust_list = 0
+
+    # -- blocking ----------------------------------------------------------------------------------
+    def park(self, queue: WaitQueue | None, events: int = 0) -> int:
+        """Wait for ``events`` on ``queue`` (None: only the deadline or a signal); returns PARKED.
+
+        May be called several times to wait for several queues.
+        """
+        if queue is not None:
+            self.registrations.append(queue.add(self, events))
+        self.parked = True
+        return PARKED
+
+    def park_until(self, deadline_ns: int) -> int:
+        """Also wake at ``deadline_ns`` (monotonic; -1: never); returns PARKED."""
+        if deadline_ns >= 0:
+            self.kernel.timers.arm(self.wake_timer, deadline_ns)
+        self.parked = True
+        return PARKED
+
+    def deadline(self, timeout_ns: int) -> int:
+        """The deadline of this call: now + ``timeout_ns`` when first asked, the same after restarts.
+
+        A negative time-out means none (-1).
+        """
+        call = self.call
+        assert call is not None
+        if timeout_ns < 0:
+            return -1
+        if call.deadline_ns < 0:
+            call.deadline_ns = self.kernel.clock.monotonic_ns() + timeout_ns
+        return call.deadline_ns
+
+    def expired(self) -> bool:
+        """True when the deadline of this call has passed."""
+        call = self.call
+        assert call is not None
+        return 0 <= call.deadline_ns <= self.kernel.clock.monotonic_ns()
+
+    def woken(self, queue: WaitQueue, events: int) -> None:
+        self.unpark()
+
+    def unpark(self) -> None:
+        """Put a parked task on the run list: its handler will run again."""
+        if not self.parked:
+            return
+        self.parked = False
+        self.forget_waits()
+        self.kernel.run_list.append(self)
+
+    def forget_waits(self) -> None:
+        """Leave every wait queue and disarm the deadline."""
+        for registration in self.registrations:
+            registration.cancel()
+        self.registrations.clear()
+        self.kernel.timers.cancel(self.wake_timer)
+
+    # -- guest memory ------------------------------------------------------------------------------
+    def copy_in(self, address: int, count: int) -> bytes:
+        """``count`` bytes of guest memory; EFAULT."""
+        return self.memory.process.read(address, count)
+
+    def copy_out(self, address: int, data: bytes) -> None:
+        """Write to guest memory, with the reply when it fits; EFAULT (then or now)."""
+        host = self.host
+        if host is not None and self.call is not None and host.queue_out(address, data):
+            return
+        self.memory.process.write(address, data)
+
+    def copy_in_string(self, address: int, limit: int = 4096) -> bytes:
+        """A NUL-terminated string without its NUL; EFAULT, or ENAMETOOLONG past ``limit`` bytes."""
+        parts: list[bytes] = []
+        total = 0
+        while total < limit:
+            step = min(256, 4096 - address % 4096, limit - total)
+            piece = self.memory.process.read_some(address, step)
+            end = piece.find(b"\0")
+            if end >= 0:
+                parts.append(piece[:end])
+                return b"".join(parts)
+            if len(piece) < step:
+                raise EFAULT("string runs into unmapped memory")
+            parts.append(piece)
+            total += step
+            address += step
+        raise ENAMETOOLONG(f"string longer than {limit} bytes")

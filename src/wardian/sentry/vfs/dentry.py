@@ -1,0 +1,59 @@
+"""Dentries, mounts and paths: the tree of names (Documentation/filesystems/path-lookup.rst)."""
+
+from __future__ import annotations
+
+from wardian.sentry.vfs.inode import Inode, SuperBlock
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_NOATIME, MS_NODIRATIME, MS_RELATIME = 1024, 2048, 1 << 21
+
+
+class Dentry:
+    """A name in a directory; ``inode is None`` says that the name does not exist (negative)."""
+
+    def __init__(self, name: bytes, parent: Dentry | None, inode: Inode | None) -> None:
+        self.name = name
+        self.parent: Dentry = parent if parent is not None else self
+        self.inode = inode
+        self.children: dict[bytes, Dentry] = {}
+        self.unlinked = False  # the name is gone, the dentry lives in open files: " (deleted)"
+        self.mounts = 0  # how many mounts sit on this dentry, in any mount namespace
+
+    @property
+    def is_root(self) -> bool:
+        return self.parent is self
+
+
+class Mount:
+    """One place where a superblock (or a subtree of it) is attached."""
+
+    def __init__(self, mount_id: int, sb: SuperBlock, root: Dentry, flags: int, source: str) -> None:
+        self.mount_id = mount_id
+        self.sb = sb
+        self.root = root
+        self.flags = flags
+        self.source = source
+        self.parent: Mount | None = None
+        self.mountpoint: Dentry | None = None  # a dentry of ``parent``
+
+    @property
+    def read_only(self) -> bool:
+        return bool(self.flags & MS_RDONLY) or self.sb.read_only
+
+
+class Path:
+    """Where something is: a dentry seen through a mount."""
+
+    def __init__(self, mount: Mount, dentry: Dentry) -> None:
+        self.mount = mount
+        self.dentry = dentry
+
+    @property
+    def inode(self) -> Inode:
+        """The inode; only for positive dentries."""
+        assert self.dentry.inode is not None
+        return self.dentry.inode
+
+    def same(self, other: Path) -> bool:
+        """True when both are the same place."""
+        return self.mount is other.mount and self.dentry is other.dentry

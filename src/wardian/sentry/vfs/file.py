@@ -1,0 +1,163 @@
+"""Open file descriptions (open(2), "Open file descriptions"): what a descriptor refers to.
+
+Subclass :class:`File` per kind of file. Operations are non-blocking: ``read`` and ``write`` return the
+byte count or :data:`~wardian.sentry.errno.WOULD_BLOCK`; they raise a ``LinuxError`` for failure. Whether to
+wait (O_NONBLOCK) is decided once, in ``sentry.syscalls``, with :meth:`poll_queue`. The file offset and the
+partial-result rules live in ``sentry.vfs.io``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.sentry.errno import EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, ESPIPE
+from wardian.sentry.kernel.waitqueue import WaitQueue
+from wardian.sentry.vfs.buffers import Sink, Source
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.task import Task
+    from wardian.sentry.vfs.dentry import Path
+    from wardian.sentry.vfs.inode import DirEntry, Inode
+
+POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
+POLLRDNORM, POLLRDBAND, POLLWRNORM, POLLWRBAND, POLLRDHUP = 0x40, 0x80, 0x100, 0x200, 0x2000
+
+O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR = 0x3, 0x0, 0x1, 0x2
+O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC = 0x40, 0x80, 0x100, 0x200
+O_APPEND, O_NONBLOCK, O_DSYNC, O_ASYNC = 0x400, 0x800, 0x1000, 0x2000
+O_DIRECT, O_LARGEFILE, O_DIRECTORY, O_NOFOLLOW = 0x4000, 0x8000, 0x10000, 0x20000
+O_NOATIME, O_CLOEXEC, O_SYNC, O_PATH, O_TMPFILE = 0x40000, 0x80000, 0x101000, 0x200000, 0x410000
+
+
+class MapSource:
+    """What mmap(2) of a file hands to the platform: a host descriptor to map, or page contents to copy.
+
+    ``host_fd`` is borrowed, not owned: it must stay open while the platform installs it. ``host_fd == -1``
+    means the file has no host descriptor: a MAP_PRIVATE mapping is then filled by reading the file.
+    """
+
+    def __init__(self, host_fd: int, host_offset: int) -> None:
+        self.host_fd = host_fd
+        self.host_offset = host_offset
+
+
+class File:
+    """One open file description; shared by descriptors that dup(2) or fork(2) made."""
+
+    def __init__(self, inode: Inode | None, flags: int) -> None:
+        self.inode = inode
+        self.flags = flags  # O_ACCMODE and status flags, as F_GETFL shows them
+        self.offset = 0
+        self.path: Path | None = None  # where it was opened; for /proc/self/fd, *at(2), getcwd
+        self.references = 0  # held by descriptor tables, messages in flight, mappings
+        self.queue = WaitQueue()
+        self.owner_pid = 0  # fcntl(2) F_SETOWN
+        self.owner_signal = 0
+
+    # -- life ------------------------------------------------------------------------------------
+    def hold(self) -> File:
+        """Count one more holder."""
+        self.references += 1
+        return self
+
+    def drop(self) -> None:
+        """Count one holder less; the last one out calls :meth:`release`."""
+        self.references -= 1
+        if self.references == 0:
+            self.release()
+
+    def release(self) -> None:
+        """The last holder is gone: free what is held."""
+
+    # -- access ----------------------------------------------------------------------------------
+    @property
+    def readable(self) -> bool:
+        return self.flags & O_ACCMODE in (O_RDONLY, O_RDWR) and not self.flags & O_PATH
+
+    @property
+    def writable(self) -> bool:
+        return self.flags & O_ACCMODE in (O_WRONLY, O_RDWR) and not self.flags & O_PATH
+
+    @property
+    def nonblocking(self) -> bool:
+        return bool(self.flags & O_NONBLOCK)
+
+    # -- data ------------------------------------------------------------------------------------
+    def read(self, sink: Sink, offset: int) -> int:
+        """Read at ``offset`` (ignored by streams) into ``sink``; count, 0 at end, or WOULD_BLOCK."""
+        raise EINVAL("this file cannot be read")
+
+    def write(self, source: Source, offset: int) -> int:
+        """Write from ``source`` at ``offset`` (ignored by streams); count or WOULD_BLOCK."""
+        raise EINVAL("this file cannot be written")
+
+    @property
+    def seekable(self) -> bool:
+        """False for streams: lseek, pread and pwrite then say ESPIPE."""
+        return False
+
+    def lseek(self, offset: int, whence: int) -> int:
+        """Move and return the file offset; lseek(2)."""
+        raise ESPIPE("not seekable")
+
+    def poll(self) -> int:
+        """The poll(2) events that are true now."""
+        return POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM
+
+    def poll_queue(self) -> WaitQueue:
+        """The queue woken when :meth:`poll` may have changed."""
+        return self.queue
+
+    def pollable(self) -> bool:
+        """False for regular files and directories: epoll_ctl(2) says EPERM."""
+        return True
+
+    # -- the rest ----------------------------------------------------------------------------------
+    def ioctl(self, task: Task, command: int, argument: int) -> int:
+        """ioctl(2); ``argument`` is a guest address or an integer, as the command says."""
+        raise ENOTTY("no such ioctl")
+
+    def readdir(self, position: int) -> list[DirEntry]:
+        """Directory entries from ``position`` on, ``.`` and ``..`` included; some, not all, of them."""
+        raise ENOTDIR("not a directory")
+
+    def fsync(self, data_only: bool) -> None:
+        """fsync(2) and fdatasync(2)."""
+        raise EINVAL("fsync not supported")
+
+    def truncate(self, length: int) -> None:
+        """ftruncate(2)."""
+        raise EINVAL("not a regular file")
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        """fallocate(2)."""
+        raise ENODEV("not a regular file")
+
+    def map(self, shared: bool, writable: bool, offset: int, length: int) -> MapSource:
+        """What to map for mmap(2) at file ``offset``."""
+        raise ENODEV("this file cannot be mapped")
+
+    def set_flags(self, flags: int) -> None:
+        """fcntl(2) F_SETFL: O_APPEND, O_ASYNC, O_DIRECT, O_NOATIME and O_NONBLOCK may change."""
+        changeable = O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK
+        self.flags = (self.flags & ~changeable) | (flags & changeable)
+
+    def fdinfo(self) -> str:
+        """Extra lines for /proc/<pid>/fdinfo/<fd>."""
+        return ""
+
+    def describe(self) -> str:
+        """The text of the /proc/<pid>/fd link when there is no path: ``pipe:[123]``."""
+        return "anon_inode:[file]"
+
+
+def check_readable(file: File) -> None:
+    """Raise EBADF unless the description was opened for reading."""
+    if not file.readable:
+        raise EBADF("not open for reading")
+
+
+def check_writable(file: File) -> None:
+    """Raise EBADF unless the description was opened for writing."""
+    if not file.writable:
+        raise EBADF("not open for writing")

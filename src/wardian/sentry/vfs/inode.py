@@ -1,0 +1,214 @@
+"""Inodes and superblocks: the objects a file system is made of (Documentation/filesystems/vfs.rst).
+
+A file system subclasses :class:`SuperBlock` and :class:`Inode`. Permission checks, name-length checks and
+mount crossing are done by ``sentry.vfs`` before an inode operation is called; inode operations do the work and
+raise what only the file system can know (ENOENT, EEXIST, ENOTEMPTY, ENOSPC, EROFS of the medium).
+Names are ``bytes`` without ``/``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.sentry.errno import EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM
+from wardian.sentry.kernel.waitqueue import WaitQueue
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.task import Task
+    from wardian.sentry.vfs.file import File
+
+S_IFMT, S_IFSOCK, S_IFLNK, S_IFREG = 0o170000, 0o140000, 0o120000, 0o100000
+S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO = 0o060000, 0o040000, 0o020000, 0o010000
+S_ISUID, S_ISGID, S_ISVTX = 0o4000, 0o2000, 0o1000
+
+
+class DirEntry:
+    """One getdents64(2) entry; ``position`` is the d_off to continue after it."""
+
+    def __init__(self, name: bytes, ino: int, kind: int, position: int) -> None:
+        self.name = name
+        self.ino = ino
+        self.kind = kind  # S_IFMT bits
+        self.position = position
+
+
+class Attributes:
+    """stat(2) fields. Times are nanoseconds since the epoch."""
+
+    def __init__(self) -> None:
+        self.dev = 0
+        self.ino = 0
+        self.mode = 0
+        self.nlink = 1
+        self.uid = 0
+        self.gid = 0
+        self.rdev = 0
+        self.size = 0
+        self.blocksize = 4096
+        self.blocks = 0  # of 512 bytes
+        self.atime_ns = 0
+        self.mtime_ns = 0
+        self.ctime_ns = 0
+        self.btime_ns = 0
+
+
+class AttributeChange:
+    """What setattr may change; ``None`` leaves a field alone."""
+
+    def __init__(self) -> None:
+        self.mode: int | None = None  # permission bits only
+        self.uid: int | None = None
+        self.gid: int | None = None
+        self.size: int | None = None
+        self.atime_ns: int | None = None
+        self.mtime_ns: int | None = None
+
+
+class StatFs:
+    """statfs(2) fields."""
+
+    def __init__(self, magic: int) -> None:
+        self.magic = magic
+        self.block_size = 4096
+        self.blocks = 0
+        self.blocks_free = 0
+        self.blocks_available = 0
+        self.files = 0
+        self.files_free = 0
+        self.name_max = 255
+        self.flags = 0
+
+
+class SuperBlock:
+    """One mounted file system instance."""
+
+    name: str = "none"  # as in /proc/filesystems
+
+    def __init__(self, dev: int) -> None:
+        self.dev = dev  # st_dev of its files, as makedev(3)
+        self.read_only = False
+
+    def root(self) -> Inode:
+        """The root directory's inode."""
+        raise NotImplementedError
+
+    def statfs(self) -> StatFs:
+        """statfs(2) of the whole."""
+        raise NotImplementedError
+
+    def revalidates(self) -> bool:
+        """True when names may change behind the dentry cache (host directories, proc): look up each time."""
+        return False
+
+    def sync(self) -> None:
+        """syncfs(2)."""
+
+
+class Inode:
+    """One file, directory, link or device of a file system; identity is object identity."""
+
+    def __init__(self, sb: SuperBlock, ino: int, mode: int) -> None:
+        self.sb = sb
+        self.ino = ino
+        self.mode = mode  # type and permission bits, kept current by the file system
+        self.pipe: object | None = None  # a FIFO's pipe, made by fs.pipe at first open
+        self.socket: object | None = None  # the AF_UNIX socket bound here
+        self.locks: object | None = None  # vfs.locks' state, made at the first lock
+        self.queue = WaitQueue()
+
+    @property
+    def kind(self) -> int:
+        """S_IFMT bits."""
+        return self.mode & S_IFMT
+
+    @property
+    def is_dir(self) -> bool:
+        return self.mode & S_IFMT == S_IFDIR
+
+    @property
+    def is_symlink(self) -> bool:
+        return self.mode & S_IFMT == S_IFLNK
+
+    # -- attributes ------------------------------------------------------------------------------
+    def getattr(self) -> Attributes:
+        """The current attributes."""
+        raise NotImplementedError
+
+    def setattr(self, change: AttributeChange) -> None:
+        """Apply ``change``; permission was checked."""
+        raise EPERM("attributes cannot be changed here")
+
+    # -- directories -----------------------------------------------------------------------------
+    def lookup(self, name: bytes) -> Inode | None:
+        """The child called ``name``, or None; never ``.`` or ``..``."""
+        raise ENOTDIR("not a directory")
+
+    def create(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
+        """Make a regular file; EEXIST when the name is taken."""
+        raise EPERM("no files can be made here")
+
+    def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
+        """Make a directory."""
+        raise EPERM("no directories can be made here")
+
+    def mknod(self, name: bytes, mode: int, rdev: int, uid: int, gid: int) -> Inode:
+        """Make a FIFO, socket or device node; ``mode`` has the type."""
+        raise EPERM("no nodes can be made here")
+
+    def symlink(self, name: bytes, target: bytes, uid: int, gid: int) -> Inode:
+        """Make a symbolic link."""
+        raise EPERM("no links can be made here")
+
+    def link(self, name: bytes, target: Inode) -> None:
+        """Make a hard link to ``target`` of the same superblock."""
+        raise EPERM("no links can be made here")
+
+    def unlink(self, name: bytes, child: Inode) -> None:
+        """Remove a name that is not a directory."""
+        raise EPERM("nothing can be removed here")
+
+    def rmdir(self, name: bytes, child: Inode) -> None:
+        """Remove an empty directory; ENOTEMPTY."""
+        raise EPERM("nothing can be removed here")
+
+    def rename(self, name: bytes, child: Inode, target: Inode, target_name: bytes,
+               replaced: Inode | None, exchange: bool) -> None:
+        """Move ``child`` to ``target``/``target_name``; ``replaced`` is what was there."""
+        raise EPERM("nothing can be renamed here")
+
+    def tmpfile(self, mode: int, uid: int, gid: int) -> Inode:
+        """An unnamed file for O_TMPFILE."""
+        raise EOPNOTSUPP("no O_TMPFILE here")
+
+    # -- links and contents ------------------------------------------------------------------------
+    def readlink(self) -> bytes:
+        """A symbolic link's target."""
+        raise EINVAL("not a symbolic link")
+
+    def magic_link(self, task: Task) -> object | None:
+        """The ``Path`` a /proc magic link jumps to, or None for an ordinary link."""
+        return None
+
+    def open(self, task: Task, flags: int) -> File:
+        """A new open file description; O_TRUNC is already done, permission checked."""
+        raise NotImplementedError
+
+    # -- extended attributes -------------------------------------------------------------------------
+    def getxattr(self, name: bytes) -> bytes:
+        raise ENODATA("no such attribute")
+
+    def setxattr(self, name: bytes, value: bytes, flags: int) -> None:
+        raise EOPNOTSUPP("no extended attributes here")
+
+    def listxattr(self) -> list[bytes]:
+        return []
+
+    def removexattr(self, name: bytes) -> None:
+        raise EOPNOTSUPP("no extended attributes here")
+
+    # -- counting ----------------------------------------------------------------------------------
+    def opened(self) -> None:
+        """A dentry or file began to use this inode (for unlinked-but-open)."""
+
+    def closed(self) -> None:
+        """A dentry or file stopped using this inode."""

@@ -31,6 +31,16 @@ NO_REPLY: Final = -(1 << 61) + 1
 """A handler's result when it answered the thread itself (exit, exec, clone, sigreturn, mapped files)."""
 
 
+class CallState:
+    """What a handler keeps in ``Call.state`` when giving the call up must undo something.
+
+    Whoever drops a parked call without running its handler again (EINTR, exit) calls :meth:`abandon`.
+    """
+
+    def abandon(self) -> None:
+        """The call ends unfinished: release what it held."""
+
+
 class Call:
     """The system call in progress, with the progress that outlives a restart of its handler."""
 

@@ -41,6 +41,14 @@ class MapSource:
         self.host_offset = host_offset
 
 
+class FileWatcher:
+    """Something tied to an open file description that must go when it does: an epoll item."""
+
+    def file_released(self, file: File) -> None:
+        """The last descriptor of ``file`` was closed; let go of it."""
+        raise NotImplementedError
+
+
 class File:
     """One open file description; shared by descriptors that dup(2) or fork(2) made."""
 
@@ -53,6 +61,7 @@ class File:
         self.queue = WaitQueue()
         self.owner_pid = 0  # fcntl(2) F_SETOWN
         self.owner_signal = 0
+        self.watchers: list[FileWatcher] = []
 
     # -- life ------------------------------------------------------------------------------------
     def hold(self) -> File:
@@ -64,6 +73,10 @@ class File:
         """Count one holder less; the last one out calls :meth:`release`."""
         self.references -= 1
         if self.references == 0:
+            if self.watchers:
+                for watcher in list(self.watchers):
+                    watcher.file_released(self)
+                self.watchers.clear()
             self.release()
 
     def release(self) -> None:
@@ -90,6 +103,11 @@ class File:
     def write(self, source: Source, offset: int) -> int:
         """Write from ``source`` at ``offset`` (ignored by streams); count or WOULD_BLOCK."""
         raise EINVAL("this file cannot be written")
+
+    def writes_all(self) -> bool:
+        """True for streams whose blocking write(2) goes on until all bytes are taken (pipe, terminal,
+        stream socket); elsewhere a short count from :meth:`write` is the result."""
+        return False
 
     @property
     def seekable(self) -> bool:

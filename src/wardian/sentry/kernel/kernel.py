@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wardian.sentry.fs.anon import ANON_DEV, ANON_INODE_MAGIC, PIPE_DEV, PIPEFS_MAGIC, AnonFS
 from wardian.sentry.hostport import Clock, HostPoller
 from wardian.sentry.kernel.timers import TimerQueue
 
@@ -23,6 +24,8 @@ class Kernel:
         self.poller = poller
         self.timers = TimerQueue()
         self.run_list: list[Task] = []  # unparked tasks whose handlers run next
+        self.anon = AnonFS("anon_inodefs", ANON_DEV, ANON_INODE_MAGIC)
+        self.pipefs = AnonFS("pipefs", PIPE_DEV, PIPEFS_MAGIC)
         self.boot_ns = clock.monotonic_ns()
         self.pids: PidTable
         self.uts: UTSNamespace

@@ -1,0 +1,97 @@
+"""Inodes without a name: what fstat(2) shows of pipes, eventfds, epolls, memfds and the like.
+
+Linux keeps them on kernel-internal mounts (anon_inodefs, pipefs, sockfs). ``Kernel.anon`` and ``Kernel.pipefs`` are
+ours. Such an inode cannot be reached by a path, only through /proc/<pid>/fd.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wardian.sentry.errno import ENXIO
+from wardian.sentry.vfs.file import File
+from wardian.sentry.vfs.inode import AttributeChange, Attributes, Inode, StatFs, SuperBlock
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.task import Task
+
+ANON_INODE_MAGIC: Final = 0x09041934
+PIPEFS_MAGIC: Final = 0x50495045
+ANON_DEV: Final = 0xE
+PIPE_DEV: Final = 0xF
+
+
+class AnonFS(SuperBlock):
+    """A kernel-internal file system: it only numbers inodes."""
+
+    def __init__(self, name: str, dev: int, magic: int) -> None:
+        super().__init__(dev)
+        self.name = name
+        self.magic = magic
+        self.last_ino = 0
+
+    def next_ino(self) -> int:
+        """A fresh inode number."""
+        self.last_ino += 1
+        return self.last_ino
+
+    def root(self) -> Inode:
+        raise ENXIO("an internal file system has no root")
+
+    def statfs(self) -> StatFs:
+        return StatFs(self.magic)
+
+
+class AnonInode(Inode):
+    """One nameless inode; its attributes live here."""
+
+    def __init__(self, sb: AnonFS, mode: int, uid: int, gid: int, now_ns: int) -> None:
+        super().__init__(sb, sb.next_ino(), mode)
+        self.uid = uid
+        self.gid = gid
+        self.atime_ns = now_ns
+        self.mtime_ns = now_ns
+        self.ctime_ns = now_ns
+
+    def getattr(self) -> Attributes:
+        a = Attributes()
+        a.dev = self.sb.dev
+        a.ino = self.ino
+        a.mode = self.mode
+        a.uid = self.uid
+        a.gid = self.gid
+        a.atime_ns = self.atime_ns
+        a.mtime_ns = self.mtime_ns
+        a.ctime_ns = self.ctime_ns
+        return a
+
+    def setattr(self, change: AttributeChange) -> None:
+        if change.mode is not None:
+            self.mode = (self.mode & ~0o7777) | (change.mode & 0o7777)
+        if change.uid is not None:
+            self.uid = change.uid
+        if change.gid is not None:
+            self.gid = change.gid
+        if change.atime_ns is not None:
+            self.atime_ns = change.atime_ns
+        if change.mtime_ns is not None:
+            self.mtime_ns = change.mtime_ns
+
+    def open(self, task: Task, flags: int) -> File:
+        raise ENXIO("an anonymous inode cannot be opened again")
+
+
+def anon_inode(task: Task) -> AnonInode:
+    """The inode of one eventfd, epoll, ...: mode 0600, owned by the caller, as anon_inode_getfile makes."""
+    cred = task.credentials
+    kernel = task.kernel
+    return AnonInode(kernel.anon, 0o600, cred.fsuid, cred.fsgid, kernel.clock.realtime_ns())
+
+
+def install_new(task: Task, file: File, cloexec: bool) -> int:
+    """Give a file just made a descriptor; when there is none to give (EMFILE) the file is released."""
+    file.hold()
+    try:
+        return task.files.install(file, cloexec)
+    finally:
+        file.drop()

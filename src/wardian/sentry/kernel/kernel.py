@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from wardian.sentry.fs.anon import ANON_DEV, ANON_INODE_MAGIC, PIPE_DEV, PIPEFS_MAGIC, AnonFS
 from wardian.sentry.hostport import Clock, HostPoller
 from wardian.sentry.kernel.timers import TimerQueue
+from wardian.sentry.syscalls.unimplemented import UnimplementedLog
 
 if TYPE_CHECKING:
+    from wardian.sentry.kernel.hooks import TaskHooks
     from wardian.sentry.kernel.pids import PidTable
     from wardian.sentry.kernel.task import Task
+    from wardian.sentry.kernel.thread_group import ThreadGroup
     from wardian.sentry.kernel.uts import UTSNamespace
     from wardian.sentry.net.stack import NetworkStack
     from wardian.sentry.vfs.mount_tree import MountNamespace
@@ -27,7 +30,17 @@ class Kernel:
         self.anon = AnonFS("anon_inodefs", ANON_DEV, ANON_INODE_MAGIC)
         self.pipefs = AnonFS("pipefs", PIPE_DEV, PIPEFS_MAGIC)
         self.boot_ns = clock.monotonic_ns()
+        self.unimplemented = UnimplementedLog()
+        self.anonymous_devs = 0x20
+        self.hooks: TaskHooks  # the dispatcher, as signals and exit see it
+        self.init: ThreadGroup | None = None  # pid 1; its end is the sandbox's
         self.pids: PidTable
         self.uts: UTSNamespace
         self.mounts: MountNamespace
         self.network: NetworkStack
+
+    def anonymous_dev(self) -> int:
+        """A fresh st_dev (major 0) for a file system without a device."""
+        self.anonymous_devs += 1
+        minor = self.anonymous_devs
+        return (minor & 0xFF) | (minor & ~0xFF) << 12

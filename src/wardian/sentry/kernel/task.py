@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.signals import TaskSignals
     from wardian.sentry.kernel.thread_group import ThreadGroup
     from wardian.sentry.mm.memory import Memory
+    from wardian.sentry.vfs.file import File
 
 PARKED: Final = -(1 << 61)
 """A handler's result when it parked the task: no reply is sent, the handler will run again."""
@@ -50,6 +51,15 @@ class Call:
         self.done = 0  # bytes or items already moved
         self.state: object | None = None  # anything else a handler keeps
         self.restarts = 0
+        self.on_interrupt: InterruptAction | None = None  # run before a signal ends the call
+
+
+class InterruptAction:
+    """What a blocked call still does when a signal handler ends it (nanosleep(2) writes the time left)."""
+
+    def interrupted(self, task: Task, restarts: bool) -> None:
+        """Called by the dispatcher before the signal frame; ``restarts``: the call will run again."""
+        raise NotImplementedError
 
 
 class WakeTimer(Timer):
@@ -85,6 +95,8 @@ class Task(Waiter):
         self.exited = False
         self.clear_child_tid = 0
         self.robust_list = 0
+        self.start_ns = kernel.clock.monotonic_ns()
+        self.death_signal = 0  # prctl(2) PR_SET_PDEATHSIG
 
     # -- blocking ----------------------------------------------------------------------------------
     def park(self, queue: WaitQueue | None, events: int = 0) -> int:

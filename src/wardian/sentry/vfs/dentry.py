@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from wardian.sentry.vfs.inode import Inode, SuperBlock
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_NOATIME, MS_NODIRATIME, MS_RELATIME = 1024, 2048, 1 << 21
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_NOATIME: Final = 1024
+MS_NODIRATIME: Final = 2048
+MS_RELATIME: Final = 1 << 21
 
 
 class Dentry:
@@ -17,6 +24,7 @@ class Dentry:
         self.inode = inode
         self.children: dict[bytes, Dentry] = {}
         self.unlinked = False  # the name is gone, the dentry lives in open files: " (deleted)"
+        self.negatives = 0  # at most this many children are negative
         self.mounts = 0  # how many mounts sit on this dentry, in any mount namespace
 
     @property
@@ -35,6 +43,7 @@ class Mount:
         self.source = source
         self.parent: Mount | None = None
         self.mountpoint: Dentry | None = None  # a dentry of ``parent``
+        self.submounts: dict[Dentry, Mount] = {}  # what is mounted on dentries seen through here
 
     @property
     def read_only(self) -> bool:

@@ -8,7 +8,7 @@ partial-result rules live in ``sentry.vfs.io``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, ESPIPE
 from wardian.sentry.kernel.waitqueue import WaitQueue
@@ -19,14 +19,39 @@ if TYPE_CHECKING:
     from wardian.sentry.vfs.dentry import Path
     from wardian.sentry.vfs.inode import DirEntry, Inode
 
-POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
-POLLRDNORM, POLLRDBAND, POLLWRNORM, POLLWRBAND, POLLRDHUP = 0x40, 0x80, 0x100, 0x200, 0x2000
+POLLIN: Final = 0x1
+POLLPRI: Final = 0x2
+POLLOUT: Final = 0x4
+POLLERR: Final = 0x8
+POLLHUP: Final = 0x10
+POLLNVAL: Final = 0x20
+POLLRDNORM: Final = 0x40
+POLLRDBAND: Final = 0x80
+POLLWRNORM: Final = 0x100
+POLLWRBAND: Final = 0x200
+POLLRDHUP: Final = 0x2000
 
-O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR = 0x3, 0x0, 0x1, 0x2
-O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC = 0x40, 0x80, 0x100, 0x200
-O_APPEND, O_NONBLOCK, O_DSYNC, O_ASYNC = 0x400, 0x800, 0x1000, 0x2000
-O_DIRECT, O_LARGEFILE, O_DIRECTORY, O_NOFOLLOW = 0x4000, 0x8000, 0x10000, 0x20000
-O_NOATIME, O_CLOEXEC, O_SYNC, O_PATH, O_TMPFILE = 0x40000, 0x80000, 0x101000, 0x200000, 0x410000
+O_ACCMODE: Final = 0x3
+O_RDONLY: Final = 0x0
+O_WRONLY: Final = 0x1
+O_RDWR: Final = 0x2
+O_CREAT: Final = 0x40
+O_EXCL: Final = 0x80
+O_NOCTTY: Final = 0x100
+O_TRUNC: Final = 0x200
+O_APPEND: Final = 0x400
+O_NONBLOCK: Final = 0x800
+O_DSYNC: Final = 0x1000
+O_ASYNC: Final = 0x2000
+O_DIRECT: Final = 0x4000
+O_LARGEFILE: Final = 0x8000
+O_DIRECTORY: Final = 0x10000
+O_NOFOLLOW: Final = 0x20000
+O_NOATIME: Final = 0x40000
+O_CLOEXEC: Final = 0x80000
+O_SYNC: Final = 0x101000
+O_PATH: Final = 0x200000
+O_TMPFILE: Final = 0x410000
 
 
 class MapSource:
@@ -117,6 +142,10 @@ class File:
     def lseek(self, offset: int, whence: int) -> int:
         """Move and return the file offset; lseek(2)."""
         raise ESPIPE("not seekable")
+
+    def end(self) -> int:
+        """Where the next O_APPEND write goes: the size now."""
+        return self.inode.getattr().size if self.inode is not None else 0
 
     def poll(self) -> int:
         """The poll(2) events that are true now."""

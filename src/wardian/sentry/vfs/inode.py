@@ -8,7 +8,7 @@ Names are ``bytes`` without ``/``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM
 from wardian.sentry.kernel.waitqueue import WaitQueue
@@ -16,10 +16,19 @@ from wardian.sentry.kernel.waitqueue import WaitQueue
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.vfs.file import File
+    from wardian.sentry.vfs.locks import FileLocks
 
-S_IFMT, S_IFSOCK, S_IFLNK, S_IFREG = 0o170000, 0o140000, 0o120000, 0o100000
-S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO = 0o060000, 0o040000, 0o020000, 0o010000
-S_ISUID, S_ISGID, S_ISVTX = 0o4000, 0o2000, 0o1000
+S_IFMT: Final = 0o170000
+S_IFSOCK: Final = 0o140000
+S_IFLNK: Final = 0o120000
+S_IFREG: Final = 0o100000
+S_IFBLK: Final = 0o060000
+S_IFDIR: Final = 0o040000
+S_IFCHR: Final = 0o020000
+S_IFIFO: Final = 0o010000
+S_ISUID: Final = 0o4000
+S_ISGID: Final = 0o2000
+S_ISVTX: Final = 0o1000
 
 
 class DirEntry:
@@ -103,6 +112,10 @@ class SuperBlock:
     def sync(self) -> None:
         """syncfs(2)."""
 
+    def options(self) -> str:
+        """File-system options for /proc/mounts, each with a comma before it: ``,size=64k``."""
+        return ""
+
 
 class Inode:
     """One file, directory, link or device of a file system; identity is object identity."""
@@ -111,9 +124,11 @@ class Inode:
         self.sb = sb
         self.ino = ino
         self.mode = mode  # type and permission bits, kept current by the file system
+        self.uid = 0  # owner and group, kept current too: permission checks read them here
+        self.gid = 0
         self.pipe: object | None = None  # a FIFO's pipe, made by fs.pipe at first open
         self.socket: object | None = None  # the AF_UNIX socket bound here
-        self.locks: object | None = None  # vfs.locks' state, made at the first lock
+        self.locks: FileLocks | None = None  # vfs.locks' state, made at the first lock
         self.queue = WaitQueue()
 
     @property

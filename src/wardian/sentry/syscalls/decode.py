@@ -1,0 +1,172 @@
+"""Decoding of system-call arguments: what ``dispatch_gen.py`` calls for each argument kind.
+
+Integers arrive as unsigned 64-bit registers. In-arguments arrive in ``Request.data``, written by the stub
+as :mod:`wardian.sentry.syscalls.marshal_gen` describes: per in-argument one little-endian ``i64`` and then
+that many bytes, padded to 8. The guest owns the stub, so every length is checked against what was
+received and against what the call needs; a record that does not fit is EFAULT, never an overrun. An empty
+``data`` means that nothing was sent along: then the bytes are fetched from guest memory here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from librt.strings import read_i64_le
+from mypy_extensions import i64
+
+from wardian.sentry.errno import EFAULT, ENAMETOOLONG
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.task import Task
+
+NULL_POINTER: Final = -1  # the argument is a null pointer
+TOO_LARGE: Final = -2  # does not fit the stub's data area: fetch it
+BAD_ADDRESS: Final = -14
+TOO_LONG: Final = -36
+
+PATH_MAX: Final = 4096  # with the NUL
+MAX_RW_COUNT: Final = 0x7FFFF000  # include/linux/fs.h: what one read or write moves at most
+SMALL_BUF_MAX: Final = 0x10000  # a buffer whose length is a 32-bit int (sockaddr, option values)
+FETCH_PIECE: Final = 0x100000
+
+
+def s32(value: int) -> int:
+    """The low half of a register as a signed number."""
+    if 0 <= value <= 0x7FFFFFFF:
+        return value
+    low = value & 0xFFFFFFFF
+    return low - 0x100000000 if low > 0x7FFFFFFF else low
+
+
+def u32(value: int) -> int:
+    """The low half of a register as an unsigned number."""
+    return value & 0xFFFFFFFF
+
+
+def s64(value: int) -> int:
+    """A register as a signed number."""
+    if value <= 0x3FFFFFFFFFFFFFFF:  # the common case, compared without a boxed number
+        return value
+    return value - 0x10000000000000000 if value > 0x7FFFFFFFFFFFFFFF else value
+
+
+def skip(data: bytes, at: int) -> int:
+    """Where the record after the one at ``at`` begins."""
+    if not data:
+        return 0
+    start: i64 = at
+    end: i64 = len(data)
+    if start < 0 or start + 8 > end:
+        raise EFAULT("malformed request")
+    count: i64 = read_i64_le(data, start)
+    if count <= 0:
+        return start + 8
+    if count > end - start - 8:
+        raise EFAULT("malformed request")
+    return start + 8 + ((count + 7) & -8)
+
+
+def string(t: Task, data: bytes, at: int, address: int) -> bytes:
+    """A NUL-terminated string; null is EFAULT."""
+    text = string_or_none(t, data, at, address)
+    if text is None:
+        raise EFAULT("null string")
+    return text
+
+
+def string_or_none(t: Task, data: bytes, at: int, address: int) -> bytes | None:
+    """A NUL-terminated string, None for a null pointer; EFAULT, ENAMETOOLONG."""
+    if address == 0:
+        return None
+    if not data:
+        return t.copy_in_string(address, PATH_MAX)
+    count = record(data, at)
+    if count < 0:
+        refuse(count)
+        return t.copy_in_string(address, PATH_MAX)
+    if count >= PATH_MAX:
+        raise ENAMETOOLONG(f"string longer than {PATH_MAX} bytes")
+    text = data[at + 8 : at + 8 + count]
+    if b"\0" in text:  # only a tampered stub sends one; Linux would have stopped there
+        return text[: text.index(b"\0")]
+    return text
+
+
+def struct(t: Task, data: bytes, at: int, address: int, size: int) -> bytes:
+    """Exactly ``size`` bytes; null is EFAULT."""
+    found = struct_or_none(t, data, at, address, size)
+    if found is None:
+        raise EFAULT("null pointer")
+    return found
+
+
+def struct_or_none(t: Task, data: bytes, at: int, address: int, size: int) -> bytes | None:
+    """Exactly ``size`` bytes, None for a null pointer; EFAULT."""
+    if address == 0:
+        return None
+    if not data:
+        return t.copy_in(address, size)
+    count = record(data, at)
+    if count == size:
+        return data[at + 8 : at + 8 + size]
+    refuse(count)
+    return t.copy_in(address, size)
+
+
+def buf(t: Task, data: bytes, at: int, address: int, length: int, limit: int) -> bytes:
+    """The bytes of an ``InBuf``, cut at ``limit``; null with a length is EFAULT."""
+    if length <= 0:
+        return b""
+    wanted = length if length < limit else limit
+    if not data:
+        return fetch(t, address, wanted)
+    count = record(data, at)
+    if count == wanted:
+        return data[at + 8 : at + 8 + wanted]
+    if count == NULL_POINTER:
+        raise EFAULT("null buffer")
+    refuse(count)
+    return fetch(t, address, wanted)
+
+
+def buf_or_none(
+    t: Task, data: bytes, at: int, address: int, length: int, limit: int
+) -> bytes | None:
+    """Like :func:`buf`, but None for a null pointer."""
+    if address == 0:
+        return None
+    return buf(t, data, at, address, length, limit)
+
+
+def record(data: bytes, at: int) -> int:
+    """The checked status or length of the record at ``at``."""
+    start: i64 = at
+    end: i64 = len(data)
+    if start < 0 or start + 8 > end:
+        raise EFAULT("malformed request")
+    count: i64 = read_i64_le(data, start)
+    if count > end - start - 8:
+        raise EFAULT("malformed request")
+    return count
+
+
+def refuse(status: int) -> None:
+    """Raise for a record that says why nothing was sent; returns when the bytes must be fetched."""
+    if status == BAD_ADDRESS:
+        raise EFAULT("bad address")
+    if status == TOO_LONG:
+        raise ENAMETOOLONG(f"string longer than {PATH_MAX} bytes")
+
+
+def fetch(t: Task, address: int, count: int) -> bytes:
+    """``count`` bytes of guest memory, in pieces so that an absurd count fails before it costs memory."""
+    if count <= FETCH_PIECE:
+        return t.copy_in(address, count)
+    t.copy_in(address + count - 1, 1)
+    parts: list[bytes] = []
+    while count > 0:
+        step = min(count, FETCH_PIECE)
+        parts.append(t.copy_in(address, step))
+        address += step
+        count -= step
+    return b"".join(parts)

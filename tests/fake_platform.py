@@ -1,0 +1,159 @@
+"""A platform without guests: memory is a dict of pages, threads write down what they are told."""
+
+from __future__ import annotations
+
+from wardian.platform.interface import (
+    RESTART,
+    CloneRequest,
+    ExecImage,
+    HostMapping,
+    HostProcess,
+    HostThread,
+    Request,
+    SignalFrame,
+)
+from wardian.sentry.errno import EFAULT
+
+PAGE = 4096
+FIRST_FREE = 0x10_0000
+
+__all__ = ["RESTART", "FakeProcess", "FakeThread", "Request"]
+
+
+class FakeProcess(HostProcess):
+    """An address space of pages made by :meth:`map`."""
+
+    def __init__(self, pid: int = 1000) -> None:
+        super().__init__()
+        self.pid = pid
+        self.pages: dict[int, bytearray] = {}
+        self.read_only: set[int] = set()
+        self.next_free = FIRST_FREE
+        self.mappings: list[HostMapping] = []
+        self.brk = (0x5000_0000, 0x5000_0000)
+        self.cpu_ns = 0
+        self.resident = 0
+        self.limits: dict[int, tuple[int, int]] = {}
+        self.killed = False
+
+    def map(self, length: int, address: int = 0, writable: bool = True) -> int:
+        """Make ``length`` bytes (rounded up to pages) accessible, a guard page after them; the address."""
+        size = (length + PAGE - 1) // PAGE * PAGE or PAGE
+        if address == 0:
+            address = self.next_free
+            self.next_free += size + PAGE
+        for page in range(address // PAGE, (address + size) // PAGE):
+            self.pages[page] = bytearray(PAGE)
+            if not writable:
+                self.read_only.add(page)
+        return address
+
+    def unmap(self, address: int, length: int) -> None:
+        """Take pages away again."""
+        for page in range(address // PAGE, (address + length + PAGE - 1) // PAGE):
+            self.pages.pop(page, None)
+
+    def read_some(self, address: int, count: int) -> bytes:
+        parts = bytearray()
+        while count > 0:
+            page = self.pages.get(address // PAGE)
+            if page is None:
+                break
+            start = address % PAGE
+            step = min(count, PAGE - start)
+            parts += page[start : start + step]
+            address += step
+            count -= step
+        return bytes(parts)
+
+    def read(self, address: int, count: int) -> bytes:
+        data = self.read_some(address, count)
+        if len(data) != count:
+            raise EFAULT(f"read of {count} bytes at {address:#x}")
+        return data
+
+    def write(self, address: int, data: bytes) -> None:
+        position = 0
+        while position < len(data):
+            number = address // PAGE
+            page = self.pages.get(number)
+            if page is None or number in self.read_only:
+                raise EFAULT(f"write at {address:#x}")
+            start = address % PAGE
+            step = min(len(data) - position, PAGE - start)
+            page[start : start + step] = data[position : position + step]
+            address += step
+            position += step
+
+    def maps(self) -> list[HostMapping]:
+        return self.mappings
+
+    def brk_range(self) -> tuple[int, int]:
+        return self.brk
+
+    def cpu_time_ns(self) -> int:
+        return self.cpu_ns
+
+    def resident_bytes(self) -> int:
+        return self.resident or len(self.pages) * PAGE
+
+    def set_limit(self, resource: int, soft: int, hard: int) -> None:
+        self.limits[resource] = (soft, hard)
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+class FakeThread(HostThread):
+    """Records what it was told; ``queue_out`` writes at once (``accept_outs = False`` refuses)."""
+
+    def __init__(self, process: FakeProcess) -> None:
+        super().__init__(process)
+        self.fake = process
+        self.results: list[int] = []
+        self.frames: list[tuple[SignalFrame, int, bool]] = []
+        self.resumed = 0
+        self.sigreturns = 0
+        self.mapped: list[tuple[int, int, int, int, int, int]] = []
+        self.clones: list[CloneRequest] = []
+        self.images: list[ExecImage] = []
+        self.exits: list[int] = []
+        self.interrupts = 0
+        self.cpu_ns = 0
+        self.accept_outs = True
+
+    def complete(self, result: int) -> None:
+        self.results.append(result)
+
+    def queue_out(self, address: int, data: bytes) -> bool:
+        if not self.accept_outs:
+            return False
+        self.fake.write(address, data)
+        return True
+
+    def resume(self) -> None:
+        self.resumed += 1
+
+    def deliver(self, frame: SignalFrame, result: int, in_syscall: bool) -> None:
+        self.frames.append((frame, result, in_syscall))
+
+    def sigreturn(self) -> None:
+        self.sigreturns += 1
+
+    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
+        self.mapped.append((address, length, prot, flags, fd, offset))
+
+    def clone(self, request: CloneRequest) -> None:
+        self.clones.append(request)
+
+    def exec(self, image: ExecImage) -> None:
+        self.images.append(image)
+
+    def exit(self, clear_tid: int) -> None:
+        self.exits.append(clear_tid)
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+
+    def cpu_time_ns(self) -> int:
+        return self.cpu_ns

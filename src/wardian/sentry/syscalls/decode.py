@@ -1,9 +1,9 @@
 """Decoding of system-call arguments: what ``dispatch_gen.py`` calls for each argument kind.
 
-Integers arrive as unsigned 64-bit registers. In-arguments arrive in ``Request.data``, written by the stub
-as :mod:`wardian.sentry.syscalls.marshal_gen` describes: per in-argument one little-endian ``i64`` and then
-that many bytes, padded to 8. The guest owns the stub, so every length is checked against what was
-received and against what the call needs; a record that does not fit is EFAULT, never an overrun. An empty
+Integers arrive as unsigned 64-bit registers. In-arguments arrive in ``Request.data``, written by
+the stub as ``marshal_gen.py`` describes: per in-argument one little-endian ``i64`` and then that many
+bytes, padded to 8. The guest owns the stub, so every length is checked against what was received
+and against what the call needs; a record that does not fit is EFAULT, never an overrun. An empty
 ``data`` means that nothing was sent along: then the bytes are fetched from guest memory here.
 """
 
@@ -159,7 +159,7 @@ def refuse(status: int) -> None:
 
 
 def fetch(t: Task, address: int, count: int) -> bytes:
-    """``count`` bytes of guest memory, in pieces so that an absurd count fails before it costs memory."""
+    """``count`` bytes of guest memory, in pieces so that an absurd count fails early."""
     if count <= FETCH_PIECE:
         return t.copy_in(address, count)
     t.copy_in(address + count - 1, 1)

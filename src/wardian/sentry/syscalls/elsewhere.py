@@ -1,4 +1,4 @@
-"""Calls that reach the Sentry not at all, or only with unusual arguments; for the compatibility page.
+"""Calls that reach the Sentry never, or with unusual arguments only; for the compatibility page.
 
 "stub": answered inside the guest from the page that the Sentry keeps current (design D8).
 "host": run by the host under the guest's filter when the arguments are in its table (design D3).

@@ -1,16 +1,16 @@
-"""What the stub sends along with each system call: one 8-byte entry per number, 0 to 511.
+"""What the stub sends along with a call: one 8-byte entry per number, 0 to 511.
 
 Bytes 0-5 describe arguments 0-5; bytes 6 and 7 are zero. An argument byte is
 
     0x00         an integer, or an address that stays in the guest: nothing is sent
-    0x01         NUL-terminated string: sent without its NUL; 4096 bytes without a NUL are ENAMETOOLONG
+    0x01         NUL-terminated string: sent without its NUL; ENAMETOOLONG after 4096 bytes
     0x02         buffer of as many bytes as the next argument says (unsigned 64-bit)
     0x40 | n     structure of n bytes, 0 < n < 64
     0x80 | n     structure of 8*n bytes, 0 < n < 0x70
     0xF0-0xFF    reserved
 
-For each argument with a non-zero byte, in order, the stub writes to the request's data area one record:
-a little-endian i64 n, then max(n, 0) bytes, padded with anything to a multiple of 8.
+For each argument with a non-zero byte, in order, the stub writes one record to the request's data
+area: a little-endian i64 n, then max(n, 0) bytes, padded with anything to a multiple of 8.
 
     n >= 0       n bytes follow
     n == -1      the argument is a null pointer

@@ -1,7 +1,7 @@
 """System calls that have no row: which errno they give, and one line in the log for each.
 
-Most answer ENOSYS, as a kernel built without them does. :data:`ANSWERS` holds the others: calls that a
-kernel with the feature refuses to an unprivileged caller, where programs expect that refusal.
+Most answer ENOSYS, as a kernel built without them does. :data:`ANSWERS` holds the others: calls
+that a kernel refuses to an unprivileged caller, where programs expect that refusal.
 ``docs/syscalls.md`` lists both.
 """
 
@@ -64,8 +64,12 @@ class UnimplementedLog:
             return
         self.seen.add(nr)
         name = syscall_name(nr)
-        LOG.warning("%s is not implemented (%s), called by %r", name, ANSWERS.get(name, "ENOSYS"),
-                    comm.decode("utf-8", "replace"))
+        LOG.warning(
+            "%s is not implemented (%s), called by %r",
+            name,
+            ANSWERS.get(name, "ENOSYS"),
+            comm.decode("utf-8", "replace"),
+        )
 
 
 def unimplemented(t: Task, nr: int) -> int:

@@ -27,6 +27,9 @@ class Kernel:
         self.poller = poller
         self.timers = TimerQueue()
         self.run_list: list[Task] = []  # unparked tasks whose handlers run next
+        # Whose handler runs right now: the dispatcher sets it before each. Files are not told who reads them,
+        # but a terminal (job control) and a signalfd must know.
+        self.current: Task | None = None
         self.anon = AnonFS("anon_inodefs", ANON_DEV, ANON_INODE_MAGIC)
         self.pipefs = AnonFS("pipefs", PIPE_DEV, PIPEFS_MAGIC)
         self.boot_ns = clock.monotonic_ns()

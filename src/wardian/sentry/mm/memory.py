@@ -1,8 +1,8 @@
 """One guest address space, as far as the Sentry has to know it (design D2).
 
-The host process is the truth about what is mapped where: most mmap(2), munmap(2) and mprotect(2) calls never
-reach the Sentry. Kept here is what the host cannot know: which guest file a host inode belongs to, where exec
-placed the program, its arguments and its stack, and how many tasks share the space.
+The host process is the truth about what is mapped where: most mmap(2), munmap(2) and mprotect(2)
+calls never reach the Sentry. Kept here is what the host cannot know: which guest file a host inode
+belongs to, where exec placed the program, its arguments and its stack, and how many tasks share it.
 ``mm.image`` fills a new one at exec; ``fork`` copies; ``fs.proc_pid`` shows it.
 """
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from wardian.sentry.vfs.dentry import Path
 
 PAGE_SIZE: Final = 4096
-GUEST_TOP: Final = 0x7000_0000_0000
-"""The first address a guest may not use; the engine's own pages live above."""
 GUEST_BOTTOM: Final = 0x1_0000
 """vm.mmap_min_addr."""
 MAX_FILE_MAPPINGS: Final = 65530
@@ -58,11 +56,12 @@ class Layout:
 class FileMapping:
     """A guest file that was mapped, found again by its host inode.
 
-    The host chooses most addresses and unmaps without telling, so ``start`` (0: chosen by the host) and
-    ``length`` say what was asked for; ``dev``/``ino`` name the host inode in the host's list of mappings.
+    The host chooses most addresses and unmaps without telling, so ``start`` (0: chosen by the host)
+    and ``length`` say what was asked for; ``dev``/``ino`` name the host inode in the host's list.
     """
 
-    def __init__(self, start: int, length: int, path: Path | None, offset: int, shared: bool) -> None:
+    def __init__(self, start: int, length: int, path: Path | None, offset: int,
+                 shared: bool) -> None:
         self.start = start
         self.length = length
         self.path = path
@@ -92,7 +91,7 @@ class Memory:
         return self
 
     def drop(self) -> bool:
-        """A task left; True when it was the last. Ending the host process is the engine's business."""
+        """A task left; True when it was the last. Ending the host process is the engine's part."""
         self.users -= 1
         return self.users == 0
 
@@ -106,7 +105,7 @@ class Memory:
         return child
 
     def add_file_mapping(self, mapping: FileMapping, host_fd: int) -> None:
-        """Remember ``mapping`` of the open ``host_fd``; an earlier record of the same host file is replaced."""
+        """Remember ``mapping`` of the open ``host_fd``, instead of an older one of the same file."""
         if host_fd >= 0:
             status = os.fstat(host_fd)
             mapping.dev, mapping.ino = status.st_dev, status.st_ino
@@ -120,8 +119,11 @@ class Memory:
         records.append(mapping)
 
     def find_file_mapping(self, dev: int, ino: int) -> FileMapping | None:
-        """The record of a host inode. On some host file systems (overlay, btrfs) the device number in the list of
-        mappings is not the one stat(2) gives; then the inode number alone decides."""
+        """The record of a host inode.
+
+        On some host file systems (overlay, btrfs) the device number in the list of mappings is not
+        the one stat(2) gives; then the inode number alone decides.
+        """
         by_inode: FileMapping | None = None
         for record in self.file_mappings:
             if record.ino == ino and ino != 0:

@@ -1,0 +1,214 @@
+"""execve(2)'s preparation: from a program file to an :class:`ExecImage` (fs/exec.c, fs/binfmt_elf.c).
+
+Nothing of the calling task changes here, so every failure is an errno the caller can be given. ``kernel.exec``
+calls :func:`build_image`, hands the image to the engine, and when the program runs calls
+:meth:`ProgramImage.settle` for the new :class:`Memory` and then :meth:`ProgramImage.release`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wardian.platform.interface import ExecImage
+from wardian.sentry.errno import ELIBBAD, ELOOP, ENOEXEC, LinuxError
+from wardian.sentry.kernel.rlimits import RLIMIT_AS, RLIMIT_STACK
+from wardian.sentry.mm import elf, stack
+from wardian.sentry.mm.elf import ElfProgram
+from wardian.sentry.mm.exec_credentials import credentials_after_exec
+from wardian.sentry.mm.loader import Loader, Placement
+from wardian.sentry.mm.memory import FileMapping, Layout, Memory
+from wardian.sentry.mm.program_file import AT_FDCWD, file_size, open_exec, read_at
+from wardian.sentry.mm.script import PEEK_SIZE, parse_script
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.credentials import Credentials
+    from wardian.sentry.kernel.kernel import Kernel
+    from wardian.sentry.kernel.task import Task
+    from wardian.sentry.vfs.dentry import Path
+    from wardian.sentry.vfs.file import File
+
+MAX_SCRIPT_DEPTH: Final = 5
+COMM_LENGTH: Final = 15
+
+
+class ProgramImage(ExecImage):
+    """A program ready to run, and what its task becomes with it."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        super().__init__()
+        self.files: list[File] = []  # held until the engine has mapped them
+        self.file_mappings: list[tuple[FileMapping, int]] = []  # with the host descriptor
+        self.layout = Layout()
+        self.auxv = b""
+        self.exe: Path | None = None
+        self.name = b""  # comm
+        self.cmdline = b""
+        self.environ = b""
+        self.credentials = credentials
+        self.secure = False  # set-user-ID and the like: also makes the process undumpable
+
+    def add_file(self, file: File) -> File:
+        """Keep ``file`` open until :meth:`release`."""
+        self.files.append(file.hold())
+        return file
+
+    def settle(self, memory: Memory) -> None:
+        """Tell the new address space what is where."""
+        memory.exe = self.exe
+        memory.layout = self.layout
+        memory.auxv = self.auxv
+        for mapping, host_fd in self.file_mappings:
+            memory.add_file_mapping(mapping, host_fd)
+
+    def release(self) -> None:
+        """The engine has mapped everything, or exec failed."""
+        files, self.files = self.files, []
+        self.file_mappings = []
+        for file in files:
+            file.drop()
+
+
+def build_image(kernel: Kernel, task: Task, file: File, argv: list[bytes], envp: list[bytes],
+                filename: bytes, vdso_base: int = 0) -> ProgramImage:
+    """The image of ``file`` (from :func:`open_exec`, held by the caller) with its arguments.
+
+    ``filename`` is the path as execve(2) was given it: AT_EXECFN and a script's own name.
+    """
+    image = ProgramImage(task.credentials)
+    try:
+        _build(kernel, task, image, file, list(argv) or [b""], envp, filename, vdso_base)
+    except LinuxError:
+        image.release()
+        raise
+    return image
+
+
+def _build(kernel: Kernel, task: Task, image: ProgramImage, file: File, argv: list[bytes],
+           envp: list[bytes], filename: bytes, vdso_base: int) -> None:
+    """The steps of :func:`build_image`."""
+    limits = task.group.rlimits
+    stack_limit = limits.soft[RLIMIT_STACK]
+    stack.check_arguments(argv, envp, filename, stack_limit)
+    program_file, argv = _resolve_scripts(task, image, image.add_file(file), argv, filename)
+    stack.check_arguments(argv, envp, filename, stack_limit)
+    program = read_program(program_file)
+    interpreter_file: File | None = None
+    interpreter: ElfProgram | None = None
+    if program.interpreter_size:
+        interpreter_file = _open_interpreter(task, image, program_file, program)
+        interpreter = _read_interpreter(interpreter_file)
+    outcome = credentials_after_exec(task.credentials, program_file.path)
+    image.credentials, image.secure = outcome.credentials, outcome.secure
+    image.exe = program_file.path
+    image.name = filename.rpartition(b"/")[2][:COMM_LENGTH]
+    image.cmdline = b"".join([text + b"\0" for text in argv])
+    image.environ = b"".join([text + b"\0" for text in envp])
+    loader = Loader(image.mappings, image.file_mappings, kernel.clock, stack_limit)
+    placement = loader.place(program, interpreter)
+    loader.map_program(program, program_file, placement.program_bias)
+    if interpreter is not None and interpreter_file is not None:
+        loader.map_program(interpreter, interpreter_file, placement.interpreter_bias)
+    vector = _auxiliary_vector(kernel, image, program, interpreter, placement, vdso_base)
+    initial = stack.build_stack(placement.stack_high, argv, envp, filename,
+                                kernel.host_cpu.platform, kernel.clock.random(18), vector)
+    loader.map_stack(initial, placement, program.executable_stack)
+    loader.check_total(limits.soft[RLIMIT_AS])
+    _fill_layout(image, program, placement, initial)
+    image.layout.vdso = vdso_base
+    image.stack_pointer = initial.pointer
+    image.brk_start = placement.brk_start
+
+
+def _resolve_scripts(task: Task, image: ProgramImage, file: File, argv: list[bytes],
+                     filename: bytes) -> tuple[File, list[bytes]]:
+    """Follow ``#!`` lines to a program file; the file and the arguments it gets. ELOOP."""
+    name = filename
+    for _ in range(MAX_SCRIPT_DEPTH + 1):
+        line = parse_script(read_at(file, 0, PEEK_SIZE))
+        if line is None:
+            return file, argv
+        extra = [line.argument] if line.argument else []
+        argv = [line.interpreter, *extra, name, *argv[1:]]
+        name = line.interpreter
+        file = image.add_file(open_exec(task, AT_FDCWD, name))
+    raise ELOOP("interpreter scripts are nested too deep")
+
+
+def read_program(file: File) -> ElfProgram:
+    """Parse ``file`` as a program; ENOEXEC and others of ``mm.elf``."""
+    size = file_size(file)
+    header = elf.parse_header(read_at(file, 0, elf.HEADER_SIZE))
+    if header.table_offset + header.table_size > size:
+        raise ENOEXEC("program headers lie past the end of the file")
+    table = read_at(file, header.table_offset, header.table_size)
+    return elf.parse_program(header, table, size)
+
+
+def _open_interpreter(task: Task, image: ProgramImage, file: File, program: ElfProgram) -> File:
+    """Open what PT_INTERP names; ENOENT, EACCES, ENOEXEC."""
+    raw = read_at(file, program.interpreter_offset, program.interpreter_size)
+    return image.add_file(open_exec(task, AT_FDCWD, elf.parse_interpreter_name(raw)))
+
+
+def _read_interpreter(file: File) -> ElfProgram:
+    """Parse the dynamic loader; whatever is wrong with it is ELIBBAD (execve(2))."""
+    try:
+        return read_program(file)
+    except LinuxError as error:
+        raise ELIBBAD(f"ELF interpreter: {error.words}") from error
+
+
+def _auxiliary_vector(kernel: Kernel, image: ProgramImage, program: ElfProgram,
+                      interpreter: ElfProgram | None, placement: Placement,
+                      vdso_base: int) -> stack.Vector:
+    """All entries but those whose values lie on the stack; the order is Linux's."""
+    host = kernel.host_cpu
+    vector = stack.Vector()
+    if vdso_base:
+        vector.add(stack.AT_SYSINFO_EHDR, vdso_base)
+    vector.add(stack.AT_MINSIGSTKSZ, host.minimum_signal_stack)
+    vector.add(stack.AT_HWCAP, host.hwcap)
+    vector.add(stack.AT_PAGESZ, 4096)
+    vector.add(stack.AT_CLKTCK, host.clock_ticks)
+    if program.table_address:
+        vector.add(stack.AT_PHDR, program.table_address + placement.program_bias)
+    vector.add(stack.AT_PHENT, elf.PROGRAM_HEADER_SIZE)
+    vector.add(stack.AT_PHNUM, program.header.table_count)
+    entry = program.header.entry + placement.program_bias
+    image.entry = entry
+    base = 0
+    if interpreter is not None:
+        base = placement.interpreter_bias
+        image.entry = interpreter.header.entry + base
+    vector.add(stack.AT_BASE, base)
+    vector.add(stack.AT_FLAGS, 0)
+    vector.add(stack.AT_ENTRY, entry)
+    credentials = image.credentials
+    vector.add(stack.AT_UID, credentials.uid)
+    vector.add(stack.AT_EUID, credentials.euid)
+    vector.add(stack.AT_GID, credentials.gid)
+    vector.add(stack.AT_EGID, credentials.egid)
+    vector.add(stack.AT_SECURE, 1 if image.secure else 0)
+    vector.add(stack.AT_HWCAP2, host.hwcap2)
+    return vector
+
+
+def _fill_layout(image: ProgramImage, program: ElfProgram, placement: Placement,
+                 initial: stack.InitialStack) -> None:
+    """The numbers of proc_pid_stat(5)."""
+    layout, bias = image.layout, placement.program_bias
+    image.auxv = initial.auxv
+    layout.start_code = program.segments[0].address + bias
+    for segment in program.segments:
+        start = segment.address + bias
+        end = start + segment.file_size
+        layout.start_code = min(layout.start_code, start)
+        layout.start_data = max(layout.start_data, start)
+        layout.end_data = max(layout.end_data, end)
+        if segment.flags & elf.PF_X:
+            layout.end_code = max(layout.end_code, end)
+    layout.start_brk = placement.brk_start
+    layout.start_stack = initial.pointer
+    layout.stack_low, layout.stack_high = placement.stack_low, placement.stack_high
+    layout.arg_start, layout.arg_end = initial.arg_start, initial.arg_end
+    layout.env_start, layout.env_end = initial.env_start, initial.env_end

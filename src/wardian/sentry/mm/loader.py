@@ -1,0 +1,173 @@
+"""Places a program, its interpreter and its stack in an empty address space, and lists the mappings.
+
+    0x55.._... position-independent program, brk after it      0x6fff_... stack
+    (a fixed program: where it says)         interpreter below the stack and its gap
+
+All addresses are random as on Linux (randomize_va_space = 2) and stay below GUEST_TOP.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wardian.platform.interface import Mapping
+from wardian.platform.layout import GUEST_TOP
+from wardian.sentry.errno import ENODEV, ENOMEM
+from wardian.sentry.hostport import Clock
+from wardian.sentry.mm.elf import PROT_EXEC, PROT_READ, PROT_WRITE, ElfProgram, Segment
+from wardian.sentry.mm.memory import (
+    GUEST_BOTTOM,
+    PAGE_SIZE,
+    FileMapping,
+    page_down,
+    page_up,
+)
+from wardian.sentry.mm.program_file import read_at
+
+if TYPE_CHECKING:
+    from wardian.sentry.mm.stack import InitialStack
+    from wardian.sentry.vfs.file import File, MapSource
+
+PIE_BASE: Final = 0x5555_5555_4000  # two thirds of the address space (ELF_ET_DYN_BASE)
+MMAP_RANDOM_BITS: Final = 28
+STACK_RANDOM_BITS: Final = 22
+BRK_RANDOM_BITS: Final = 13
+STACK_GAP: Final = 2 << 20  # kept free below the stack
+MIN_STACK: Final = 256 << 10
+MAX_STACK: Final = 64 << 20
+MAX_COPIED: Final = 1 << 30  # bytes of a program that has no host descriptor
+
+
+class Placement:
+    """Where things go: biases are added to a file's own addresses."""
+
+    def __init__(self) -> None:
+        self.program_bias = 0
+        self.interpreter_bias = 0
+        self.brk_start = 0
+        self.stack_low = 0
+        self.stack_high = 0
+
+
+class Loader:
+    """Fills the lists of an image being built."""
+
+    def __init__(self, mappings: list[Mapping], file_mappings: list[tuple[FileMapping, int]],
+                 clock: Clock, stack_limit: int) -> None:
+        self.mappings = mappings
+        self.file_mappings = file_mappings
+        self.clock = clock
+        self.stack_size = page_up(max(MIN_STACK, min(stack_limit, MAX_STACK)))
+        self.copied = 0
+        self.randomize = True
+
+    # -- addresses ---------------------------------------------------------------------------------
+    def random_pages(self, bits: int) -> int:
+        """A random multiple of the page size, below ``2**bits`` pages."""
+        if not self.randomize:
+            return 0
+        return (int.from_bytes(self.clock.random(8), "little") & ((1 << bits) - 1)) * PAGE_SIZE
+
+    def place(self, program: ElfProgram, interpreter: ElfProgram | None) -> Placement:
+        """Choose all addresses; ENOMEM when something does not fit."""
+        p = Placement()
+        p.stack_high = GUEST_TOP - PAGE_SIZE - self.random_pages(STACK_RANDOM_BITS)
+        p.stack_low = p.stack_high - self.stack_size
+        ceiling = p.stack_low - STACK_GAP
+        if program.relocatable:
+            base = PIE_BASE + self.random_pages(MMAP_RANDOM_BITS)
+            p.program_bias = _align_up(base, program.align) - program.low
+        low, high = program.low + p.program_bias, program.high + p.program_bias
+        if high > ceiling:
+            raise ENOMEM("program is too large, or overlaps the stack")
+        if interpreter is not None:
+            p.interpreter_bias = self._place_interpreter(interpreter, low, high, ceiling)
+        p.brk_start = high + self.random_pages(BRK_RANDOM_BITS)
+        if p.brk_start > ceiling:
+            p.brk_start = high
+        return p
+
+    def _place_interpreter(self, interpreter: ElfProgram, low: int, high: int, ceiling: int) -> int:
+        """The interpreter's bias: near the top, else below the program."""
+        size = interpreter.high - interpreter.low
+        if not interpreter.relocatable:
+            if interpreter.high > ceiling or interpreter.low < high and low < interpreter.high:
+                raise ENOMEM("interpreter overlaps the program or the stack")
+            return 0
+        top = ceiling - self.random_pages(MMAP_RANDOM_BITS)
+        for limit in (top, low):
+            base = (limit - size) // interpreter.align * interpreter.align
+            if base >= GUEST_BOTTOM and (base + size <= low or base >= high):
+                return base - interpreter.low
+        raise ENOMEM("no room for the interpreter")
+
+    # -- mappings ----------------------------------------------------------------------------------
+    def map_program(self, program: ElfProgram, file: File, bias: int) -> None:
+        """List the mappings of all segments; later ones may overlay earlier ones, as mmap(2) would."""
+        for segment in program.segments:
+            self._map_segment(segment, file, bias)
+
+    def _map_segment(self, segment: Segment, file: File, bias: int) -> None:
+        address = segment.address + bias
+        start = page_down(address)
+        end = page_up(address + segment.memory_size)
+        file_end = address + segment.file_size
+        mapped_end = start
+        if segment.file_size:
+            mapped_end = page_up(file_end)
+            has_bss = segment.memory_size > segment.file_size
+            offset = segment.offset - (address - start)
+            self._map_file(file, start, mapped_end, segment.prot, offset,
+                           file_end if has_bss else mapped_end)
+        if end > mapped_end:
+            prot = PROT_READ | PROT_WRITE | (segment.prot & PROT_EXEC)
+            self.mappings.append(Mapping(mapped_end, end - mapped_end, prot, -1, 0))
+
+    def _map_file(self, file: File, start: int, end: int, prot: int, offset: int,
+                  zero_from: int) -> None:
+        """Map a file's pages at [start, end), with zeros from ``zero_from`` on.
+
+        Linux, too, leaves the tail of a read-only page alone.
+        """
+        length = end - start
+        source = _map_source(file, offset, length)
+        if source is None or source.host_fd < 0:
+            self.copied += length
+            if self.copied > MAX_COPIED:
+                raise ENOMEM("program is too large to be copied")
+            data = read_at(file, offset, zero_from - start)
+            self.mappings.append(Mapping(start, length, prot, -1, 0, data, start))
+        else:
+            mapping = Mapping(start, length, prot, source.host_fd, source.host_offset)
+            if zero_from < end and prot & PROT_WRITE:
+                mapping.data = bytes(end - zero_from)
+                mapping.data_address = zero_from
+            self.mappings.append(mapping)
+            record = FileMapping(start, length, file.path, offset, False)
+            self.file_mappings.append((record, source.host_fd))
+
+    def map_stack(self, initial: InitialStack, placement: Placement, executable: bool) -> None:
+        """The stack, mapped whole, with its first contents."""
+        if initial.pointer < placement.stack_low + PAGE_SIZE:
+            raise ENOMEM("arguments do not fit on the stack")
+        prot = PROT_READ | PROT_WRITE | (PROT_EXEC if executable else 0)
+        self.mappings.append(Mapping(placement.stack_low, self.stack_size, prot, -1, 0,
+                                     initial.data, initial.pointer))
+
+    def check_total(self, limit: int) -> None:
+        """ENOMEM when all mappings together exceed RLIMIT_AS."""
+        if sum([mapping.length for mapping in self.mappings]) > limit:
+            raise ENOMEM("program exceeds RLIMIT_AS")
+
+
+def _map_source(file: File, offset: int, length: int) -> MapSource | None:
+    """The host descriptor of ``file`` to map, or None when it has none."""
+    try:
+        source = file.map(False, False, offset, length)
+    except ENODEV:
+        return None
+    return source if source.host_offset % PAGE_SIZE == 0 else None
+
+
+def _align_up(value: int, alignment: int) -> int:
+    return -(-value // alignment) * alignment

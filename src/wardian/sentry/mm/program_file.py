@@ -1,0 +1,65 @@
+"""Opening and reading program files, for exec."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wardian.sentry.errno import EACCES, EIO, ELOOP, ENOENT
+from wardian.sentry.vfs import namei, permissions
+from wardian.sentry.vfs.buffers import BytesSink
+from wardian.sentry.vfs.dentry import MS_NOEXEC, Path
+from wardian.sentry.vfs.file import O_RDONLY, File
+from wardian.sentry.vfs.inode import S_IFMT, S_IFREG
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.task import Task
+
+AT_FDCWD: Final = -100
+
+
+def check_executable(task: Task, path: Path) -> None:
+    """EACCES unless ``task`` may execute the regular file at ``path`` (execve(2))."""
+    if path.inode.mode & S_IFMT != S_IFREG:
+        raise EACCES("not a regular file")
+    if path.mount.flags & MS_NOEXEC:
+        raise EACCES("the file system is mounted noexec")
+    permissions.check(task.credentials, path.inode, permissions.MAY_EXEC)
+
+
+def open_exec(task: Task, dirfd: int, name: bytes, follow: bool = True) -> File:
+    """Open a program or interpreter for execution: ENOENT, EACCES, ELOOP and others.
+
+    Read permission is not needed (execve(2)). The caller holds the result.
+    """
+    if not name:
+        raise ENOENT("empty path")
+    path = namei.resolve(task, dirfd, name, follow)
+    if path.inode.is_symlink:
+        raise ELOOP("a symbolic link, and AT_SYMLINK_NOFOLLOW")
+    return open_path_exec(task, path)
+
+
+def open_path_exec(task: Task, path: Path) -> File:
+    """Like :func:`open_exec`, for a place that is known already (execveat(2) of a descriptor)."""
+    check_executable(task, path)
+    file = path.inode.open(task, O_RDONLY)
+    file.path = path
+    return file
+
+
+def file_size(file: File) -> int:
+    """st_size of an open file."""
+    return file.inode.getattr().size if file.inode is not None else 0
+
+
+def read_at(file: File, offset: int, count: int) -> bytes:
+    """Up to ``count`` bytes at ``offset``, fewer only at the end of the file; EIO."""
+    sink = BytesSink(count)
+    while sink.left > 0:
+        n = file.read(sink, offset)
+        if n == 0:
+            break
+        if n < 0:
+            raise EIO("a program file must not block")
+        offset += n
+    return sink.data

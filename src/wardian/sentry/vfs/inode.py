@@ -15,6 +15,7 @@ from wardian.sentry.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
+    from wardian.sentry.vfs.dentry import Dentry
     from wardian.sentry.vfs.file import File
     from wardian.sentry.vfs.locks import FileLocks
 
@@ -96,6 +97,7 @@ class SuperBlock:
     def __init__(self, dev: int) -> None:
         self.dev = dev  # st_dev of its files, as makedev(3)
         self.read_only = False
+        self.root_dentry: Dentry | None = None  # made by vfs.mount_tree at the first mount
 
     def root(self) -> Inode:
         """The root directory's inode."""

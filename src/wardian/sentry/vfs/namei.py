@@ -1,0 +1,394 @@
+"""The path walk (path_resolution(7), Documentation/filesystems/path-lookup.rst): names to dentries.
+
+One loop over a stack of components; a symbolic link pushes its target's components, so nothing recurses. Bounded by
+:data:`MAX_LINKS` links of at most PATH_MAX bytes. This is the hottest code after dispatch: the common step
+(a cached child of a directory everybody may search) stays in :meth:`Walk.run` and calls nothing.
+
+Opening is ``sentry.vfs.open``, changing names is ``sentry.vfs.names``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wardian.sentry.errno import (
+    EACCES,
+    EBADF,
+    EINVAL,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOTDIR,
+    EXDEV,
+)
+from wardian.sentry.vfs.dentry import Dentry, Mount, Path
+from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFMT
+from wardian.sentry.vfs.permissions import MAY_EXEC, check_follow, permitted
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.credentials import Credentials
+    from wardian.sentry.kernel.task import Task
+    from wardian.sentry.vfs.inode import Inode
+
+AT_FDCWD: Final = -100
+AT_SYMLINK_NOFOLLOW: Final = 0x100
+AT_REMOVEDIR: Final = 0x200
+AT_EACCESS: Final = 0x200
+AT_SYMLINK_FOLLOW: Final = 0x400
+AT_NO_AUTOMOUNT: Final = 0x800
+AT_EMPTY_PATH: Final = 0x1000
+
+RESOLVE_NO_XDEV: Final = 0x01
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
+RESOLVE_BENEATH: Final = 0x08
+RESOLVE_IN_ROOT: Final = 0x10
+RESOLVE_CACHED: Final = 0x20
+RESOLVE_SCOPED: Final = 0x18
+
+MAX_LINKS: Final = 40
+PATH_MAX: Final = 4096
+NAME_MAX: Final = 255
+NEGATIVES_MAX: Final = 512  # negative children a directory may have before they are dropped
+
+MS_NOSYMFOLLOW: Final = 256
+
+
+class Walk:
+    """One path walk in progress; afterwards ``mount`` and ``dentry`` say where it ended."""
+
+    def __init__(self, task: Task, dirfd: int, path: bytes, resolve: int) -> None:
+        if len(path) >= PATH_MAX:
+            raise ENAMETOOLONG("path longer than PATH_MAX")
+        self.task = task
+        self.credentials: Credentials = task.credentials
+        self.resolve = resolve
+        self.links = 0
+        self.stack: list[bytes] = path.split(b"/")
+        self.stack.reverse()
+        root = task.fs.root
+        if path.startswith(b"/") and not resolve & RESOLVE_SCOPED:
+            start = root
+        else:
+            start = directory_of(task, dirfd)
+            if resolve & RESOLVE_SCOPED:
+                root = start
+                if path.startswith(b"/") and resolve & RESOLVE_BENEATH:
+                    raise EXDEV("absolute path with RESOLVE_BENEATH")
+        self.root_mount: Mount = root.mount
+        self.root_dentry: Dentry = root.dentry
+        self.mount: Mount = start.mount
+        self.dentry: Dentry = start.dentry
+
+    def where(self) -> Path:
+        """The place reached."""
+        return Path(self.mount, self.dentry)
+
+    # -- the loop ----------------------------------------------------------------------------------
+    def run(self, follow: bool) -> None:
+        """Walk all components; a final symbolic link is followed when ``follow``. ENOENT, ENOTDIR, ..."""
+        stack = self.stack
+        while stack:
+            name = stack.pop()
+            directory = self.dentry
+            inode = directory.inode
+            if inode is None or inode.mode & S_IFMT != S_IFDIR:
+                raise ENOTDIR("a component is not a directory")
+            if name == b"":
+                continue
+            if inode.mode & 0o111 != 0o111 and not permitted(self.credentials, inode, MAY_EXEC):
+                raise EACCES("no search permission")
+            if name == b".":
+                continue
+            if name == b"..":
+                self.up()
+                continue
+            child = directory.children.get(name)
+            if child is None or inode.sb.revalidates():
+                child = lookup_child(directory, name)
+            found = child.inode
+            if found is None:
+                raise ENOENT("no such name")
+            if child.mounts:
+                self.down(self.mount, child)
+                continue
+            if found.mode & S_IFMT == S_IFLNK and (stack or follow):
+                self.follow(found)
+                continue
+            self.dentry = child
+
+    def up(self) -> None:
+        """``..``: to the parent, out of mounts, but never above the root."""
+        mount, dentry = self.mount, self.dentry
+        while True:
+            if dentry is self.root_dentry and mount is self.root_mount:
+                if self.resolve & RESOLVE_BENEATH:
+                    raise EXDEV(".. above the start with RESOLVE_BENEATH")
+                break
+            if dentry is not mount.root:
+                dentry = dentry.parent
+                break
+            above, place = mount.parent, mount.mountpoint
+            if above is None or place is None:
+                break
+            mount, dentry = above, place
+        self.down(mount, dentry)
+
+    def down(self, mount: Mount, dentry: Dentry) -> None:
+        """Stand on ``dentry``, or on what is mounted there."""
+        while dentry.mounts:
+            over = mount.submounts.get(dentry)
+            if over is None:
+                break
+            mount, dentry = over, over.root
+        if mount is not self.mount and self.resolve & RESOLVE_NO_XDEV:
+            raise EXDEV("mount crossing with RESOLVE_NO_XDEV")
+        self.mount, self.dentry = mount, dentry
+
+    # -- symbolic links ----------------------------------------------------------------------------
+    def follow(self, link: Inode) -> None:
+        """Jump to, or push the target of, the symbolic link found in the current directory."""
+        self.links += 1
+        if self.links > MAX_LINKS:
+            raise ELOOP(f"more than {MAX_LINKS} symbolic links")
+        if self.resolve & RESOLVE_NO_SYMLINKS or self.mount.flags & MS_NOSYMFOLLOW:
+            raise ELOOP("symbolic link with RESOLVE_NO_SYMLINKS")
+        directory = self.dentry.inode
+        assert directory is not None
+        if not self.stack:
+            check_follow(self.credentials, directory, link)
+        place = link.magic_link(self.task)
+        if place is not None:
+            self.jump(place)
+            return
+        target = link.readlink()
+        if not target:
+            raise ENOENT("empty symbolic link")
+        if target.startswith(b"/"):
+            if self.resolve & RESOLVE_BENEATH:
+                raise EXDEV("absolute link with RESOLVE_BENEATH")
+            if self.root_mount is not self.mount and self.resolve & RESOLVE_NO_XDEV:
+                raise EXDEV("mount crossing with RESOLVE_NO_XDEV")
+            self.mount, self.dentry = self.root_mount, self.root_dentry
+        components = target.split(b"/")
+        components.reverse()
+        self.stack.extend(components)
+
+    def jump(self, place: object) -> None:
+        """A magic link of /proc: go where the object is, whatever its name."""
+        if self.resolve & RESOLVE_NO_MAGICLINKS:
+            raise ELOOP("magic link with RESOLVE_NO_MAGICLINKS")
+        if self.resolve & RESOLVE_SCOPED:
+            raise EXDEV("magic link in a scoped walk")
+        assert isinstance(place, Path)
+        if place.mount is not self.mount and self.resolve & RESOLVE_NO_XDEV:
+            raise EXDEV("mount crossing with RESOLVE_NO_XDEV")
+        self.mount, self.dentry = place.mount, place.dentry
+
+
+# -- entry points --------------------------------------------------------------------------------------
+def resolve(task: Task, dirfd: int, path: bytes, follow: bool = True, empty: bool = False,
+            resolve: int = 0) -> Path:
+    """The existing object ``path`` names, relative to ``dirfd``; ``empty`` allows "" (AT_EMPTY_PATH)."""
+    if not path:
+        if not empty:
+            raise ENOENT("empty path")
+        return path_of(task, dirfd)
+    walk = Walk(task, dirfd, path, resolve)
+    walk.run(follow)
+    return Path(walk.mount, walk.dentry)
+
+
+class LastName:
+    """A directory and a name in it that may or may not exist."""
+
+    def __init__(self, parent: Path, name: bytes, slash: bool) -> None:
+        self.parent = parent
+        self.name = name  # b"" when the path was "/"; may be "." or ".."
+        self.slash = slash  # the path ended in a slash: only a directory will do
+
+    @property
+    def ordinary(self) -> bool:
+        """False for ``/``, ``.`` and ``..``."""
+        return self.name not in (b"", b".", b"..")
+
+    def lookup(self) -> Dentry:
+        """The dentry of the name, maybe negative, without what is mounted there."""
+        return child_of(self.parent.dentry, self.name)
+
+    def existing(self) -> Dentry:
+        """The positive dentry of the name; ENOENT, and ENOTDIR for a file with a trailing slash."""
+        dentry = self.lookup()
+        if dentry.inode is None:
+            raise ENOENT("no such name")
+        if self.slash and not dentry.inode.is_dir:
+            raise ENOTDIR("trailing slash after a file")
+        return dentry
+
+
+def resolve_parent(task: Task, dirfd: int, path: bytes, resolve: int = 0) -> LastName:
+    """Walk all but the last component, which is returned unresolved; checks search permission."""
+    walk = parent_walk(task, dirfd, path, resolve)
+    return last_name(walk, path)
+
+
+def parent_walk(task: Task, dirfd: int, path: bytes, resolve: int) -> Walk:
+    """A walk that has not begun, to the directory of the last component of ``path``."""
+    if not path:
+        raise ENOENT("empty path")
+    walk = Walk(task, dirfd, path, resolve)
+    return walk
+
+
+def last_name(walk: Walk, path: bytes) -> LastName:
+    """Run ``walk`` up to its last component."""
+    stack = walk.stack  # reversed: the last component comes first
+    slashes = 0
+    while slashes < len(stack) and stack[slashes] == b"":
+        slashes += 1
+    if slashes == len(stack):  # only slashes: the root
+        walk.stack = []
+        return LastName(walk.where(), b"", True)
+    name = stack[slashes]
+    del stack[: slashes + 1]
+    walk.run(True)
+    directory = walk.dentry.inode
+    if directory is None or not directory.is_dir:
+        raise ENOTDIR("a component is not a directory")
+    if directory.mode & 0o111 != 0o111 and not permitted(walk.credentials, directory, MAY_EXEC):
+        raise EACCES("no search permission")
+    if len(name) > NAME_MAX:
+        raise ENAMETOOLONG("name longer than NAME_MAX")
+    return LastName(walk.where(), name, slashes > 0)
+
+
+def directory_of(task: Task, dirfd: int) -> Path:
+    """Where a relative path begins: the working directory or the place behind ``dirfd``."""
+    if dirfd == AT_FDCWD:
+        return task.fs.cwd
+    path = task.files.get(dirfd).path
+    if path is None or path.dentry.inode is None or not path.dentry.inode.is_dir:
+        raise ENOTDIR("the descriptor is not a directory")
+    return path
+
+
+def path_of(task: Task, fd: int) -> Path:
+    """The place behind a descriptor itself (AT_EMPTY_PATH); EBADF when it has none."""
+    if fd == AT_FDCWD:
+        return task.fs.cwd
+    path = task.files.get(fd).path
+    if path is None:
+        raise EBADF("the descriptor has no path")
+    return path
+
+
+# -- the dentry cache ----------------------------------------------------------------------------------
+def child_of(directory: Dentry, name: bytes) -> Dentry:
+    """The child dentry called ``name``, cached or looked up; maybe negative."""
+    child = directory.children.get(name)
+    inode = directory.inode
+    assert inode is not None
+    if child is None or inode.sb.revalidates():
+        return lookup_child(directory, name)
+    return child
+
+
+def lookup_child(directory: Dentry, name: bytes) -> Dentry:
+    """Ask the file system for ``name`` and remember the answer."""
+    if len(name) > NAME_MAX:
+        raise ENAMETOOLONG("name longer than NAME_MAX")
+    parent = directory.inode
+    assert parent is not None
+    inode = None if directory.unlinked else parent.lookup(name)
+    old = directory.children.get(name)
+    if old is not None and inode is not None and same_object(old.inode, inode):
+        old.inode = inode
+        return old
+    if inode is not None:
+        return instantiate(directory, name, inode)
+    if old is not None:
+        forget(old)
+    child = Dentry(name, directory, None)
+    if not parent.sb.revalidates():
+        remember_negative(directory, child)
+    return child
+
+
+def same_object(old: Inode | None, new: Inode) -> bool:
+    """True when a lookup found again what the dentry already shows."""
+    if old is None:
+        return False
+    return old is new or (old.sb is new.sb and old.ino == new.ino and old.kind == new.kind)
+
+
+def remember_negative(directory: Dentry, child: Dentry) -> None:
+    """Cache that a name does not exist; a guest must not fill memory with names that are not there."""
+    children = directory.children
+    if directory.negatives >= NEGATIVES_MAX and directory.negatives * 2 >= len(children):
+        directory.children = {n: d for n, d in children.items() if d.inode is not None}
+        directory.negatives = 0
+    directory.negatives += 1
+    directory.children[child.name] = child
+
+
+def instantiate(directory: Dentry, name: bytes, inode: Inode) -> Dentry:
+    """A name came to be (or was found): its dentry, replacing what was cached."""
+    old = directory.children.get(name)
+    if old is not None:
+        forget(old)
+    child = Dentry(name, directory, inode)
+    directory.children[name] = child
+    return child
+
+
+def forget(dentry: Dentry) -> None:
+    """The name is gone: unhook its dentry; open files keep it as " (deleted)"."""
+    parent = dentry.parent
+    if parent.children.get(dentry.name) is dentry:
+        del parent.children[dentry.name]
+        if dentry.inode is None:
+            parent.negatives -= 1
+    dentry.unlinked = True
+
+
+def moved(dentry: Dentry, directory: Dentry, name: bytes) -> None:
+    """rename(2) happened: hang ``dentry`` under its new name."""
+    if dentry.parent.children.get(dentry.name) is dentry:
+        del dentry.parent.children[dentry.name]
+    dentry.name = name
+    dentry.parent = directory
+    directory.children[name] = dentry
+
+
+# -- back to text ----------------------------------------------------------------------------------------
+def path_text(path: Path, root: Path) -> bytes:
+    """The name of ``path`` seen from ``root``, for getcwd(2) and /proc (Linux d_path)."""
+    mount, dentry = path.mount, path.dentry
+    names: list[bytes] = []
+    reachable = True
+    while not (dentry is root.dentry and mount is root.mount):
+        if dentry is mount.root:
+            above, place = mount.parent, mount.mountpoint
+            if above is None or place is None:
+                reachable = False
+                break
+            mount, dentry = above, place
+            continue
+        if dentry.is_root:
+            reachable = False
+            break
+        names.append(dentry.name)
+        dentry = dentry.parent
+    names.reverse()
+    text = b"/" + b"/".join(names)
+    if not names and path.dentry.is_root and not path.dentry.name.startswith(b"/"):
+        return path.dentry.name  # nameless objects: pipe:[5], anon_inode:[eventfd]
+    if path.dentry.unlinked:
+        text += b" (deleted)"
+    return text if reachable else b"(unreachable)" + text
+
+
+def check_resolve_flags(flags: int) -> None:
+    """openat2(2): the RESOLVE_* bits must be known, and BENEATH excludes IN_ROOT."""
+    if flags & ~0x3F or flags & RESOLVE_SCOPED == RESOLVE_SCOPED:
+        raise EINVAL("RESOLVE_* flags")

@@ -1,7 +1,7 @@
 """What the processor and the host tell every program: auxiliary-vector values and /proc texts.
 
-Read once, before the Sentry confines itself; ``kernel.host_cpu`` holds it. Guests run on the real processor, so
-its features are theirs to see; nothing else of the host's /proc is passed on.
+Read once, before the Sentry confines itself; ``kernel.host_cpu`` holds it. Guests run on the real
+processor, so its features are theirs to see; nothing else of the host's /proc is passed on.
 """
 
 import os

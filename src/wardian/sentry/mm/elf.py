@@ -1,12 +1,13 @@
 """Parser of ELF program files (elf(5)), for exec. Every byte is hostile.
 
-Pure: bytes in, a checked :class:`ElfProgram` out, or a ``LinuxError``. The caller reads the file: first
-:data:`HEADER_SIZE` bytes for :func:`parse_header`, then the program headers for :func:`parse_program`. What comes
-out keeps its promises whatever went in: segments are ordered, sizes and offsets are bounded by the file, addresses
-by the guest's range, and file pages are congruent with memory pages. ``mm.image`` turns it into mappings.
+Pure: bytes in, a checked :class:`ElfProgram` out, or a ``LinuxError``. The caller reads the file:
+first :data:`HEADER_SIZE` bytes for :func:`parse_header`, then the program headers for
+:func:`parse_program`. What comes out keeps its promises whatever went in: segments are ordered,
+sizes and offsets are bounded by the file, addresses by the guest's range, and file pages are
+congruent with memory pages. ``mm.image`` turns it into mappings.
 
-Linux finds most of these faults after its point of no return and kills the program with SIGSEGV; here
-they are found before, so that execve(2) can fail with ENOEXEC and the caller lives.
+Linux finds most of these faults after its point of no return and kills the program with SIGSEGV;
+here they are found before, so that execve(2) can fail with ENOEXEC and the caller lives.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class ElfHeader:
 
 
 class Segment:
-    """One PT_LOAD: ``file_size`` bytes at ``offset`` go to ``address``, zeros up to ``memory_size``."""
+    """One PT_LOAD: ``file_size`` bytes at ``offset`` go to ``address``, zeros up to
+    ``memory_size``."""
 
     def __init__(self, address: int, memory_size: int, offset: int, file_size: int,
                  flags: int) -> None:

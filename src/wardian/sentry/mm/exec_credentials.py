@@ -30,7 +30,8 @@ class FileCapabilities:
 
 
 class ExecCredentials:
-    """The outcome: what the task becomes, and whether the program must distrust its surroundings."""
+    """The outcome: what the task becomes, and whether the program must distrust its surroundings.
+    """
 
     def __init__(self, credentials: Credentials, secure: bool) -> None:
         self.credentials = credentials
@@ -38,7 +39,8 @@ class ExecCredentials:
 
 
 def credentials_after_exec(old: Credentials, path: Path | None) -> ExecCredentials:
-    """What ``old`` becomes by executing ``path`` (None: a file without a place, such as a memfd)."""
+    """What ``old`` becomes by executing ``path`` (None: a file without a place, such as a memfd).
+    """
     new = old.copy()
     new.keep_caps = False
     trusted = path is not None and not path.mount.flags & MS_NOSUID and not old.no_new_privs

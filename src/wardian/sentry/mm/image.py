@@ -1,8 +1,10 @@
-"""execve(2)'s preparation: from a program file to an :class:`ExecImage` (fs/exec.c, fs/binfmt_elf.c).
+"""execve(2)'s preparation: from a program file to an :class:`ExecImage` (fs/exec.c,
+fs/binfmt_elf.c).
 
-Nothing of the calling task changes here, so every failure is an errno the caller can be given. ``kernel.exec``
-calls :func:`build_image`, hands the image to the engine, and when the program runs calls
-:meth:`ProgramImage.settle` for the new :class:`Memory` and then :meth:`ProgramImage.release`.
+Nothing of the calling task changes here, so every failure is an errno the caller can be given.
+``kernel.exec`` calls :func:`build_image`, hands the image to the engine, and when the program runs
+calls :meth:`ProgramImage.settle` for the new :class:`Memory` and then
+:meth:`ProgramImage.release`.
 """
 
 from __future__ import annotations

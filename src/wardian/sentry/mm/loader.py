@@ -1,4 +1,5 @@
-"""Places a program, its interpreter and its stack in an empty address space, and lists the mappings.
+"""Places a program, its interpreter and its stack in an empty address space, and lists the
+mappings.
 
     0x55.._... position-independent program, brk after it      0x6fff_... stack
     (a fixed program: where it says)         interpreter below the stack and its gap
@@ -91,7 +92,7 @@ class Loader:
         """The interpreter's bias: near the top, else below the program."""
         size = interpreter.high - interpreter.low
         if not interpreter.relocatable:
-            if interpreter.high > ceiling or interpreter.low < high and low < interpreter.high:
+            if interpreter.high > ceiling or (interpreter.low < high and low < interpreter.high):
                 raise ENOMEM("interpreter overlaps the program or the stack")
             return 0
         top = ceiling - self.random_pages(MMAP_RANDOM_BITS)
@@ -103,7 +104,8 @@ class Loader:
 
     # -- mappings ----------------------------------------------------------------------------------
     def map_program(self, program: ElfProgram, file: File, bias: int) -> None:
-        """List the mappings of all segments; later ones may overlay earlier ones, as mmap(2) would."""
+        """List the mappings of all segments; later ones may overlay earlier ones, as mmap(2)
+        would."""
         for segment in program.segments:
             self._map_segment(segment, file, bias)
 

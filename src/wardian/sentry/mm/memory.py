@@ -105,7 +105,8 @@ class Memory:
         return child
 
     def add_file_mapping(self, mapping: FileMapping, host_fd: int) -> None:
-        """Remember ``mapping`` of the open ``host_fd``, instead of an older one of the same file."""
+        """Remember ``mapping`` of the open ``host_fd``, instead of an older one of the same file.
+        """
         if host_fd >= 0:
             status = os.fstat(host_fd)
             mapping.dev, mapping.ino = status.st_dev, status.st_ino

@@ -1,4 +1,5 @@
-"""The first line of an interpreter script (execve(2), "Interpreter scripts"); the rules of fs/binfmt_script.c."""
+"""The first line of an interpreter script (execve(2), "Interpreter scripts"); the rules of
+fs/binfmt_script.c."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ class ScriptLine:
 
     def __init__(self, interpreter: bytes, argument: bytes) -> None:
         self.interpreter = interpreter
-        self.argument = argument  # everything after the interpreter's name, blanks trimmed; may be empty
+        self.argument = argument  # all after the interpreter's name, blanks trimmed; may be empty
 
 
 def parse_script(start: bytes) -> ScriptLine | None:

@@ -1,8 +1,9 @@
-"""The stack a program starts with: strings, vectors and the auxiliary vector (getauxval(3), System V ABI 3.4.1).
+"""The stack a program starts with: strings, vectors and the auxiliary vector (getauxval(3), System
+V ABI 3.4.1).
 
-From high addresses to low: a null word, the program's name, environment strings, argument strings, the platform's
-name and 16 random bytes, then, 16-aligned, argc, argv, envp and the auxiliary vector. Pure: addresses come in, bytes
-come out.
+From high addresses to low: a null word, the program's name, environment strings, argument strings,
+the platform's name and 16 random bytes, then, 16-aligned, argc, argv, envp and the auxiliary
+vector. Pure: addresses come in, bytes come out.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ AT_SYSINFO_EHDR: Final = 33
 AT_MINSIGSTKSZ: Final = 51
 
 
-def check_arguments(argv: list[bytes], envp: list[bytes], filename: bytes, stack_limit: int) -> None:
-    """E2BIG unless the strings fit into a quarter of the stack limit (execve(2), "Limits on size")."""
+def check_arguments(argv: list[bytes], envp: list[bytes], filename: bytes,
+                    stack_limit: int) -> None:
+    """E2BIG unless the strings fit into a quarter of the stack limit (execve(2))."""
     limit = max(min(stack_limit // 4, ARGUMENT_LIMIT), ARG_MAX)
     limit -= 8 * (max(len(argv), 1) + len(envp)) + len(filename) + 1
     for strings in (argv, envp):
@@ -121,7 +123,8 @@ class Vector:
 
 def build_stack(top: int, argv: list[bytes], envp: list[bytes], filename: bytes, platform: bytes,
                 random: bytes, vector: Vector) -> InitialStack:
-    """Lay out the stack below ``top``; AT_PLATFORM, AT_RANDOM and AT_EXECFN are added to ``vector``.
+    """Lay out the stack below ``top``; AT_PLATFORM, AT_RANDOM and AT_EXECFN are added to
+    ``vector``.
 
     ``random``: 16 bytes for AT_RANDOM, then two for the distance between strings and vectors.
     """

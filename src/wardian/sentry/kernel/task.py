@@ -52,6 +52,19 @@ class Call:
         self.state: object | None = None  # anything else a handler keeps
         self.restarts = 0
         self.on_interrupt: InterruptAction | None = None  # run before a signal ends the call
+        self.file: File | None = None  # held from the first park on: close(2) elsewhere does not matter
+
+    def hold_file(self, file: File) -> None:
+        """Keep ``file`` for the restarts of this call; ``vfs.io.file_of`` gives it back."""
+        if self.file is None:
+            self.file = file.hold()
+
+    def finish(self) -> None:
+        """The call has its result, was interrupted, or its task died: let go of what it held."""
+        file = self.file
+        if file is not None:
+            self.file = None
+            file.drop()
 
 
 class InterruptAction:

@@ -102,10 +102,16 @@ class File:
                 for watcher in list(self.watchers):
                     watcher.file_released(self)
                 self.watchers.clear()
+            if self.inode is not None and self.inode.locks is not None:
+                self.inode.locks.forget_file(self)
             self.release()
 
     def release(self) -> None:
         """The last holder is gone: free what is held."""
+
+    def opened(self) -> bool:
+        """False while a blocking open(2) must wait on :meth:`poll_queue` for the other end (a FIFO)."""
+        return True
 
     # -- access ----------------------------------------------------------------------------------
     @property

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.vfs.dentry import Dentry
     from wardian.sentry.vfs.file import File
+    from wardian.sentry.vfs.notify import InodeWatch
     from wardian.sentry.vfs.locks import FileLocks
 
 S_IFMT: Final = 0o170000
@@ -131,6 +132,7 @@ class Inode:
         self.pipe: object | None = None  # a FIFO's pipe, made by fs.pipe at first open
         self.socket: object | None = None  # the AF_UNIX socket bound here
         self.locks: FileLocks | None = None  # vfs.locks' state, made at the first lock
+        self.watches: list[InodeWatch] = []  # inotify(7); see vfs.notify
         self.queue = WaitQueue()
 
     @property

@@ -12,13 +12,22 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.thread_group import ThreadGroup
 
 
+class ControllingTerminal:
+    """A terminal as job control knows it; ``sentry.tty`` subclasses. Only the session of a terminal may
+    change its foreground group (tcsetpgrp(3))."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.foreground: ProcessGroup | None = None
+
+
 class Session:
     """A set of process groups that may share a controlling terminal."""
 
     def __init__(self, sid: int, leader: ThreadGroup | None) -> None:
         self.sid = sid
         self.leader = leader  # None once the leader has exited
-        self.tty: object | None = None  # the controlling terminal (sentry.tty)
+        self.tty: ControllingTerminal | None = None
         self.groups: list[ProcessGroup] = []
 
 
@@ -38,7 +47,7 @@ class ProcessGroup:
         """Like :meth:`is_orphaned`, as if ``ignored`` were gone already."""
         for member in self.members:
             parent = member.parent
-            if member is ignored or member.zombie or parent is None or parent.pid == 1:
+            if member is ignored or member.zombie or parent is None:
                 continue
             if parent.process_group is not self and parent.process_group.session is self.session:
                 return False

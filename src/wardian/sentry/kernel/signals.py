@@ -152,7 +152,7 @@ class SigInfo:
         self.band = 0
         self.fd = 0
         self.raw = b""  # when set: the 128 bytes as rt_sigqueueinfo(2) was given them
-        self.timer: object | None = None  # the POSIX timer whose preallocated entry this is
+        self.timer: SignalTimer | None = None  # the timer that sent it, waiting to be told
 
     def pack(self) -> bytes:
         """The 128 bytes a guest sees."""
@@ -174,6 +174,18 @@ class SigInfo:
         if self.signo == SIGIO:
             return POLL_PART.pack(self.band, self.fd)
         return FAULT_PART.pack(self.addr, 0)
+
+
+class SignalTimer:
+    """A timer whose next period starts when its signal was taken (timer_getoverrun(2))."""
+
+    def taken(self, info: SigInfo) -> None:
+        """The signal is about to be delivered: fill in the overrun, start the next period."""
+        raise NotImplementedError
+
+    def dropped(self) -> None:
+        """The signal was thrown away: start the next period."""
+        raise NotImplementedError
 
 
 def user_siginfo(signo: int, code: int, pid: int, uid: int) -> SigInfo:
@@ -278,8 +290,12 @@ class PendingSignals:
         """Throw away every pending signal of ``mask``."""
         if not self.mask & mask:
             return
+        dropped = [info for info in self.queue if bit(info.signo) & mask]
         self.queue = [info for info in self.queue if not bit(info.signo) & mask]
         self.mask &= ~mask
+        for info in dropped:
+            if info.timer is not None:
+                info.timer.dropped()
 
 
 class TaskSignals:
@@ -317,6 +333,17 @@ class TaskSignals:
 def pending_mask(task: Task) -> int:
     """Everything pending for ``task``, its thread group's signals included (sigpending(2))."""
     return task.signals.pending.mask | task.group.pending.mask
+
+
+def dequeue(task: Task, wanted: int) -> SigInfo | None:
+    """Take the most urgent pending signal of the ``wanted`` set, the task's own before its group's
+    (delivery, sigtimedwait(2), signalfd(2))."""
+    info = task.signals.pending.take(wanted)
+    if info is None:
+        info = task.group.pending.take(wanted)
+    if info is not None and info.timer is not None:
+        info.timer.taken(info)
+    return info
 
 
 def recalculate(task: Task) -> None:
@@ -390,10 +417,15 @@ def send_to_process_group(process_group: ProcessGroup, info: SigInfo) -> None:
 
 def send(task: Task, group: ThreadGroup, info: SigInfo, only: Task | None) -> None:
     """Queue ``info`` for ``only`` or the whole ``group``; ``task`` judges whether it is ignored."""
-    if group.zombie or group.exiting:
+    if group.zombie or group.exiting or (only is not None and only.exited):
         return
     job_control_effects(group, info.signo)
     if is_ignored(task, info.signo):
+        if info.timer is not None:
+            info.timer.dropped()
+        return
+    if info.signo == SIGKILL:
+        group.begin_exit(SIGKILL)
         return
     pending = group.pending if only is None else only.signals.pending
     check_queue_limit(task, pending, info)
@@ -477,6 +509,8 @@ def is_ignored(task: Task, signo: int) -> bool:
     group = task.group
     if group.unkillable and group.actions.get(signo).handler == SIG_DFL:
         return True
+    if signo == SIGKILL or signo == SIGSTOP:
+        return False
     return group.actions.ignores(signo)
 
 

@@ -85,3 +85,14 @@ class ThreadGroup:
         if leader is not None and not leader.exited:
             return leader
         return self.tasks[0] if self.tasks else None
+
+    def begin_exit(self, status: int) -> None:
+        """Every task of this group is to exit with wait(2) ``status``; the first caller decides."""
+        if self.exiting or self.zombie:
+            return
+        self.exiting = True
+        self.exit_code = status
+        self.stopped = False
+        for task in self.tasks:
+            task.signals.attention = True
+        self.kernel.hooks.group_exit(self)

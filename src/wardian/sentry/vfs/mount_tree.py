@@ -162,14 +162,16 @@ class MountNamespace:
 
 def root_dentry(sb: SuperBlock) -> Dentry:
     """The one dentry of a superblock's root."""
-    if sb.root_dentry is None:
-        sb.root_dentry = Dentry(b"/", None, sb.root())
-    return sb.root_dentry
+    dentry = sb.root_dentry
+    if dentry is None:
+        dentry = sb.root_dentry = Dentry(b"/", None, sb.root())
+    return dentry
 
 
 def top(path: Path) -> Path:
     """``path`` seen through everything mounted on it."""
-    mount, dentry = path.mount, path.dentry
+    mount: Mount = path.mount
+    dentry: Dentry = path.dentry
     while dentry.mounts:
         over = mount.submounts.get(dentry)
         if over is None:

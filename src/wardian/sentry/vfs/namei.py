@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from wardian.sentry.errno import (
     EACCES,
     EBADF,
+    EEXIST,
     EINVAL,
     ELOOP,
     ENAMETOOLONG,
@@ -22,8 +23,8 @@ from wardian.sentry.errno import (
     EXDEV,
 )
 from wardian.sentry.vfs.dentry import Dentry, Mount, Path
-from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFMT
-from wardian.sentry.vfs.permissions import MAY_EXEC, check_follow, permitted
+from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
+from wardian.sentry.vfs.permissions import MAY_EXEC, check_create, check_follow, new_owner, permitted
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.credentials import Credentials
@@ -392,3 +393,28 @@ def check_resolve_flags(flags: int) -> None:
     """openat2(2): the RESOLVE_* bits must be known, and BENEATH excludes IN_ROOT."""
     if flags & ~0x3F or flags & RESOLVE_SCOPED == RESOLVE_SCOPED:
         raise EINVAL("RESOLVE_* flags")
+
+
+def make_node(task: Task, dirfd: int, path: bytes, mode: int, rdev: int) -> Path:
+    """mknod(2) of any kind but directories, for bind(2) too; ``mode`` is cut by the umask here."""
+    last = resolve_parent(task, dirfd, path)
+    check_new_name(task, last)
+    if last.slash:
+        raise ENOENT("trailing slash after a new file")
+    parent = last.parent.inode
+    mode &= ~(task.fs.umask & 0o777)
+    mode, uid, gid = new_owner(task.credentials, parent, mode)
+    if mode & S_IFMT == S_IFREG or mode & S_IFMT == 0:
+        inode = parent.create(last.name, mode & 0o7777, uid, gid)
+    else:
+        inode = parent.mknod(last.name, mode, rdev, uid, gid)
+    return Path(last.parent.mount, instantiate(last.parent.dentry, last.name, inode))
+
+
+def check_new_name(task: Task, last: LastName) -> None:
+    """May ``last`` come into being? EEXIST, EROFS, EACCES; ENOENT in a removed directory."""
+    if not last.ordinary or last.lookup().inode is not None:
+        raise EEXIST("the name is taken")
+    if last.parent.dentry.unlinked:
+        raise ENOENT("the directory was removed")
+    check_create(task.credentials, last.parent)

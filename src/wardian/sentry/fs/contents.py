@@ -1,0 +1,304 @@
+"""The bytes of a file kept in memory (tmpfs, memfd, overlay upper files).
+
+Small files that nobody mapped live in a ``bytearray``: thousands of them cost no host descriptor. A file that
+grows past :data:`SMALL_MAX` or is mapped moves to a host memfd, which is sparse and can be granted to guests
+(design D2). The memory goes when the object does: whoever can still reach the file keeps it alive.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import Final
+
+from wardian.sentry.errno import EFAULT, EFBIG, ENOSPC, ENXIO, EOPNOTSUPP, error_of, from_os_error
+from wardian.sentry.vfs.buffers import Sink, Source
+
+SMALL_MAX: Final = 64 * 1024
+PIECE: Final = 1 << 20
+PAGE: Final = 4096
+SIZE_MAX: Final = (1 << 63) - PAGE
+
+FALLOC_FL_KEEP_SIZE: Final = 0x01
+FALLOC_FL_PUNCH_HOLE: Final = 0x02
+
+MFD_CLOEXEC: Final = 0x1
+MFD_ALLOW_SEALING: Final = 0x2
+MFD_EXEC: Final = 0x10
+SEEK_DATA: Final = 3
+F_ADD_SEALS: Final = 1033
+
+
+class Quota:
+    """How much one file system may hold; 0 means no limit."""
+
+    def __init__(self, bytes_limit: int = 0, inodes_limit: int = 0) -> None:
+        self.bytes_limit = bytes_limit
+        self.inodes_limit = inodes_limit
+        self.bytes_used = 0
+        self.inodes_used = 0
+
+    def room(self) -> int:
+        """Bytes that may still be charged."""
+        if not self.bytes_limit:
+            return SIZE_MAX
+        return max(0, self.bytes_limit - self.bytes_used)
+
+    def add_inode(self) -> None:
+        """Charge one inode; ENOSPC."""
+        if self.inodes_limit and self.inodes_used >= self.inodes_limit:
+            raise ENOSPC("no inodes left")
+        self.inodes_used += 1
+
+
+def create_memfd(name: str) -> int:
+    """A host memfd whose mappings may be executable; raises a LinuxError."""
+    try:
+        return os.memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC)
+    except OSError:
+        pass  # before Linux 6.3 there is no MFD_EXEC
+    try:
+        return os.memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)
+    except OSError as e:
+        raise from_os_error(e) from None
+
+
+def host_fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2), which Python has only in part."""
+    import ctypes  # late: rarely needed, slow to import
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    fallocate = libc.fallocate
+    fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    if fallocate(fd, mode, offset, length) != 0:
+        raise error_of(ctypes.get_errno(), "fallocate")
+
+
+class Contents:
+    """The data of one file. Holes read as zeros; only used pages are charged to the quota."""
+
+    def __init__(self, quota: Quota) -> None:
+        self.quota = quota
+        self.size = 0
+        self.small = bytearray()
+        self.fd = -1  # the host memfd once there is one
+        self.charged = 0
+        self.dense_end = 0  # host pages below are all there, and counted in ``charged``
+        self.dense = True  # no host page at or above ``dense_end``
+
+    def __del__(self) -> None:
+        self.quota.bytes_used -= self.charged
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    # -- data --------------------------------------------------------------------------------------
+    def read(self, sink: Sink, offset: int) -> int:
+        """Fill ``sink`` from ``offset``; the bytes put."""
+        left = min(sink.left, self.size - offset)
+        if left <= 0:
+            return 0
+        if self.fd < 0:
+            return sink.put(bytes(memoryview(self.small)[offset : offset + left]))
+        if left <= PIECE:
+            return sink.put(self._pread(left, offset))
+        done = 0
+        while done < left:
+            taken = sink.put(self._pread(min(left - done, PIECE), offset + done))
+            if taken == 0:
+                break
+            done += taken
+        return done
+
+    def _pread(self, count: int, offset: int) -> bytes:
+        try:
+            return os.pread(self.fd, count, offset)
+        except OSError as e:
+            raise from_os_error(e) from None
+
+    def write(self, source: Source, offset: int) -> int:
+        """Write from ``source``; the bytes taken, fewer than offered when the quota ends. ENOSPC, EFAULT."""
+        done = 0
+        while source.left:
+            try:
+                done += self._write_piece(source, offset + done)
+            except (ENOSPC, EFAULT):
+                if done:
+                    return done
+                raise
+        return done
+
+    def _write_piece(self, source: Source, offset: int) -> int:
+        wanted = min(source.left, PIECE)
+        if offset + wanted > SIZE_MAX:
+            raise EFBIG("beyond the largest file size")
+        wanted = self._within_quota(offset, wanted)
+        piece = source.take(wanted)
+        end = offset + wanted
+        if self.fd < 0 and end > SMALL_MAX:
+            self.memory()
+        if self.fd >= 0:
+            self._pwrite(piece, offset)
+        else:
+            small = self.small
+            if offset > len(small):
+                small.extend(bytes(offset - len(small)))
+            small[offset:end] = piece
+        self.size = max(self.size, end)
+        self._charge(offset, end)
+        return wanted
+
+    def _pwrite(self, piece: bytes, offset: int) -> None:
+        view = memoryview(piece)
+        while len(view):
+            try:
+                n = os.pwrite(self.fd, view, offset)
+            except OSError as e:
+                raise from_os_error(e) from None
+            view = view[n:]
+            offset += n
+
+    # -- size --------------------------------------------------------------------------------------
+    def truncate(self, length: int) -> None:
+        """Cut or extend with a hole."""
+        if length > SIZE_MAX:
+            raise EFBIG("beyond the largest file size")
+        if self.fd < 0 and length > SMALL_MAX:
+            self.memory()
+        if self.fd < 0:
+            small = self.small
+            if length < len(small):
+                del small[length:]
+            else:
+                small.extend(bytes(length - len(small)))
+        else:
+            self._ftruncate(length)
+            self.dense_end = min(self.dense_end, round_up(length))
+        self.size = length
+        self._recount()
+
+    def _ftruncate(self, length: int) -> None:
+        try:
+            os.ftruncate(self.fd, length)
+        except OSError as e:
+            raise from_os_error(e) from None
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        """fallocate(2): plain, KEEP_SIZE and PUNCH_HOLE; EOPNOTSUPP for the rest, as tmpfs."""
+        end = offset + length
+        if mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+            self._punch(offset, min(end, self.size))
+        elif mode in (0, FALLOC_FL_KEEP_SIZE):
+            if end > SIZE_MAX:
+                raise EFBIG("beyond the largest file size")
+            if self._within_quota(offset, length) < length:
+                raise ENOSPC("file system full")
+            self._reserve(mode, offset, length)
+            if mode == 0:
+                self.size = max(self.size, end)
+        else:
+            raise EOPNOTSUPP("fallocate mode")
+        self._recount()
+
+    def _reserve(self, mode: int, offset: int, length: int) -> None:
+        end = offset + length
+        if self.fd < 0 and end <= SMALL_MAX:
+            if mode == 0 and end > len(self.small):
+                self.small.extend(bytes(end - len(self.small)))
+            return
+        host_fallocate(self.memory(), mode, offset, length)
+        self.dense = False
+
+    def _punch(self, offset: int, end: int) -> None:
+        if end <= offset:
+            return
+        if self.fd < 0:
+            self.small[offset:end] = bytes(end - offset)
+            return
+        host_fallocate(self.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, end - offset)
+        self.dense = False
+        self.dense_end = min(self.dense_end, offset - offset % PAGE)
+
+    def seek(self, offset: int, whence: int) -> int:
+        """SEEK_DATA and SEEK_HOLE; ENXIO at or past the end."""
+        if not 0 <= offset < self.size:
+            raise ENXIO("no data there")
+        if self.fd < 0:
+            return offset if whence == SEEK_DATA else self.size
+        try:
+            return os.lseek(self.fd, offset, whence)
+        except OSError as e:
+            raise from_os_error(e) from None
+
+    # -- host memory ---------------------------------------------------------------------------------
+    def memory(self) -> int:
+        """The host memfd, made now if there is none; borrowed by the caller."""
+        if self.fd < 0:
+            self.fd = create_memfd("wardian-file")
+            self._pwrite(bytes(self.small), 0)
+            self._ftruncate(self.size)
+            self.small = bytearray()
+            self.dense_end = self.charged
+        return self.fd
+
+    def seal(self, seals: int) -> None:
+        """F_ADD_SEALS on the host object, which knows of writable mappings (EBUSY)."""
+        try:
+            fcntl.fcntl(self.memory(), F_ADD_SEALS, seals)
+        except OSError as e:
+            raise from_os_error(e) from None
+
+    # -- accounting ----------------------------------------------------------------------------------
+    def blocks(self) -> int:
+        """Used 512-byte blocks; guests may have touched pages of a mapping, so the host is asked."""
+        if self.fd >= 0:
+            self.dense = False
+            self._recount()
+        return self.charged // 512
+
+    def _within_quota(self, offset: int, count: int) -> int:
+        """How many of ``count`` bytes at ``offset`` may be written; ENOSPC for none."""
+        if not self.quota.bytes_limit:
+            return count
+        have = self.dense_end if self.fd >= 0 else self.charged
+        free_from = max(offset - offset % PAGE, have)
+        if offset + count <= free_from:
+            return count
+        count = min(count, free_from + self.quota.room() - offset)
+        if count <= 0:
+            raise ENOSPC("file system full")
+        return count
+
+    def _charge(self, offset: int, end: int) -> None:
+        """Account for a write of [offset, end)."""
+        if self.fd < 0:
+            if len(self.small) > self.charged:
+                self._recount()
+            return
+        if end <= self.dense_end:
+            return
+        if offset > self.dense_end or not self.dense:
+            self.dense = False
+            self._recount()
+            return
+        self.dense_end = round_up(end)
+        self._set_charged(self.dense_end)
+
+    def _recount(self) -> None:
+        if self.fd < 0:
+            self._set_charged(round_up(len(self.small)))
+            return
+        if self.dense and self.size >= self.dense_end:
+            self._set_charged(self.dense_end)
+            return
+        used = os.fstat(self.fd).st_blocks * 512
+        self._set_charged(used)
+        self.dense = used == self.dense_end
+
+    def _set_charged(self, used: int) -> None:
+        self.quota.bytes_used += used - self.charged
+        self.charged = used
+
+
+def round_up(length: int) -> int:
+    """To whole pages."""
+    return (length + PAGE - 1) & ~(PAGE - 1)

@@ -143,6 +143,9 @@ class FakeThread(HostThread):
     def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
         self.mapped.append((address, length, prot, flags, fd, offset))
 
+    def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:
+        self.mapped.append((address, length, prot, flags, -1, 0))
+
     def clone(self, request: CloneRequest) -> None:
         self.clones.append(request)
 

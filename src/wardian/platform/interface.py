@@ -134,7 +134,14 @@ class HostThread:
         raise NotImplementedError
 
     def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
-        """Finish mmap(2) of a host descriptor; the guest sees the host's result. ``fd`` is borrowed."""
+        """Finish mmap(2) of a host descriptor; the guest sees the host's result.
+
+        ``fd`` may be closed as soon as this returns: an engine that installs it later keeps a duplicate.
+        """
+        raise NotImplementedError
+
+    def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:
+        """Finish mmap(2) of private anonymous memory with these arguments instead of the guest's own."""
         raise NotImplementedError
 
     def clone(self, request: CloneRequest) -> None:

@@ -8,6 +8,8 @@ only when no handler ran (signal(7)).
 
 from collections.abc import Callable
 
+from wardian.sentry.syscalls import memory, process_vm
+
 
 class Row:
     """One system call: name, handler, amd64 number, and how strace prints it."""
@@ -35,6 +37,35 @@ def row(name: str, handler: Callable[..., int], amd64: int, flags: str = "", res
 # -- sockets (syscalls/socket.py) --
 
 # -- memory (syscalls/memory.py) --
+row("mmap", memory.mmap, 9, flags="MAP_SHARED MAP_PRIVATE MAP_FIXED MAP_ANONYMOUS MAP_32BIT "
+    "MAP_GROWSDOWN MAP_DENYWRITE MAP_LOCKED MAP_NORESERVE MAP_POPULATE MAP_NONBLOCK MAP_STACK "
+    "MAP_HUGETLB MAP_SYNC MAP_FIXED_NOREPLACE")
+row("mprotect", memory.mprotect, 10)
+row("munmap", memory.munmap, 11)
+row("brk", memory.brk, 12)
+row("mremap", memory.mremap, 25, flags="MREMAP_MAYMOVE MREMAP_FIXED MREMAP_DONTUNMAP")
+row("msync", memory.msync, 26)
+row("mincore", memory.mincore, 27)
+row("madvise", memory.madvise, 28)
+row("mlock", memory.mlock, 149)
+row("munlock", memory.munlock, 150)
+row("mlockall", memory.mlockall, 151)
+row("munlockall", memory.munlockall, 152)
+row("remap_file_pages", memory.remap_file_pages, 216)
+row("mbind", memory.mbind, 237)
+row("set_mempolicy", memory.set_mempolicy, 238)
+row("get_mempolicy", memory.get_mempolicy, 239)
+row("migrate_pages", memory.migrate_pages, 256)
+row("move_pages", memory.move_pages, 279)
+row("process_vm_readv", process_vm.process_vm_readv, 310)
+row("process_vm_writev", process_vm.process_vm_writev, 311)
+row("userfaultfd", memory.userfaultfd, 323)
+row("membarrier", memory.membarrier, 324)
+row("mlock2", memory.mlock2, 325)
+row("pkey_mprotect", memory.pkey_mprotect, 329)
+row("pkey_alloc", memory.pkey_alloc, 330)
+row("pkey_free", memory.pkey_free, 331)
+row("process_madvise", memory.process_madvise, 440)
 
 # -- tasks, ids, wait, prctl, rlimits, system (syscalls/process.py, ids.py, system.py) --
 

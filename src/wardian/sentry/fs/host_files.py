@@ -1,0 +1,237 @@
+"""Open host files: descriptions over a host descriptor, used by ``fs.host``.
+
+Reads and writes are positional (pread(2), pwrite(2)), so one host descriptor can serve many
+descriptions: the offset is the Sentry's. Regular files do not block the host for long; they are
+read inline.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wardian.sentry.errno import EINVAL, ENXIO, LinuxError
+from wardian.sentry.vfs.buffers import Sink, Source
+from wardian.sentry.vfs.file import O_APPEND, File, MapSource
+from wardian.sentry.vfs.inode import S_IFMT, DirEntry
+
+if TYPE_CHECKING:
+    from wardian.sentry.fs.host import HostDirectory, HostRegular
+
+PIECE: Final = 1 << 20  # bytes moved by one host call
+LARGEST_OFFSET: Final = (1 << 63) - 1
+SEEK_SET: Final = 0
+SEEK_CUR: Final = 1
+SEEK_END: Final = 2
+SEEK_DATA: Final = 3
+SEEK_HOLE: Final = 4
+
+
+class HostHandle:
+    """A host descriptor of a regular file and who uses it."""
+
+    def __init__(self, inode: HostRegular, fd: int) -> None:
+        self.inode = inode
+        self.fd = fd
+        self.users = 0
+        self.shared = False  # read-only opens share it, and it may stay open unused
+        self.queued = False  # on the superblock's list of idle ones
+        self.writable = False
+
+    def drop(self) -> None:
+        """One user less."""
+        self.users -= 1
+        if self.users > 0:
+            return
+        if self.shared and self.inode.handle is self:
+            self.inode.fs.park_handle(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close the host descriptor."""
+        if self.fd >= 0:
+            self.inode.close_handle(self)
+            self.inode.fs.host.close(self.fd)
+            self.fd = -1
+
+
+class HostFile(File):
+    """A regular host file."""
+
+    def __init__(self, inode: HostRegular, flags: int, handle: HostHandle) -> None:
+        super().__init__(inode, flags)
+        self.node = inode
+        self.handle = handle
+        self.host = inode.fs.host
+        if not handle.shared:
+            handle.users += 1
+            handle.writable = self.writable
+
+    def release(self) -> None:
+        self.handle.drop()
+
+    # -- data ------------------------------------------------------------------------------------
+    def read(self, sink: Sink, offset: int) -> int:
+        wanted = sink.left
+        if wanted <= PIECE:
+            data = self.host.pread(self.handle.fd, wanted, offset)
+            return sink.put(data) if data else 0
+        total = 0
+        while sink.left:
+            try:
+                data = self.host.pread(self.handle.fd, min(sink.left, PIECE), offset + total)
+                if not data:
+                    break
+                total += sink.put(data)
+            except LinuxError:
+                if total == 0:
+                    raise
+                break
+            if len(data) < PIECE:
+                break
+        return total
+
+    def write(self, source: Source, offset: int) -> int:
+        total = 0
+        while source.left:
+            try:
+                written = self.write_piece(source, offset + total)
+            except LinuxError:
+                if total == 0:
+                    raise
+                break
+            total += written
+            if written == 0:
+                break
+        return total
+
+    def write_piece(self, source: Source, offset: int) -> int:
+        """One host call; what the host did not take goes back to ``source``."""
+        data = source.take(PIECE)
+        try:
+            if self.flags & O_APPEND:
+                written = self.host.append(self.handle.fd, data)
+            else:
+                written = self.host.pwrite(self.handle.fd, data, offset)
+        except LinuxError:
+            source.give_back(len(data))
+            raise
+        if written < len(data):
+            source.give_back(len(data) - written)
+        return written
+
+    @property
+    def seekable(self) -> bool:
+        return True
+
+    def pollable(self) -> bool:
+        return False
+
+    def lseek(self, offset: int, whence: int) -> int:
+        if whence == SEEK_CUR:
+            offset += self.offset
+        elif whence == SEEK_END:
+            offset += self.end()
+        elif whence in (SEEK_DATA, SEEK_HOLE):
+            if offset < 0:
+                raise ENXIO("before the file")
+            offset = self.host.lseek(self.handle.fd, offset, whence)
+        elif whence != SEEK_SET:
+            raise EINVAL("unknown whence")
+        if offset < 0 or offset > LARGEST_OFFSET:
+            raise EINVAL("offset out of range")
+        self.offset = offset
+        return offset
+
+    # -- the rest ----------------------------------------------------------------------------------
+    def fsync(self, data_only: bool) -> None:
+        if self.node.fs.shared:
+            self.host.fsync(self.handle.fd, data_only)
+
+    def truncate(self, length: int) -> None:
+        self.host.ftruncate(self.handle.fd, length)
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        self.host.fallocate(self.handle.fd, mode, offset, length)
+
+    def map(self, shared: bool, writable: bool, offset: int, length: int) -> MapSource:
+        return MapSource(self.handle.fd, offset)
+
+
+class HostDirFile(File):
+    """An open host directory, read with the host's own stable positions; ``fd < 0``: empty."""
+
+    def __init__(self, inode: HostDirectory, flags: int, fd: int) -> None:
+        super().__init__(inode, flags)
+        self.node = inode
+        self.fd = fd
+        self.cursor = 0  # where the host descriptor stands
+        self.entries: list[DirEntry] = []  # the last piece read; callers may take part of it
+
+    def release(self) -> None:
+        if self.fd >= 0:
+            self.node.fs.host.close(self.fd)
+            self.fd = -1
+
+    @property
+    def seekable(self) -> bool:
+        return True
+
+    def pollable(self) -> bool:
+        return False
+
+    def lseek(self, offset: int, whence: int) -> int:
+        if whence == SEEK_CUR:
+            offset += self.offset
+        elif whence != SEEK_SET:
+            raise EINVAL("a directory has no end to seek from")
+        if offset < 0 or offset > LARGEST_OFFSET:
+            raise EINVAL("offset out of range")
+        self.offset = offset
+        return offset
+
+    def fsync(self, data_only: bool) -> None:
+        if self.node.fs.shared and self.fd >= 0:
+            self.node.fs.host.fsync(self.fd, data_only)
+
+    def readdir(self, position: int) -> list[DirEntry]:
+        if self.fd < 0:
+            return self.nothing(position)
+        if position != self.cursor:
+            for i in range(len(self.entries)):
+                if self.entries[i].position == position:
+                    return self.entries[i + 1 :]
+        host = self.node.fs.host
+        if position != self.cursor or position == 0:
+            self.cursor = host.lseek(self.fd, position, SEEK_SET)
+        self.entries = self.next_entries()
+        return self.entries
+
+    def next_entries(self) -> list[DirEntry]:
+        """The next piece from the host, in our numbers."""
+        node = self.node
+        fs = node.fs
+        entries: list[DirEntry] = []
+        for entry in fs.host.getdents(self.fd):
+            self.cursor = entry.position
+            ino = entry.ino if node.index == 0 else fs.foreign_ino(node.index, entry.ino)
+            kind = entry.kind
+            if entry.name == b".." and (node.parent is None or node.parent.index != node.index):
+                ino = node.ino if node.parent is None else node.parent.ino
+            elif kind == 0:
+                attributes = fs.host.stat(self.fd, entry.name)
+                if attributes is None:
+                    continue
+                kind = attributes.mode & S_IFMT
+            entries.append(DirEntry(entry.name, ino, kind, entry.position))
+        return entries
+
+    def nothing(self, position: int) -> list[DirEntry]:
+        """What an empty directory holds."""
+        above = self.node.parent
+        kind = self.node.kind
+        dots = [
+            DirEntry(b".", self.node.ino, kind, 1),
+            DirEntry(b"..", self.node.ino if above is None else above.ino, kind, 2),
+        ]
+        return [entry for entry in dots if entry.position > position]

@@ -104,9 +104,11 @@ class TmpInode(Inode):
     """What all kinds of inodes have: attributes and extended attributes. Used as is for nodes."""
 
     def __init__(self, sb: TmpFS, mode: int, uid: int, gid: int) -> None:
-        sb.quota.add_inode()
-        super().__init__(sb, sb.next_ino(), mode)
         self.fs = sb
+        self.counted = False
+        sb.quota.add_inode()
+        self.counted = True
+        super().__init__(sb, sb.next_ino(), mode)
         self.uid = uid
         self.gid = gid
         self.nlink = 1
@@ -120,7 +122,8 @@ class TmpInode(Inode):
         self.xattr_bytes = 0
 
     def __del__(self) -> None:
-        self.fs.quota.inodes_used -= 1
+        if self.counted:
+            self.fs.quota.inodes_used -= 1
 
     def size(self) -> int:
         """st_size."""

@@ -30,7 +30,7 @@ class FDTable:
         self.lowest_free = 0  # no free slot is below this one
         self.lock_task: Task | None = None  # who waits for a POSIX lock, see vfs.locks
         self.lock_call: Call | None = None
-        self.lock_blockers: list[FDTable] = []
+        self.lock_blocker: FDTable | None = None
 
     def get(self, fd: int) -> File:
         """The description behind ``fd``; EBADF."""

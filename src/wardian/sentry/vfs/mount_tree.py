@@ -162,9 +162,11 @@ class MountNamespace:
 
 def root_dentry(sb: SuperBlock) -> Dentry:
     """The one dentry of a superblock's root."""
-    dentry = sb.root_dentry
-    if dentry is None:
-        dentry = sb.root_dentry = Dentry(b"/", None, sb.root())
+    known = sb.root_dentry
+    if known is not None:
+        return known
+    dentry = Dentry(b"/", None, sb.root())
+    sb.root_dentry = dentry
     return dentry
 
 

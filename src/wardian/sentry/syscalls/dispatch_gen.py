@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from wardian.sentry.syscalls import memory, process_vm
+from wardian.sentry.syscalls.decode import s32, u32
+from wardian.sentry.syscalls.kinds import Addr, FD, Flags, Int, Pid, Size, ULong
 from wardian.sentry.syscalls.unimplemented import unimplemented
 
 if TYPE_CHECKING:
@@ -39,4 +42,200 @@ def dispatch(t: Task, r: Request) -> int:
     nr = r.nr
     if not 0 <= nr < 512:
         return unimplemented(t, nr)
+    return _calls_0(t, r, nr)
+
+
+def _calls_0(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 237:
+        if nr < 27:
+            if nr < 12:
+                if nr < 10:
+                    if nr == 9:  # mmap
+                        return memory.mmap(
+                            t,
+                            Addr(a[0]),
+                            Size(a[1]),
+                            Int(s32(a[2])),
+                            Flags(u32(a[3])),
+                            FD(s32(a[4])),
+                            ULong(a[5]),
+                        )
+                else:
+                    if nr < 11:
+                        if nr == 10:  # mprotect
+                            return memory.mprotect(t, Addr(a[0]), Size(a[1]), ULong(a[2]))
+                    else:
+                        if nr == 11:  # munmap
+                            return memory.munmap(t, Addr(a[0]), Size(a[1]))
+            else:
+                if nr < 25:
+                    if nr == 12:  # brk
+                        return memory.brk(t, Addr(a[0]))
+                else:
+                    if nr < 26:
+                        if nr == 25:  # mremap
+                            return memory.mremap(
+                                t,
+                                Addr(a[0]),
+                                Size(a[1]),
+                                Size(a[2]),
+                                Flags(u32(a[3])),
+                                Addr(a[4]),
+                            )
+                    else:
+                        if nr == 26:  # msync
+                            return memory.msync(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
+        else:
+            if nr < 150:
+                if nr < 28:
+                    if nr == 27:  # mincore
+                        return memory.mincore(t, Addr(a[0]), Size(a[1]), Addr(a[2]))
+                else:
+                    if nr < 149:
+                        if nr == 28:  # madvise
+                            return memory.madvise(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
+                    else:
+                        if nr == 149:  # mlock
+                            return memory.mlock(t, Addr(a[0]), Size(a[1]))
+            else:
+                if nr < 152:
+                    if nr < 151:
+                        if nr == 150:  # munlock
+                            return memory.munlock(t, Addr(a[0]), Size(a[1]))
+                    else:
+                        if nr == 151:  # mlockall
+                            return memory.mlockall(t, Int(s32(a[0])))
+                else:
+                    if nr < 216:
+                        if nr == 152:  # munlockall
+                            return memory.munlockall(t)
+                    else:
+                        if nr == 216:  # remap_file_pages
+                            return memory.remap_file_pages(
+                                t,
+                                Addr(a[0]),
+                                Size(a[1]),
+                                Int(s32(a[2])),
+                                Size(a[3]),
+                                Flags(u32(a[4])),
+                            )
+    else:
+        if nr < 323:
+            if nr < 256:
+                if nr < 238:
+                    if nr == 237:  # mbind
+                        return memory.mbind(
+                            t,
+                            Addr(a[0]),
+                            ULong(a[1]),
+                            Int(s32(a[2])),
+                            Addr(a[3]),
+                            ULong(a[4]),
+                            Flags(u32(a[5])),
+                        )
+                else:
+                    if nr < 239:
+                        if nr == 238:  # set_mempolicy
+                            return memory.set_mempolicy(t, Int(s32(a[0])), Addr(a[1]), ULong(a[2]))
+                    else:
+                        if nr == 239:  # get_mempolicy
+                            return memory.get_mempolicy(
+                                t,
+                                Addr(a[0]),
+                                Addr(a[1]),
+                                ULong(a[2]),
+                                Addr(a[3]),
+                                ULong(a[4]),
+                            )
+            else:
+                if nr < 310:
+                    if nr < 279:
+                        if nr == 256:  # migrate_pages
+                            return memory.migrate_pages(
+                                t,
+                                Pid(s32(a[0])),
+                                ULong(a[1]),
+                                Addr(a[2]),
+                                Addr(a[3]),
+                            )
+                    else:
+                        if nr == 279:  # move_pages
+                            return memory.move_pages(
+                                t,
+                                Pid(s32(a[0])),
+                                ULong(a[1]),
+                                Addr(a[2]),
+                                Addr(a[3]),
+                                Addr(a[4]),
+                                Int(s32(a[5])),
+                            )
+                else:
+                    if nr < 311:
+                        if nr == 310:  # process_vm_readv
+                            return process_vm.process_vm_readv(
+                                t,
+                                Pid(s32(a[0])),
+                                Addr(a[1]),
+                                ULong(a[2]),
+                                Addr(a[3]),
+                                ULong(a[4]),
+                                ULong(a[5]),
+                            )
+                    else:
+                        if nr == 311:  # process_vm_writev
+                            return process_vm.process_vm_writev(
+                                t,
+                                Pid(s32(a[0])),
+                                Addr(a[1]),
+                                ULong(a[2]),
+                                Addr(a[3]),
+                                ULong(a[4]),
+                                ULong(a[5]),
+                            )
+        else:
+            if nr < 329:
+                if nr < 324:
+                    if nr == 323:  # userfaultfd
+                        return memory.userfaultfd(t, Flags(u32(a[0])))
+                else:
+                    if nr < 325:
+                        if nr == 324:  # membarrier
+                            return memory.membarrier(
+                                t,
+                                Int(s32(a[0])),
+                                Flags(u32(a[1])),
+                                Int(s32(a[2])),
+                            )
+                    else:
+                        if nr == 325:  # mlock2
+                            return memory.mlock2(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
+            else:
+                if nr < 331:
+                    if nr < 330:
+                        if nr == 329:  # pkey_mprotect
+                            return memory.pkey_mprotect(
+                                t,
+                                Addr(a[0]),
+                                Size(a[1]),
+                                ULong(a[2]),
+                                Int(s32(a[3])),
+                            )
+                    else:
+                        if nr == 330:  # pkey_alloc
+                            return memory.pkey_alloc(t, ULong(a[0]), ULong(a[1]))
+                else:
+                    if nr < 440:
+                        if nr == 331:  # pkey_free
+                            return memory.pkey_free(t, Int(s32(a[0])))
+                    else:
+                        if nr == 440:  # process_madvise
+                            return memory.process_madvise(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                Size(a[2]),
+                                Int(s32(a[3])),
+                                Flags(u32(a[4])),
+                            )
     return unimplemented(t, nr)

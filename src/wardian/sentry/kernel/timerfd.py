@@ -1,17 +1,17 @@
 """timerfd_create(2): a timer whose expirations are read from a descriptor.
 
-An expired interval timer is armed again when it is read or asked for its time, not when it fires: a guest that asks
-for a nanosecond's interval and never reads costs one expiration. The guest cannot set CLOCK_REALTIME, so
-TFD_TIMER_CANCEL_ON_SET is accepted and never cancels.
+An expired interval timer is armed again when it is read or asked for its time, not when it fires: a
+guest that asks for a nanosecond's interval and never reads costs one expiration. The guest cannot
+set CLOCK_REALTIME, so TFD_TIMER_CANCEL_ON_SET is accepted and never cancels.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EINVAL, ENOTTY, WOULD_BLOCK
 from wardian.sentry.kernel.timers import Timer
+from wardian.sentry.time import CLOCK_REALTIME, CLOCK_REALTIME_ALARM, SECOND, TIME_MAX
 from wardian.sentry.vfs.buffers import Sink
 from wardian.sentry.vfs.file import O_RDWR, POLLIN, POLLRDNORM, File
 from wardian.sentry.vfs.inode import Inode
@@ -20,19 +20,10 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.task import Task
 
-CLOCK_REALTIME: Final = 0
-CLOCK_MONOTONIC: Final = 1
-CLOCK_BOOTTIME: Final = 7
-CLOCK_REALTIME_ALARM: Final = 8
-CLOCK_BOOTTIME_ALARM: Final = 9
-
 TFD_TIMER_ABSTIME: Final = 1
 TFD_TIMER_CANCEL_ON_SET: Final = 2
 TFD_IOC_SET_TICKS: Final = 0x40085400
 
-SECOND: Final = 1_000_000_000
-FOREVER_NS: Final = (1 << 63) - 1
-ITIMERSPEC: Final = struct.Struct("<qqqq")  # interval, value
 
 
 class Expiry(Timer):
@@ -105,7 +96,7 @@ class TimerFd(File):
             self.next_ns = 0
             return
         self.next_ns = value_ns if flags & TFD_TIMER_ABSTIME else self.now() + value_ns
-        self.next_ns = min(self.next_ns, FOREVER_NS)
+        self.next_ns = min(self.next_ns, TIME_MAX)
         self.arm()
 
     def gettime(self) -> tuple[int, int]:
@@ -151,18 +142,3 @@ class TimerFd(File):
 
     def describe(self) -> str:
         return "anon_inode:[timerfd]"
-
-
-def parse_itimerspec(data: bytes) -> tuple[int, int]:
-    """(value, interval) in nanoseconds; EINVAL for negative or denormal times."""
-    interval_s, interval_ns, value_s, value_ns = ITIMERSPEC.unpack(data)
-    for seconds, nanoseconds in ((interval_s, interval_ns), (value_s, value_ns)):
-        if seconds < 0 or not 0 <= nanoseconds < SECOND:
-            raise EINVAL("not a valid time")
-    value = min(value_s * SECOND + value_ns, FOREVER_NS)
-    return value, min(interval_s * SECOND + interval_ns, FOREVER_NS)
-
-
-def pack_itimerspec(value: int, interval: int) -> bytes:
-    """struct itimerspec."""
-    return ITIMERSPEC.pack(interval // SECOND, interval % SECOND, value // SECOND, value % SECOND)

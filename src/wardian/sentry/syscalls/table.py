@@ -8,7 +8,7 @@ only when no handler ran (signal(7)).
 
 from collections.abc import Callable
 
-from wardian.sentry.syscalls import memory, process_vm
+from wardian.sentry.syscalls import events, memory, pipe, poll, process_vm
 
 
 class Row:
@@ -33,6 +33,33 @@ def row(name: str, handler: Callable[..., int], amd64: int, flags: str = "", res
 # -- files, directories, descriptors (syscalls/file.py, dir.py, stat.py, descriptors.py, xattr.py, mount.py) --
 
 # -- pipes, eventfd, epoll, poll, timerfd, signalfd, splice, inotify (syscalls/poll.py, events.py, pipe.py) --
+row("pipe", pipe.pipe, 22)
+row("pipe2", pipe.pipe2, 293, flags="O_CLOEXEC O_NONBLOCK O_DIRECT")
+row("splice", pipe.splice, 275)
+row("tee", pipe.tee, 276)
+row("vmsplice", pipe.vmsplice, 278)
+row("memfd_create", pipe.memfd_create, 319)
+row("poll", poll.poll, 7, restart="nohand")
+row("ppoll", poll.ppoll, 271, restart="nohand")
+row("select", poll.select, 23, restart="nohand")
+row("pselect6", poll.pselect6, 270, restart="nohand")
+row("eventfd", events.eventfd, 284)
+row("eventfd2", events.eventfd2, 290, flags="EFD_SEMAPHORE O_CLOEXEC O_NONBLOCK")
+row("epoll_create", events.epoll_create, 213)
+row("epoll_create1", events.epoll_create1, 291, flags="O_CLOEXEC")
+row("epoll_ctl", events.epoll_ctl, 233)
+row("epoll_wait", events.epoll_wait, 232, restart="nohand")
+row("epoll_pwait", events.epoll_pwait, 281, restart="nohand")
+row("epoll_pwait2", events.epoll_pwait2, 441, restart="nohand")
+row("timerfd_create", events.timerfd_create, 283, flags="O_CLOEXEC O_NONBLOCK")
+row("timerfd_settime", events.timerfd_settime, 286)
+row("timerfd_gettime", events.timerfd_gettime, 287)
+row("signalfd", events.signalfd, 282)
+row("signalfd4", events.signalfd4, 289, flags="O_CLOEXEC O_NONBLOCK")
+row("inotify_init", events.inotify_init, 253)
+row("inotify_init1", events.inotify_init1, 294, flags="O_CLOEXEC O_NONBLOCK")
+row("inotify_add_watch", events.inotify_add_watch, 254)
+row("inotify_rm_watch", events.inotify_rm_watch, 255)
 
 # -- sockets (syscalls/socket.py) --
 

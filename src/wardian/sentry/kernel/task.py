@@ -51,6 +51,7 @@ class Call:
         self.done = 0  # bytes or items already moved
         self.state: object | None = None  # anything else a handler keeps
         self.restarts = 0
+        self.trace: object | None = None  # strace's record; its results are written at once
         self.on_interrupt: InterruptAction | None = None  # run before a signal ends the call
         self.file: File | None = None  # held from the first park on: close(2) elsewhere does not matter
 
@@ -174,8 +175,10 @@ class Task(Waiter):
     def copy_out(self, address: int, data: bytes) -> None:
         """Write to guest memory, with the reply when it fits; EFAULT (then or now)."""
         host = self.host
-        if host is not None and self.call is not None and host.queue_out(address, data):
-            return
+        call = self.call
+        if host is not None and call is not None and call.trace is None:
+            if host.queue_out(address, data):
+                return
         self.memory.process.write(address, data)
 
     def copy_in_string(self, address: int, limit: int = 4096) -> bytes:

@@ -46,8 +46,16 @@ TIMESPEC2: Final = struct.Struct("<qqqq")
 # -- structs ---------------------------------------------------------------------------------------
 def timespec_ns(data: bytes) -> int:
     """A struct timespec as nanoseconds; EINVAL unless it is a proper time span."""
-    seconds, nanoseconds = TIMESPEC.unpack(data)
+    seconds, nanoseconds = unpack_pair(data)
     return checked_ns(seconds, nanoseconds)
+
+
+def unpack_pair(data: bytes) -> tuple[int, int]:
+    """The two numbers of a timespec or timeval."""
+    first: int
+    second: int
+    first, second = TIMESPEC.unpack(data)
+    return first, second
 
 
 def checked_ns(seconds: int, nanoseconds: int) -> int:
@@ -59,7 +67,7 @@ def checked_ns(seconds: int, nanoseconds: int) -> int:
 
 def timeval_ns(data: bytes) -> int:
     """A struct timeval as nanoseconds; EINVAL unless it is a proper time span."""
-    seconds, microseconds = TIMESPEC.unpack(data)
+    seconds, microseconds = unpack_pair(data)
     if seconds < 0 or not 0 <= microseconds < 1_000_000:
         raise EINVAL("time value out of range")
     return min(seconds * SECOND + microseconds * MICROSECOND, TIME_MAX)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wardian.sentry.fs.anon import ANON_DEV, ANON_INODE_MAGIC, PIPE_DEV, PIPEFS_MAGIC, AnonFS
 from wardian.sentry.hostcpu import HostCpu
-from wardian.sentry.hostport import Clock, HostPoller
+from wardian.sentry.hostport import Clock, HostPoller, Machine
 from wardian.sentry.kernel.timers import TimerQueue
 from wardian.sentry.syscalls.unimplemented import UnimplementedLog
 
@@ -26,6 +26,7 @@ class Kernel:
     def __init__(self, clock: Clock, poller: HostPoller) -> None:
         self.clock = clock
         self.poller = poller
+        self.machine = Machine()
         self.timers = TimerQueue()
         self.run_list: list[Task] = []  # unparked tasks whose handlers run next
         # Whose handler runs right now: the dispatcher sets it before each. Files are not told who reads them,

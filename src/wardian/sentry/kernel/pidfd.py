@@ -8,15 +8,15 @@ from wardian.sentry.kernel.waitqueue import WaitQueue
 from wardian.sentry.vfs.file import O_NONBLOCK, O_RDWR, POLLIN, POLLRDNORM, File
 
 if TYPE_CHECKING:
-    from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.thread_group import ThreadGroup
+    from wardian.sentry.vfs.inode import Inode
 
 
 class PidFD(File):
     """Refers to a thread group for good, also when its number is used again."""
 
-    def __init__(self, kernel: Kernel, group: ThreadGroup, nonblocking: bool) -> None:
-        super().__init__(kernel.anon.make_inode(0o600), O_RDWR | (O_NONBLOCK if nonblocking else 0))
+    def __init__(self, inode: Inode, group: ThreadGroup, nonblocking: bool) -> None:
+        super().__init__(inode, O_RDWR | (O_NONBLOCK if nonblocking else 0))
         self.group = group
 
     def poll(self) -> int:

@@ -349,9 +349,8 @@ def dequeue(task: Task, wanted: int) -> SigInfo | None:
 def recalculate(task: Task) -> None:
     """Set ``attention`` from the pending sets and the mask."""
     signals = task.signals
-    masked = signals.blocked | signals.waiting
-    deliverable = pending_mask(task) & ~masked
-    signals.attention = bool(deliverable) or task.group.exiting
+    deliverable = pending_mask(task) & ~(signals.blocked | signals.waiting)
+    signals.attention = deliverable != 0 or task.group.exiting
 
 
 def set_blocked(task: Task, mask: int) -> None:
@@ -366,6 +365,24 @@ def set_blocked(task: Task, mask: int) -> None:
     if newly & task.group.pending.mask:
         retarget(task, newly)
     recalculate(task)
+
+
+def set_temporary_mask(task: Task, mask: int) -> None:
+    """Use ``mask`` until the call ends (sigsuspend, ppoll, pselect, epoll_pwait); may be repeated when
+    the handler runs again. A signal handler returns to the mask saved here; without one the call itself
+    ends with :func:`restore_mask`."""
+    signals = task.signals
+    if signals.saved_mask < 0:
+        signals.saved_mask = signals.blocked
+    set_blocked(task, mask)
+
+
+def restore_mask(task: Task) -> None:
+    """Put the mask back that :func:`set_temporary_mask` saved; harmless when there is none."""
+    saved = task.signals.saved_mask
+    if saved >= 0:
+        task.signals.saved_mask = -1
+        set_blocked(task, saved)
 
 
 def retarget(task: Task, mask: int) -> None:
@@ -443,13 +460,21 @@ def announce(group: ThreadGroup, signo: int, only: Task | None) -> None:
     for task in list(group.tasks):
         task.signals.queue.wake(0)
     target = group.any_task()
-    if target is not None and wants(target, signo):
-        attend(target)
+    if target is None or takes(target, signo):
         return
     for task in group.tasks:
-        if wants(task, signo):
-            attend(task)
+        if takes(task, signo):
             return
+
+
+def takes(task: Task, signo: int) -> bool:
+    """Have ``task`` take the group's signal if it does not block it; True when it will."""
+    if task.signals.waiting & bit(signo):
+        return True  # its sigtimedwait was woken already
+    if wants(task, signo):
+        attend(task)
+        return True
+    return False
 
 
 def job_control_effects(group: ThreadGroup, signo: int) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.fdtable import FDTable
     from wardian.sentry.kernel.fscontext import FSContext
     from wardian.sentry.kernel.kernel import Kernel
+    from wardian.sentry.kernel.scheduling import Scheduling
     from wardian.sentry.kernel.signals import TaskSignals
     from wardian.sentry.kernel.thread_group import ThreadGroup
     from wardian.sentry.mm.memory import Memory
@@ -111,6 +112,7 @@ class Task(Waiter):
         self.robust_list = 0
         self.start_ns = kernel.clock.monotonic_ns()
         self.death_signal = 0  # prctl(2) PR_SET_PDEATHSIG
+        self.scheduling: Scheduling | None = None  # made when sched_*(2) first changes something
 
     # -- blocking ----------------------------------------------------------------------------------
     def park(self, queue: WaitQueue | None, events: int = 0) -> int:

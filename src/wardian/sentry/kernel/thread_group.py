@@ -48,6 +48,7 @@ class ThreadGroup:
         self.exit_signal = SIGCHLD  # sent to the parent; 0: none (clone(2))
         self.has_execed = False  # setpgid(2) by the parent is over (EACCES)
         self.nice = 0
+        self.personality = 0  # personality(2)
         # -- exit and wait
         self.exiting = False  # every task must exit with ``exit_code``
         self.exit_code = 0  # wait(2) status once exiting or a zombie

@@ -144,8 +144,22 @@ class HostThread:
         """Finish mmap(2) of private anonymous memory with these arguments instead of the guest's own."""
         raise NotImplementedError
 
+    def map_anonymous_with(self, address: int, length: int, prot: int, flags: int, data: bytes) -> None:
+        """Finish mmap(2) with anonymous memory that starts with ``data``; ``Events.mapped`` reports."""
+        raise NotImplementedError
+
+    def drop_outs(self) -> None:
+        """Forget what :meth:`queue_out` collected: the handler will run again."""
+
+    def park(self) -> None:
+        """The answer will take long: the guest thread may sleep at once."""
+
+    def sigreturn_and_report(self) -> None:
+        """As :meth:`sigreturn`, then report ``Events.interrupted`` before guest code runs."""
+        raise NotImplementedError
+
     def clone(self, request: CloneRequest) -> None:
-        """Make a host thread or process; ``Events.cloned`` or ``Events.clone_failed`` reports."""
+        """Make a host thread or process; ``Events.cloned`` and then ``Events.clone_finished`` report."""
         raise NotImplementedError
 
     def exec(self, image: ExecImage) -> None:
@@ -202,12 +216,17 @@ class Events:
         """A signal frame could not be written or read: the guest dies of SIGSEGV."""
         raise NotImplementedError
 
-    def cloned(self, parent: HostThread, child: HostThread, request: CloneRequest) -> None:
-        """The child exists and waits for ``complete(0)``; the parent waits for its own ``complete``."""
+    def mapped(self, thread: HostThread, result: int) -> None:
+        """mmap(2) through ``map_file`` or ``map_anonymous_with`` is done with the host's ``result``; the
+        thread waits for ``complete``."""
         raise NotImplementedError
 
-    def clone_failed(self, parent: HostThread, number: int, request: CloneRequest) -> None:
-        """The host refused with errno ``number``."""
+    def cloned(self, parent: HostThread, child: HostThread, request: CloneRequest) -> None:
+        """The child exists (its first answer is ``complete(0)``); the parent is not back yet."""
+        raise NotImplementedError
+
+    def clone_finished(self, parent: HostThread, number: int, request: CloneRequest) -> None:
+        """The parent waits for its ``complete``; ``number`` is 0, or the host's errno: no child came to be."""
         raise NotImplementedError
 
     def process_died(self, process: HostProcess, killed_by: int) -> None:

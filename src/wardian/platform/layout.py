@@ -1,7 +1,7 @@
 """Where things lie in a guest process, and which descriptors it has.
 
 The stub, the guest's seccomp filter (``host.guest_policy``) and the loader must agree on these numbers;
-``native/`` gets them as a generated header. The host address space of a guest process::
+``native/include/channel.h`` repeats them and a test compares both. The host address space of a guest process::
 
     0                        GUEST_TOP            TRUSTED_BASE                  2^47
     |  the guest's own memory  |  PROT_NONE fence   |  stub, channel, stacks      |
@@ -16,8 +16,8 @@ TRUSTED_BASE: Final = 0x7E00_0000_0000
 
 LOADER_TEXT: Final = 0x7E00_0000_1000
 """Runs only before the first guest instruction; the second filter closes it."""
-LOADER_TEXT_END: Final = 0x7E00_0000_2000
-STUB_TEXT: Final = 0x7E00_0000_2000
+LOADER_TEXT_END: Final = 0x7E00_0000_4000
+STUB_TEXT: Final = 0x7E00_0000_4000
 STUB_TEXT_END: Final = 0x7E00_0001_0000
 
 CHANNEL_BASE: Final = 0x7E00_1000_0000
@@ -26,14 +26,22 @@ SLOT_SIZE: Final = 0x8000
 SLOTS: Final = 4096
 
 SHARED_BASE: Final = 0x7E00_2000_0000
-"""Two pages the Sentry keeps current (design D8)."""
+SHARED_SIZE: Final = 0x4000
+"""Pages 0 and 2 the Sentry keeps current (hand-off state, marshalling table); page 1 guests write (ready map)."""
 VDSO_BASE: Final = 0x7E00_3000_0000
 STACKS_BASE: Final = 0x7E00_4000_0000
 STACK_SIZE: Final = 0x1_0000
+TRUSTED_END: Final = 0x7E00_5000_0000
+"""The rest up to the host stack is a fence again."""
 
 DOORBELL_FD: Final = 3
 CHANNEL_FD: Final = 4
 CONTROL_FD: Final = 5
 """Loader only."""
+SHARED_FD: Final = 6
+ZYGOTE_FD: Final = 7
+"""These two only in the zygote."""
+CHECKIN_CODE: Final = 0x57415244
+"""arch_prctl(2) code of a forked child's first notified call; its nonce is the second argument."""
 GRANT_FD_FIRST: Final = 64
 """A descriptor granted to the thread of slot ``i`` is installed as ``GRANT_FD_FIRST + i``."""

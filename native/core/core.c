@@ -1,0 +1,935 @@
+/* wardian._core: what the Sentry needs that Python has no call for, and the hand-off loop (design D6, D12).
+ *
+ * A Hub owns the Sentry's side of every channel: it finds threads that have something to say, copies their request
+ * once into one bytes object, and writes answers. Guests can write every channel page at any time; nothing read
+ * here is used as an index or length before it was copied and checked.
+ */
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "channel.h"
+
+#define WATCHES 4
+#define MAX_EVENTS 64
+
+struct slot_state {
+    uint32_t last_seq;
+    bool active;  /* belongs to a thread */
+    bool busy;    /* its request is being answered */
+    uint8_t watch; /* 1 + index in the watch list, or 0 */
+    uint32_t outs_used;
+    uint32_t nouts;
+};
+
+struct space {
+    uint8_t *base; /* NULL: free */
+    struct slot_state *slots;
+    uint32_t capacity;
+};
+
+typedef struct {
+    PyObject_HEAD
+    struct shared_page *shared;
+    struct ready_page *ready;
+    uint8_t *shared_base;
+    struct space *spaces; /* SLOTS of them */
+    uint32_t top;         /* highest space index in use + 1 */
+    int epoll_fd, doorbell;
+    uint32_t watch_space[WATCHES], watch_slot[WATCHES];
+    int nwatch, next_watch;
+    uint32_t *pending; /* keys found ready, to be looked at */
+    uint32_t npending, pending_room, pending_at;
+    int notify_fd;      /* polled while spinning when notifications are expected */
+    int expected;
+    uint64_t spin_ns;
+    uint32_t spin_hits, spin_misses;
+    uint32_t since_poll;
+    uint64_t last_poll_ns;
+    uint32_t guest_spin;
+    uint64_t waits, sleeps, requests;
+} Hub;
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000UL + (uint64_t)ts.tv_nsec;
+}
+
+static struct slot *slot_of(struct space *space, uint32_t index)
+{
+    return (struct slot *)(space->base + (size_t)index * SLOT_SIZE);
+}
+
+/* -- looking for requests ---------------------------------------------------------------------------- */
+
+/* True when the slot belongs to a thread, waits for nothing from us, and has a request we have not taken. */
+static bool has_request(Hub *hub, uint32_t space_index, uint32_t slot_index)
+{
+    if (space_index >= hub->top)
+        return false;
+    struct space *space = &hub->spaces[space_index];
+    if (!space->base || slot_index == 0 || slot_index >= space->capacity)
+        return false;
+    struct slot_state *state = &space->slots[slot_index];
+    if (!state->active || state->busy)
+        return false;
+    return __atomic_load_n(&slot_of(space, slot_index)->req_seq, __ATOMIC_ACQUIRE) != state->last_seq;
+}
+
+static PyObject *take(Hub *hub, uint32_t space_index, uint32_t slot_index)
+{
+    struct space *space = &hub->spaces[space_index];
+    struct slot_state *state = &space->slots[slot_index];
+    struct slot *slot = slot_of(space, slot_index);
+    uint32_t length = __atomic_load_n(&slot->data_len, __ATOMIC_RELAXED);
+
+    state->last_seq = __atomic_load_n(&slot->req_seq, __ATOMIC_ACQUIRE);
+    state->busy = true;
+    state->outs_used = 0;
+    state->nouts = 0;
+    if (length > DATA_SIZE)
+        length = 0;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, 16 + 72 + (Py_ssize_t)length);
+    if (!bytes)
+        return NULL;
+    uint8_t *to = (uint8_t *)PyBytes_AS_STRING(bytes);
+    uint32_t head[4] = {space_index << 12 | slot_index, slot->kind, length, 0};
+    memcpy(to, head, 16);
+    memcpy(to + 16, (void *)&slot->nr, 72);
+    memcpy(to + 88, slot->data, length);
+    hub->requests++;
+    return bytes;
+}
+
+static void push(Hub *hub, uint32_t key)
+{
+    if (hub->npending == hub->pending_room) {
+        uint32_t room = hub->pending_room ? hub->pending_room * 2 : 256;
+        uint32_t *grown = realloc(hub->pending, room * sizeof *grown);
+        if (!grown)
+            return; /* the full scan before sleeping finds it */
+        hub->pending = grown;
+        hub->pending_room = room;
+    }
+    hub->pending[hub->npending++] = key;
+}
+
+static void collect_space(Hub *hub, uint32_t index)
+{
+    struct space *space = &hub->spaces[index];
+    if (index >= hub->top || !space->base)
+        return;
+    struct space_header *header = (struct space_header *)space->base;
+    uint64_t summary = __atomic_exchange_n(&header->summary, 0, __ATOMIC_SEQ_CST);
+    while (summary) {
+        uint32_t word = (uint32_t)__builtin_ctzl(summary);
+        summary &= summary - 1;
+        uint64_t bits = __atomic_exchange_n(&header->words[word], 0, __ATOMIC_SEQ_CST);
+        while (bits) {
+            push(hub, index << 12 | (word * 64 + (uint32_t)__builtin_ctzl(bits)));
+            bits &= bits - 1;
+        }
+    }
+}
+
+/* Turn the ready maps into pending keys. */
+static void collect(Hub *hub)
+{
+    uint64_t summary = __atomic_exchange_n(&hub->ready->summary, 0, __ATOMIC_SEQ_CST);
+    while (summary) {
+        uint32_t group = (uint32_t)__builtin_ctzl(summary);
+        summary &= summary - 1;
+        uint64_t bits = __atomic_exchange_n(&hub->ready->groups[group], 0, __ATOMIC_SEQ_CST);
+        while (bits) {
+            collect_space(hub, group * 64 + (uint32_t)__builtin_ctzl(bits));
+            bits &= bits - 1;
+        }
+    }
+}
+
+/* Look at every active slot: what the maps say can be erased by a hostile guest, this cannot. */
+static void collect_all(Hub *hub)
+{
+    for (uint32_t i = 0; i < hub->top; i++)
+        if (hub->spaces[i].base)
+            for (uint32_t j = 1; j < hub->spaces[i].capacity; j++)
+                if (has_request(hub, i, j))
+                    push(hub, i << 12 | j);
+}
+
+static PyObject *take_pending(Hub *hub)
+{
+    while (hub->pending_at < hub->npending) {
+        uint32_t key = hub->pending[hub->pending_at++];
+        if (has_request(hub, key >> 12, key & (SLOTS - 1)))
+            return take(hub, key >> 12, key & (SLOTS - 1));
+    }
+    hub->npending = hub->pending_at = 0;
+    return NULL;
+}
+
+static PyObject *look(Hub *hub)
+{
+    PyObject *found = take_pending(hub);
+    if (found || PyErr_Occurred())
+        return found;
+    for (int i = 0; i < hub->nwatch; i++) {
+        int at = (hub->next_watch + i) % hub->nwatch;
+        if (has_request(hub, hub->watch_space[at], hub->watch_slot[at])) {
+            hub->next_watch = (at + 1) % hub->nwatch;
+            return take(hub, hub->watch_space[at], hub->watch_slot[at]);
+        }
+    }
+    if (__atomic_load_n(&hub->ready->summary, __ATOMIC_ACQUIRE)) {
+        collect(hub);
+        return take_pending(hub);
+    }
+    return NULL;
+}
+
+/* -- the watch list: slots whose req_seq the Sentry looks at by itself --------------------------------- */
+
+static void unwatch_at(Hub *hub, int at)
+{
+    struct space *space = &hub->spaces[hub->watch_space[at]];
+    uint32_t slot = hub->watch_slot[at];
+    if (space->base && slot < space->capacity) {
+        space->slots[slot].watch = 0;
+        __atomic_store_n(&slot_of(space, slot)->watched, 0, __ATOMIC_SEQ_CST);
+        if (has_request(hub, hub->watch_space[at], slot))
+            push(hub, hub->watch_space[at] << 12 | slot);
+    }
+    hub->nwatch--;
+    if (at != hub->nwatch) {
+        hub->watch_space[at] = hub->watch_space[hub->nwatch];
+        hub->watch_slot[at] = hub->watch_slot[hub->nwatch];
+        struct space *moved = &hub->spaces[hub->watch_space[at]];
+        moved->slots[hub->watch_slot[at]].watch = (uint8_t)(at + 1);
+    }
+}
+
+static void watch(Hub *hub, uint32_t space_index, uint32_t slot_index)
+{
+    struct space *space = &hub->spaces[space_index];
+    struct slot_state *state = &space->slots[slot_index];
+    if (state->watch)
+        return;
+    if (hub->nwatch == WATCHES)
+        unwatch_at(hub, hub->next_watch % WATCHES);
+    hub->watch_space[hub->nwatch] = space_index;
+    hub->watch_slot[hub->nwatch] = slot_index;
+    state->watch = (uint8_t)++hub->nwatch;
+    __atomic_store_n(&slot_of(space, slot_index)->watched, 1, __ATOMIC_SEQ_CST);
+}
+
+/* -- waiting ------------------------------------------------------------------------------------- */
+
+static bool notification_waits(Hub *hub)
+{
+    if (hub->expected <= 0 || hub->notify_fd < 0)
+        return false;
+    struct pollfd p = {hub->notify_fd, POLLIN, 0};
+    return poll(&p, 1, 0) > 0;
+}
+
+static PyObject *events_list(struct epoll_event *events, int count)
+{
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list && i < count; i++) {
+        PyObject *pair = Py_BuildValue("(iI)", (int)events[i].data.fd, (unsigned)events[i].events);
+        if (!pair || PyList_Append(list, pair) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    return list;
+}
+
+static PyObject *poll_events(Hub *hub, int timeout_ms)
+{
+    struct epoll_event events[MAX_EVENTS];
+    int count;
+
+    if (timeout_ms == 0) {
+        count = epoll_wait(hub->epoll_fd, events, MAX_EVENTS, 0);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        count = epoll_wait(hub->epoll_fd, events, MAX_EVENTS, timeout_ms);
+        Py_END_ALLOW_THREADS
+        if (count < 0 && errno == EINTR && PyErr_CheckSignals() < 0)
+            return NULL;
+    }
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.fd == hub->doorbell) {
+            uint64_t value;
+            if (read(hub->doorbell, &value, 8) < 0) { /* already taken */ }
+            collect_all(hub);
+            continue;
+        }
+        events[kept++] = events[i];
+    }
+    hub->since_poll = 0;
+    return events_list(events, kept);
+}
+
+/* Spin for a request; NULL without an exception when the budget is used up. */
+static PyObject *spin(Hub *hub, uint64_t deadline)
+{
+    uint64_t start = now_ns(), end = start + hub->spin_ns;
+    if (deadline && deadline < end)
+        end = deadline;
+    for (;;) {
+        for (int i = 0; i < 32; i++) {
+            PyObject *found = look(hub);
+            if (found || PyErr_Occurred())
+                return found;
+            __builtin_ia32_pause();
+        }
+        if (notification_waits(hub))
+            return NULL;
+        if (now_ns() >= end)
+            return NULL;
+    }
+}
+
+static PyObject *sleep_for(Hub *hub, int64_t timeout_ns)
+{
+    while (hub->nwatch)
+        unwatch_at(hub, hub->nwatch - 1);
+    __atomic_store_n(&hub->shared->sentry_sleeping, 1, __ATOMIC_SEQ_CST);
+    collect(hub);
+    collect_all(hub);
+    PyObject *result = take_pending(hub);
+    if (!result && !PyErr_Occurred()) {
+        int64_t ms = timeout_ns < 0 ? -1 : (timeout_ns + 999999) / 1000000;
+        hub->sleeps++;
+        result = poll_events(hub, ms > 1000000 ? 1000000 : (int)ms);
+    }
+    __atomic_store_n(&hub->shared->sentry_sleeping, 0, __ATOMIC_SEQ_CST);
+    return result;
+}
+
+PyDoc_STRVAR(wait_doc, "wait(timeout_ns) -> bytes | list[tuple[int, int]]\n\n"
+"The next request (u32 key, kind, length, 0; u64 nr, args[6], ip, sp; data), or the host descriptors that are\n"
+"ready as (fd, epoll events), perhaps none. timeout_ns < 0: no limit.");
+static PyObject *hub_wait(Hub *hub, PyObject *arg)
+{
+    int64_t timeout = PyLong_AsLongLong(arg);
+    if (timeout == -1 && PyErr_Occurred())
+        return NULL;
+    hub->waits++;
+    if (++hub->since_poll >= 64) {
+        uint64_t now = now_ns();
+        hub->since_poll = 0;
+        if (now - hub->last_poll_ns > 200000) {
+            hub->last_poll_ns = now;
+            PyObject *events = poll_events(hub, 0);
+            if (!events || PyList_GET_SIZE(events))
+                return events;
+            Py_DECREF(events);
+        }
+    }
+    PyObject *found = look(hub);
+    if (found || PyErr_Occurred())
+        return found;
+    if (timeout == 0)
+        return poll_events(hub, 0);
+    uint64_t deadline = timeout > 0 ? now_ns() + (uint64_t)timeout : 0;
+    if (hub->spin_ns) {
+        found = spin(hub, deadline);
+        if (found || PyErr_Occurred()) {
+            hub->spin_hits++;
+            return found;
+        }
+        if (notification_waits(hub))
+            return poll_events(hub, 0);
+        hub->spin_misses++;
+    }
+    if (deadline) {
+        uint64_t now = now_ns();
+        if (now >= deadline)
+            return poll_events(hub, 0);
+        timeout = (int64_t)(deadline - now);
+    }
+    return sleep_for(hub, timeout);
+}
+
+/* -- answering ----------------------------------------------------------------------------------- */
+
+static struct slot_state *answerable(Hub *hub, uint32_t key, struct slot **slot)
+{
+    uint32_t space_index = key >> 12, slot_index = key & (SLOTS - 1);
+    if (space_index >= hub->top || !hub->spaces[space_index].base || slot_index >= hub->spaces[space_index].capacity) {
+        PyErr_SetString(PyExc_ValueError, "no such channel");
+        return NULL;
+    }
+    *slot = slot_of(&hub->spaces[space_index], slot_index);
+    return &hub->spaces[space_index].slots[slot_index];
+}
+
+static void post_reply(Hub *hub, uint32_t key, struct slot *slot, struct slot_state *state)
+{
+    slot->nouts = state->nouts;
+    state->busy = false;
+    state->nouts = 0;
+    state->outs_used = 0;
+    __atomic_store_n(&slot->parked, 0, __ATOMIC_RELAXED);
+    watch(hub, key >> 12, key & (SLOTS - 1));
+    __atomic_store_n(&slot->rep_seq, state->last_seq, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&slot->sleeping, __ATOMIC_SEQ_CST))
+        syscall(SYS_futex, &slot->rep_seq, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+PyDoc_STRVAR(reply_doc, "reply(key, action, result, params=b'')\n\nAnswer a request; params are the words slot.p.");
+static PyObject *hub_reply(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct slot *slot;
+    if (nargs < 3) {
+        PyErr_SetString(PyExc_TypeError, "reply needs key, action, result");
+        return NULL;
+    }
+    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(args[0]);
+    long action = PyLong_AsLong(args[1]);
+    long long result = PyLong_AsLongLong(args[2]);
+    if (PyErr_Occurred())
+        return NULL;
+    struct slot_state *state = answerable(hub, key, &slot);
+    if (!state)
+        return NULL;
+    if (nargs > 3) {
+        if (!PyBytes_Check(args[3]) || PyBytes_GET_SIZE(args[3]) > (Py_ssize_t)sizeof slot->p) {
+            PyErr_SetString(PyExc_ValueError, "params must be at most 96 bytes");
+            return NULL;
+        }
+        memcpy(slot->p, PyBytes_AS_STRING(args[3]), (size_t)PyBytes_GET_SIZE(args[3]));
+    }
+    slot->action = (uint32_t)action;
+    slot->result = result;
+    post_reply(hub, key, slot, state);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(queue_out_doc, "queue_out(key, address, data) -> bool\n\nPut data into the coming reply; False when full.");
+static PyObject *hub_queue_out(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct slot *slot;
+    if (nargs != 3 || !PyBytes_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "queue_out needs key, address, bytes");
+        return NULL;
+    }
+    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(args[0]);
+    struct out out = {PyLong_AsUnsignedLongLong(args[1]), (uint64_t)PyBytes_GET_SIZE(args[2])};
+    if (PyErr_Occurred())
+        return NULL;
+    struct slot_state *state = answerable(hub, key, &slot);
+    if (!state)
+        return NULL;
+    uint64_t padded = (out.length + 7) & ~7UL;
+    if (!state->busy || padded > DATA_SIZE || state->outs_used + 16 + padded > DATA_SIZE)
+        Py_RETURN_FALSE;
+    memcpy(slot->data + state->outs_used, &out, 16);
+    memcpy(slot->data + state->outs_used + 16, PyBytes_AS_STRING(args[2]), out.length);
+    state->outs_used += 16 + (uint32_t)padded;
+    state->nouts++;
+    Py_RETURN_TRUE;
+}
+
+PyDoc_STRVAR(drop_outs_doc, "drop_outs(key)\n\nForget what queue_out collected (the handler will run again).");
+static PyObject *hub_drop_outs(Hub *hub, PyObject *arg)
+{
+    struct slot *slot;
+    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(arg);
+    struct slot_state *state = PyErr_Occurred() ? NULL : answerable(hub, key, &slot);
+    if (!state)
+        return NULL;
+    state->outs_used = 0;
+    state->nouts = 0;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(park_doc, "park(key)\n\nTell the guest thread that its answer will take long: it sleeps at once.");
+static PyObject *hub_park(Hub *hub, PyObject *arg)
+{
+    struct slot *slot;
+    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(arg);
+    struct slot_state *state = PyErr_Occurred() ? NULL : answerable(hub, key, &slot);
+    if (!state)
+        return NULL;
+    __atomic_store_n(&slot->parked, 1, __ATOMIC_RELEASE);
+    if (state->watch)
+        unwatch_at(hub, state->watch - 1);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(put_doc, "put(key, offset, data)\n\nWrite data at an offset of the slot: siginfo or a pool process's image.");
+static PyObject *hub_put(Hub *hub, PyObject *args)
+{
+    unsigned key;
+    Py_ssize_t offset;
+    Py_buffer data;
+    struct slot *slot;
+    if (!PyArg_ParseTuple(args, "Iny*", &key, &offset, &data))
+        return NULL;
+    struct slot_state *state = answerable(hub, key, &slot);
+    if (state && (offset < 128 || offset > (Py_ssize_t)SLOT_SIZE || data.len > (Py_ssize_t)SLOT_SIZE - offset)) {
+        PyErr_SetString(PyExc_ValueError, "outside the slot");
+        state = NULL;
+    }
+    if (state)
+        memcpy((uint8_t *)slot + offset, data.buf, (size_t)data.len);
+    PyBuffer_Release(&data);
+    if (!state)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* -- spaces and slots ------------------------------------------------------------------------------ */
+
+PyDoc_STRVAR(add_space_doc, "add_space(memfd) -> index\n\nMap a channel memfd; OSError EMFILE when all are taken.");
+static PyObject *hub_add_space(Hub *hub, PyObject *arg)
+{
+    int fd = (int)PyLong_AsLong(arg);
+    uint32_t index = 0;
+    if (PyErr_Occurred())
+        return NULL;
+    while (index < SLOTS && hub->spaces[index].base)
+        index++;
+    if (index == SLOTS) {
+        errno = EMFILE;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    void *base = mmap(NULL, CHANNEL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    struct space *space = &hub->spaces[index];
+    space->base = base;
+    space->slots = NULL;
+    space->capacity = 0;
+    if (index >= hub->top)
+        hub->top = index + 1;
+    ((struct space_header *)base)->index = index;
+    return PyLong_FromUnsignedLong(index);
+}
+
+PyDoc_STRVAR(remove_space_doc, "remove_space(index)\n\nForget a space and all its slots.");
+static PyObject *hub_remove_space(Hub *hub, PyObject *arg)
+{
+    uint32_t index = (uint32_t)PyLong_AsUnsignedLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    if (index >= hub->top || !hub->spaces[index].base) {
+        PyErr_SetString(PyExc_ValueError, "no such space");
+        return NULL;
+    }
+    for (int i = hub->nwatch - 1; i >= 0; i--)
+        if (hub->watch_space[i] == index)
+            unwatch_at(hub, i);
+    munmap(hub->spaces[index].base, CHANNEL_SIZE);
+    free(hub->spaces[index].slots);
+    memset(&hub->spaces[index], 0, sizeof hub->spaces[index]);
+    while (hub->top && !hub->spaces[hub->top - 1].base)
+        hub->top--;
+    Py_RETURN_NONE;
+}
+
+static bool grow(struct space *space, uint32_t index)
+{
+    if (index < space->capacity)
+        return true;
+    uint32_t capacity = space->capacity ? space->capacity : 8;
+    while (capacity <= index)
+        capacity *= 2;
+    struct slot_state *slots = realloc(space->slots, capacity * sizeof *slots);
+    if (!slots)
+        return false;
+    memset(slots + space->capacity, 0, (capacity - space->capacity) * sizeof *slots);
+    space->slots = slots;
+    space->capacity = capacity;
+    return true;
+}
+
+PyDoc_STRVAR(activate_doc, "activate(key)\n\nGive a slot to a thread; requests from it are taken from now on.");
+static PyObject *hub_activate(Hub *hub, PyObject *arg)
+{
+    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    uint32_t space_index = key >> 12, slot_index = key & (SLOTS - 1);
+    if (space_index >= hub->top || !hub->spaces[space_index].base || slot_index == 0) {
+        PyErr_SetString(PyExc_ValueError, "no such space");
+        return NULL;
+    }
+    struct space *space = &hub->spaces[space_index];
+    if (!grow(space, slot_index))
+        return PyErr_NoMemory();
+    struct slot_state *state = &space->slots[slot_index];
+    struct slot *slot = slot_of(space, slot_index);
+    memset(state, 0, sizeof *state);
+    memset(slot, 0, 384);
+    slot->spin_max = hub->guest_spin;
+    slot->spin = hub->guest_spin / 4;
+    state->active = true;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(deactivate_doc, "deactivate(key)\n\nTake a slot away: nothing more is taken from it.");
+static PyObject *hub_deactivate(Hub *hub, PyObject *arg)
+{
+    struct slot *slot;
+    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(arg);
+    struct slot_state *state = PyErr_Occurred() ? NULL : answerable(hub, key, &slot);
+    if (!state)
+        return NULL;
+    if (state->watch)
+        unwatch_at(hub, state->watch - 1);
+    state->active = false;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(host_tid_doc, "host_tid(key) -> int\n\nThe tid the host kernel wrote into the slot (0: gone); a claim, not a fact.");
+static PyObject *hub_host_tid(Hub *hub, PyObject *arg)
+{
+    struct slot *slot;
+    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(arg);
+    if (PyErr_Occurred() || !answerable(hub, key, &slot))
+        return NULL;
+    return PyLong_FromUnsignedLong(__atomic_load_n(&slot->host_tid, __ATOMIC_ACQUIRE));
+}
+
+/* -- host descriptors ------------------------------------------------------------------------------ */
+
+static PyObject *hub_epoll(Hub *hub, PyObject *args)
+{
+    int operation, fd;
+    unsigned events = 0;
+    if (!PyArg_ParseTuple(args, "ii|I", &operation, &fd, &events))
+        return NULL;
+    struct epoll_event event = {.events = events, .data.fd = fd};
+    if (epoll_ctl(hub->epoll_fd, operation, fd, &event) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *hub_set_notify(Hub *hub, PyObject *arg)
+{
+    hub->notify_fd = (int)PyLong_AsLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *hub_expect(Hub *hub, PyObject *arg)
+{
+    hub->expected += (int)PyLong_AsLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    if (hub->expected < 0)
+        hub->expected = 0;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(spin_doc, "set_spin(sentry_ns, guest_pauses)\n\nHow long each side spins before it sleeps.");
+static PyObject *hub_set_spin(Hub *hub, PyObject *args)
+{
+    unsigned long long ns;
+    unsigned pauses;
+    if (!PyArg_ParseTuple(args, "KI", &ns, &pauses))
+        return NULL;
+    hub->spin_ns = ns;
+    hub->guest_spin = pauses;
+    Py_RETURN_NONE;
+}
+
+static PyObject *hub_statistics(Hub *hub, PyObject *Py_UNUSED(ignored))
+{
+    return Py_BuildValue("{s:K,s:K,s:K,s:I,s:I}", "requests", (unsigned long long)hub->requests, "waits",
+                         (unsigned long long)hub->waits, "sleeps", (unsigned long long)hub->sleeps, "spin_hits",
+                         hub->spin_hits, "spin_misses", hub->spin_misses);
+}
+
+static int hub_init(Hub *hub, PyObject *args, PyObject *kwargs)
+{
+    int shared_fd, doorbell;
+    (void)kwargs;
+    if (!PyArg_ParseTuple(args, "ii", &shared_fd, &doorbell))
+        return -1;
+    hub->shared_base = mmap(NULL, SHARED_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, shared_fd, 0);
+    hub->spaces = calloc(SLOTS, sizeof *hub->spaces);
+    hub->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    hub->doorbell = doorbell;
+    hub->notify_fd = -1;
+    if (hub->shared_base == MAP_FAILED || !hub->spaces || hub->epoll_fd < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    hub->shared = (struct shared_page *)hub->shared_base;
+    hub->ready = (struct ready_page *)(hub->shared_base + 0x1000);
+    hub->guest_spin = 2000;
+    hub->spin_ns = 50000;
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = doorbell};
+    if (epoll_ctl(hub->epoll_fd, EPOLL_CTL_ADD, doorbell, &event) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    return 0;
+}
+
+static void hub_dealloc(Hub *hub)
+{
+    for (uint32_t i = 0; hub->spaces && i < SLOTS; i++)
+        if (hub->spaces[i].base) {
+            munmap(hub->spaces[i].base, CHANNEL_SIZE);
+            free(hub->spaces[i].slots);
+        }
+    free(hub->spaces);
+    free(hub->pending);
+    if (hub->shared_base && hub->shared_base != MAP_FAILED)
+        munmap(hub->shared_base, SHARED_SIZE);
+    if (hub->epoll_fd > 0)
+        close(hub->epoll_fd);
+    Py_TYPE(hub)->tp_free((PyObject *)hub);
+}
+
+static PyMethodDef hub_methods[] = {
+    {"wait", (PyCFunction)hub_wait, METH_O, wait_doc},
+    {"reply", (PyCFunction)(void (*)(void))hub_reply, METH_FASTCALL, reply_doc},
+    {"queue_out", (PyCFunction)(void (*)(void))hub_queue_out, METH_FASTCALL, queue_out_doc},
+    {"drop_outs", (PyCFunction)hub_drop_outs, METH_O, drop_outs_doc},
+    {"park", (PyCFunction)hub_park, METH_O, park_doc},
+    {"put", (PyCFunction)hub_put, METH_VARARGS, put_doc},
+    {"add_space", (PyCFunction)hub_add_space, METH_O, add_space_doc},
+    {"remove_space", (PyCFunction)hub_remove_space, METH_O, remove_space_doc},
+    {"activate", (PyCFunction)hub_activate, METH_O, activate_doc},
+    {"deactivate", (PyCFunction)hub_deactivate, METH_O, deactivate_doc},
+    {"host_tid", (PyCFunction)hub_host_tid, METH_O, host_tid_doc},
+    {"epoll", (PyCFunction)hub_epoll, METH_VARARGS, "epoll(operation, fd, events=0): epoll_ctl(2) on the hub's set."},
+    {"set_notify", (PyCFunction)hub_set_notify, METH_O, "set_notify(fd): the seccomp listener to poll while spinning."},
+    {"expect", (PyCFunction)hub_expect, METH_O, "expect(n): n more (or fewer) notifications are on their way."},
+    {"set_spin", (PyCFunction)hub_set_spin, METH_VARARGS, spin_doc},
+    {"statistics", (PyCFunction)hub_statistics, METH_NOARGS, "Counters of the hand-off."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject HubType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "wardian._core.Hub",
+    .tp_basicsize = sizeof(Hub),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_doc = "Hub(shared_memfd, doorbell_eventfd): the Sentry's side of all channels.",
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)hub_init,
+    .tp_dealloc = (destructor)hub_dealloc,
+    .tp_methods = hub_methods,
+};
+
+/* -- guest memory --------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(vm_read_doc, "vm_read(pid, address, count) -> bytes\n\nprocess_vm_readv(2); shorter where memory ends. OSError ESRCH, EPERM.");
+static PyObject *core_vm_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)self;
+    if (nargs != 3) {
+        PyErr_SetString(PyExc_TypeError, "vm_read needs pid, address, count");
+        return NULL;
+    }
+    long pid = PyLong_AsLong(args[0]);
+    unsigned long address = PyLong_AsUnsignedLong(args[1]);
+    Py_ssize_t count = PyLong_AsSsize_t(args[2]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (address >= GUEST_TOP || count <= 0)
+        return PyBytes_FromStringAndSize(NULL, 0);
+    if ((unsigned long)count > GUEST_TOP - address)
+        count = (Py_ssize_t)(GUEST_TOP - address);
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, count);
+    if (!bytes)
+        return NULL;
+    struct iovec local = {PyBytes_AS_STRING(bytes), (size_t)count}, remote = {(void *)address, (size_t)count};
+    ssize_t n = process_vm_readv((pid_t)pid, &local, 1, &remote, 1, 0);
+    if (n < 0) {
+        if (errno != EFAULT) {
+            Py_DECREF(bytes);
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        n = 0;
+    }
+    if (n != count)
+        _PyBytes_Resize(&bytes, n);
+    return bytes;
+}
+
+PyDoc_STRVAR(vm_write_doc, "vm_write(pid, address, data) -> int\n\nprocess_vm_writev(2): bytes written, maybe fewer. OSError ESRCH, EPERM.");
+static PyObject *core_vm_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Py_buffer data;
+    (void)self;
+    if (nargs != 3 || PyObject_GetBuffer(args[2], &data, PyBUF_SIMPLE) < 0) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "vm_write needs pid, address, data");
+        return NULL;
+    }
+    long pid = PyLong_AsLong(args[0]);
+    unsigned long address = PyLong_AsUnsignedLong(args[1]);
+    ssize_t n = 0;
+    if (!PyErr_Occurred() && address < GUEST_TOP && (unsigned long)data.len <= GUEST_TOP - address) {
+        struct iovec local = {data.buf, (size_t)data.len}, remote = {(void *)address, (size_t)data.len};
+        n = data.len ? process_vm_writev((pid_t)pid, &local, 1, &remote, 1, 0) : 0;
+        if (n < 0 && errno == EFAULT)
+            n = 0;
+        if (n < 0)
+            PyErr_SetFromErrno(PyExc_OSError);
+    }
+    PyBuffer_Release(&data);
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(n);
+}
+
+/* -- seccomp notifications (seccomp_unotify(2)) ------------------------------------------------------- */
+
+static PyObject *core_notify_receive(PyObject *self, PyObject *arg)
+{
+    struct seccomp_notif notification;
+    (void)self;
+    int fd = (int)PyLong_AsLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    memset(&notification, 0, sizeof notification);
+    if (ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &notification) < 0) {
+        if (errno == ENOENT || errno == EINTR || errno == EAGAIN)
+            Py_RETURN_NONE;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    const __u64 *a = notification.data.args;
+    return Py_BuildValue("(KIiKKKKKK)", (unsigned long long)notification.id, notification.pid, notification.data.nr,
+                         (unsigned long long)a[0], (unsigned long long)a[1], (unsigned long long)a[2],
+                         (unsigned long long)a[3], (unsigned long long)a[4], (unsigned long long)a[5]);
+}
+
+PyDoc_STRVAR(notify_send_doc, "notify_send(fd, id, value, error, go_on) -> bool\n\nFalse when the notifying thread is gone.");
+static PyObject *core_notify_send(PyObject *self, PyObject *args)
+{
+    int fd, error, go_on;
+    unsigned long long id;
+    long long value;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iKLip", &fd, &id, &value, &error, &go_on))
+        return NULL;
+    struct seccomp_notif_resp response = {id, value, error, go_on ? SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0};
+    if (ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &response) == 0)
+        Py_RETURN_TRUE;
+    if (errno == ENOENT)
+        Py_RETURN_FALSE;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+PyDoc_STRVAR(notify_add_fd_doc, "notify_add_fd(fd, id, source, number) -> bool\n\nInstall source as number in the notifying process.");
+static PyObject *core_notify_add_fd(PyObject *self, PyObject *args)
+{
+    int fd, source, number;
+    unsigned long long id;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iKii", &fd, &id, &source, &number))
+        return NULL;
+    struct seccomp_notif_addfd request = {id, SECCOMP_ADDFD_FLAG_SETFD, (__u32)source, (__u32)number, 0};
+    if (ioctl(fd, SECCOMP_IOCTL_NOTIF_ADDFD, &request) >= 0)
+        Py_RETURN_TRUE;
+    if (errno == ENOENT)
+        Py_RETURN_FALSE;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static PyObject *core_notify_sync_wake(PyObject *self, PyObject *arg)
+{
+    (void)self;
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS _IOW('!', 4, __u64)
+#endif
+    int fd = (int)PyLong_AsLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, 1UL) == 0);
+}
+
+/* -- other host calls without a Python wrapper ----------------------------------------------------------- */
+
+static PyObject *core_openat2(PyObject *self, PyObject *args)
+{
+    int dirfd;
+    PyObject *path;
+    unsigned long long flags, mode, resolve;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iO&KKK", &dirfd, PyUnicode_FSConverter, &path, &flags, &mode, &resolve))
+        return NULL;
+    struct open_how how = {flags, mode, resolve};
+    long fd = syscall(SYS_openat2, dirfd, PyBytes_AS_STRING(path), &how, sizeof how);
+    Py_DECREF(path);
+    return fd < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(fd);
+}
+
+static PyObject *core_tgkill(PyObject *self, PyObject *args)
+{
+    int pid, tid, signo;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iii", &pid, &tid, &signo))
+        return NULL;
+    if (syscall(SYS_tgkill, pid, tid, signo) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *core_cpu_time(PyObject *self, PyObject *args)
+{
+    int id, thread;
+    struct timespec ts;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "ip", &id, &thread))
+        return NULL;
+    /* CPUCLOCK_SCHED of the process, or of one thread of it (clock_getcpuclockid(3)) */
+    clockid_t clock = (clockid_t)((~(unsigned)id << 3) | 2 | (thread ? 4 : 0));
+    if (clock_gettime(clock, &ts) < 0)
+        return PyLong_FromLong(-1);
+    return PyLong_FromLongLong((long long)ts.tv_sec * 1000000000LL + ts.tv_nsec);
+}
+
+static PyMethodDef core_methods[] = {
+    {"vm_read", (PyCFunction)(void (*)(void))core_vm_read, METH_FASTCALL, vm_read_doc},
+    {"vm_write", (PyCFunction)(void (*)(void))core_vm_write, METH_FASTCALL, vm_write_doc},
+    {"notify_receive", core_notify_receive, METH_O, "notify_receive(fd) -> (id, tid, nr, a0..a5) or None."},
+    {"notify_send", core_notify_send, METH_VARARGS, notify_send_doc},
+    {"notify_add_fd", core_notify_add_fd, METH_VARARGS, notify_add_fd_doc},
+    {"notify_sync_wake", core_notify_sync_wake, METH_O, "Ask for wake-ups on the notifier's CPU; False if refused."},
+    {"openat2", core_openat2, METH_VARARGS, "openat2(dirfd, path, flags, mode, resolve) -> fd"},
+    {"tgkill", core_tgkill, METH_VARARGS, "tgkill(pid, tid, signo)"},
+    {"cpu_time", core_cpu_time, METH_VARARGS, "cpu_time(id, thread) -> ns of a process or thread, -1 when gone."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef core_module = {PyModuleDef_HEAD_INIT, "wardian._core", "The C primitives of the Sentry.", -1,
+                                         core_methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    if (PyType_Ready(&HubType) < 0)
+        return NULL;
+    PyObject *module = PyModule_Create(&core_module);
+    if (module && PyModule_AddObjectRef(module, "Hub", (PyObject *)&HubType) < 0)
+        Py_CLEAR(module);
+    return module;
+}

@@ -1,0 +1,148 @@
+/* The memory that a guest thread and the Sentry talk through, and the addresses both agree on.
+ *
+ * One memfd per guest address space holds SLOTS slots of SLOT_SIZE bytes: slot 0 is the space's header, every
+ * other slot is one thread's channel. Everything here is writable by the guest: the Sentry copies a request once and
+ * believes nothing it reads twice (design D3, D4). Mirrors wardian/platform/layout.py; a test compares them.
+ */
+#ifndef WARDIAN_CHANNEL_H
+#define WARDIAN_CHANNEL_H
+
+#include <stdint.h>
+
+#define GUEST_TOP     0x700000000000UL
+#define TRUSTED_BASE  0x7e0000000000UL
+#define STUB_TEXT     0x7e0000004000UL
+#define STUB_TEXT_END 0x7e0000010000UL
+#define CHANNEL_BASE  0x7e0010000000UL
+#define CHANNEL_SIZE  0x8000000UL
+#define SLOT_SIZE     0x8000UL
+#define SLOTS         4096UL
+#define SHARED_BASE   0x7e0020000000UL
+#define SHARED_SIZE   0x4000UL
+#define VDSO_BASE     0x7e0030000000UL
+#define STACKS_BASE   0x7e0040000000UL
+#define STACK_SIZE    0x10000UL
+#define STACKS_SIZE   (STACK_SIZE * SLOTS)
+#define TRUSTED_END   0x7e0050000000UL
+#define IMAGE_END     0x7e0000100000UL /* the stub itself ends below */
+
+#define DOORBELL_FD    3
+#define CHANNEL_FD     4
+#define CONTROL_FD     5
+#define SHARED_FD      6
+#define ZYGOTE_FD      7
+#define GRANT_FD_FIRST 64
+
+#define CHECKIN_CODE   0x57415244 /* arch_prctl code of a forked child's first notified call */
+#define INTERRUPT_SIGNAL 23       /* SIGURG: ignored by default, so a stray one harms nobody */
+
+/* What a thread says (slot.kind). */
+enum {
+    KIND_SYSCALL = 1,     /* nr, args, ip, sp, marshalled data */
+    KIND_FAULT = 2,       /* nr = signal; data = host siginfo */
+    KIND_INTERRUPTED = 3, /* after INTERRUPT_SIGNAL, or where ACTION_SIGRETURN asked for it */
+    KIND_FRAME_FAULT = 4, /* a signal frame could not be written or read */
+    KIND_HOSTRET = 5,     /* args[0] = result of ACTION_HOSTCALL */
+    KIND_CLONED = 6,      /* args[0] = result of ACTION_CLONE in the parent */
+    KIND_CHECKIN = 7,     /* first message of a forked child */
+    KIND_READY = 8,       /* a pool process is set up (not sent by guests) */
+};
+
+/* What the Sentry answers (slot.action). */
+enum {
+    ACTION_RETURN = 1,   /* result goes to rax; outs are copied */
+    ACTION_RESUME = 2,   /* registers as they were */
+    ACTION_SIGNAL = 3,   /* enter a handler: struct deliver in params, siginfo in data */
+    ACTION_SIGRETURN = 4,/* restore the guest's frame at its stack pointer; p[0]: report KIND_INTERRUPTED */
+    ACTION_HOSTCALL = 5, /* p[0] = nr, p[1..6] = arguments; answered by KIND_HOSTRET */
+    ACTION_CLONE = 6,    /* p[0] = host flags, p[1] = new slot (0: fork), p[2] = stack, p[3] = tls, p[4] = nonce */
+    ACTION_EXIT = 7,     /* p[0] = clear_child_tid address */
+    ACTION_EXIT_GROUP = 8,
+};
+
+struct slot {
+    /* line 0: written by the guest thread */
+    uint32_t req_seq;
+    uint32_t sleeping;
+    uint32_t host_tid; /* written by the host kernel: CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID */
+    uint32_t spin;     /* the thread's adaptive spin budget, in pauses */
+    uint8_t pad0[48];
+    /* line 1: written by the Sentry */
+    uint32_t rep_seq;
+    uint32_t watched; /* the Sentry looks at req_seq by itself: no need to announce */
+    uint32_t parked;  /* the answer will take long: sleep at once */
+    uint32_t spin_max;
+    uint8_t pad1[48];
+    /* the request */
+    uint32_t kind;
+    uint32_t data_len;
+    uint64_t nr;
+    uint64_t args[6];
+    uint64_t ip;
+    uint64_t sp;
+    uint8_t pad2[48];
+    /* the reply */
+    uint32_t action;
+    uint32_t nouts;
+    int64_t result;
+    uint64_t p[12];
+    uint8_t pad3[16];
+    uint8_t siginfo[128]; /* of ACTION_SIGNAL */
+    uint8_t data[SLOT_SIZE - 512];
+};
+
+#define DATA_SIZE (SLOT_SIZE - 512)
+
+/* Slot 0: which threads of this space have something to say. */
+struct space_header {
+    uint64_t summary;
+    uint64_t words[SLOTS / 64];
+    uint32_t index; /* of this space in the shared ready map; written by the Sentry */
+};
+
+/* Shared by all guest processes: page 0 is read-only for them, page 1 is not, page 2 is read-only. */
+struct shared_page {
+    uint32_t sentry_sleeping;
+    uint32_t spin_guests; /* 0: guest threads do not spin (a loaded machine) */
+};
+
+struct ready_page {
+    uint64_t summary;
+    uint64_t groups[64];
+};
+
+struct out {
+    uint64_t address;
+    uint64_t length; /* followed by the bytes, padded to 8 */
+};
+
+/* Parameters of ACTION_SIGNAL, in slot.p. */
+struct deliver {
+    uint64_t signo;
+    uint64_t handler;
+    uint64_t restorer;
+    uint64_t flags; /* sa_flags */
+    uint64_t saved_mask;
+    uint64_t stack_sp; /* the guest's alternate stack, for uc_stack */
+    uint64_t stack_size;
+    uint64_t stack_flags;
+    uint64_t use_stack; /* start on the alternate stack unless already there */
+    uint64_t in_syscall; /* 1: rax = result; 2: restart the call */
+};
+
+/* The pool loader's program, in the data area of slot 1: this, then maps, then blobs. */
+struct image_map {
+    uint64_t address, length, prot, offset;
+    int64_t fd_index; /* of the descriptors that came with the message, or -1 */
+};
+struct image_blob {
+    uint64_t address, length; /* followed by the bytes, padded to 8 */
+};
+struct image {
+    uint64_t nmaps, nblobs, entry, sp, brk_start;
+};
+
+_Static_assert(sizeof(struct slot) == SLOT_SIZE, "slot size");
+_Static_assert(sizeof(struct space_header) <= SLOT_SIZE, "header size");
+
+#endif

@@ -1,0 +1,542 @@
+/* What runs inside every guest process: the one signal handler that turns a trapped system call, a fault or an
+ * interruption into a message to the Sentry, and the answer back into registers and memory (design D4, D10).
+ *
+ * Runs on the thread's own stub stack (slot i has stack i), with every signal but SIGSEGV and SIGBUS blocked.
+ * Nothing here is trusted by the Sentry: a guest that jumps into this code or writes over its data harms itself.
+ */
+#include "channel.h"
+#include "sys.h"
+
+enum { SIGBUS_ = 7, SIGSEGV_ = 11, SIGSYS_ = 31 };
+enum { EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22, ENOSYS_ = 38 };
+enum { FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, FUTEX_REQUEUE_ = 3, FUTEX_CMP_REQUEUE_ = 4, FUTEX_WAKE_BITSET_ = 10 };
+enum { ARCH_SET_GS_ = 0x1001, ARCH_SET_FS_ = 0x1002, ARCH_GET_FS_ = 0x1003, ARCH_GET_GS_ = 0x1004 };
+enum { CLONE_VM_ = 0x100, CLONE_SETTLS_ = 0x80000 };
+#define AUDIT_ARCH_X86_64_ 0xc000003eU
+#define FP_XSTATE_MAGIC1 0x46505853U
+
+uint64_t brk_start, brk_now;
+
+void *memcpy(void *to, const void *from, size_t count)
+{
+    void *start = to;
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+    return start;
+}
+
+void *memset(void *to, int byte, size_t count)
+{
+    void *start = to;
+    __asm__ volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(byte) : "memory");
+    return start;
+}
+
+static struct slot *slot_at(uint64_t index)
+{
+    return (struct slot *)(CHANNEL_BASE + index * SLOT_SIZE);
+}
+
+static uint64_t my_index(void)
+{
+    return ((uint64_t)__builtin_frame_address(0) - STACKS_BASE) / STACK_SIZE;
+}
+
+/* -- the hand-off (design D6) ------------------------------------------------------------------- */
+
+static void set_bit(uint64_t *word, uint64_t bit)
+{
+    __atomic_fetch_or(word, 1UL << (bit & 63), __ATOMIC_SEQ_CST);
+}
+
+/* Say on the ready maps that this slot has a request, and ring when the Sentry sleeps. */
+static void announce(uint64_t index)
+{
+    struct space_header *header = (struct space_header *)CHANNEL_BASE;
+    struct shared_page *shared = (struct shared_page *)SHARED_BASE;
+    struct ready_page *ready = (struct ready_page *)(SHARED_BASE + 0x1000);
+    uint64_t space = header->index & (SLOTS - 1);
+
+    set_bit(&header->words[index / 64], index);
+    set_bit(&header->summary, index / 64);
+    set_bit(&ready->groups[space / 64], space);
+    set_bit(&ready->summary, space / 64);
+    if (__atomic_load_n(&shared->sentry_sleeping, __ATOMIC_SEQ_CST)) {
+        uint64_t one = 1;
+        sys3(SYS_write, DOORBELL_FD, &one, 8);
+    }
+}
+
+static void wait_reply(struct slot *s, uint32_t seq)
+{
+    uint32_t limit = s->spin < s->spin_max ? s->spin : s->spin_max;
+
+    for (uint32_t i = 0; i < limit; i++) {
+        if (__atomic_load_n(&s->rep_seq, __ATOMIC_ACQUIRE) == seq) {
+            s->spin = limit + limit / 4 + 64;
+            return;
+        }
+        if (__atomic_load_n(&s->parked, __ATOMIC_RELAXED))
+            break;
+        __builtin_ia32_pause();
+    }
+    if (!s->parked)
+        s->spin = limit - limit / 4;
+    for (;;) {
+        __atomic_store_n(&s->sleeping, 1, __ATOMIC_SEQ_CST);
+        uint32_t seen = __atomic_load_n(&s->rep_seq, __ATOMIC_SEQ_CST);
+        if (seen == seq)
+            break;
+        sys6(SYS_futex, (long)&s->rep_seq, FUTEX_WAIT_, seen, 0, 0, 0);
+    }
+    __atomic_store_n(&s->sleeping, 0, __ATOMIC_RELAXED);
+}
+
+static void ask(struct slot *s, uint64_t index, uint32_t kind)
+{
+    uint32_t seq = s->req_seq + 1;
+
+    s->kind = kind;
+    __atomic_exchange_n(&s->req_seq, seq, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&s->watched, __ATOMIC_SEQ_CST))
+        announce(index);
+    wait_reply(s, seq);
+}
+
+/* -- requests: marshalling by the table in the shared pages --------------------------------------- */
+
+enum { ARG_STRING = 1, ARG_BUFFER = 2 };
+enum { SENT_NULL = -1, SENT_TOO_LARGE = -2 };
+
+static int64_t marshal_one(uint8_t kind, uint64_t value, uint64_t next, uint8_t *to, uint64_t room)
+{
+    if (kind == ARG_STRING) {
+        if (!value)
+            return SENT_NULL;
+        return copy_string(to, (void *)value, room < 4096 ? room : 4096);
+    }
+    uint64_t size = kind == ARG_BUFFER ? next : kind & 0x80 ? (kind & 0x7fU) * 8 : kind & 0x3fU;
+    if (kind != ARG_BUFFER && !value)
+        return SENT_NULL;
+    if (size > room)
+        return SENT_TOO_LARGE;
+    return copy_bytes(to, (void *)value, size) ? -EFAULT_ : (int64_t)size;
+}
+
+static uint32_t marshal(struct slot *s, uint64_t nr, const uint64_t *args)
+{
+    const uint8_t *row = (const uint8_t *)(SHARED_BASE + 0x2000) + nr * 8;
+    uint32_t used = 0;
+
+    if (nr >= 512)
+        return 0;
+    for (int i = 0; i < 6; i++) {
+        if (!row[i])
+            continue;
+        if (used + 16 > DATA_SIZE)
+            break;
+        uint64_t next = i < 5 ? args[i + 1] : 0;
+        int64_t n = marshal_one(row[i], args[i], next, s->data + used + 8, DATA_SIZE - used - 8);
+        memcpy(s->data + used, &n, 8);
+        used += 8 + (n > 0 ? ((uint32_t)n + 7) & ~7U : 0);
+    }
+    return used;
+}
+
+/* rt_sigreturn has no arguments: send the frame's ucontext, so that the Sentry learns the mask. */
+static uint32_t marshal_sigreturn(struct slot *s, uint64_t sp)
+{
+    int64_t n = copy_bytes(s->data + 8, (void *)sp, sizeof(struct ucontext)) ? -EFAULT_ : (int64_t)sizeof(struct ucontext);
+    memcpy(s->data, &n, 8);
+    return 8 + sizeof(struct ucontext);
+}
+
+/* -- system calls that the stub answers by itself (design D8 keeps the list) ---------------------------- */
+
+static long stub_brk(uint64_t wanted)
+{
+    if (wanted < brk_start || wanted >= GUEST_TOP)
+        return (long)brk_now;
+    uint64_t old_end = (brk_now + 4095) & ~4095UL, new_end = (wanted + 4095) & ~4095UL;
+    if (new_end > old_end) {
+        /* MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE|MAP_NORESERVE */
+        long got = sys6(SYS_mmap, (long)old_end, (long)(new_end - old_end), 3, 0x104022, -1, 0);
+        if (got != (long)old_end)
+            return (long)brk_now;
+    } else if (new_end < old_end) {
+        sys2(SYS_munmap, new_end, old_end - new_end);
+    }
+    brk_now = wanted;
+    return (long)brk_now;
+}
+
+static long stub_arch_prctl(uint64_t code, uint64_t address)
+{
+    uint64_t value;
+
+    switch (code) {
+    case ARCH_SET_FS_:
+    case ARCH_SET_GS_:
+        if (address >= 1UL << 47)
+            return -1; /* EPERM, as arch_prctl(2) */
+        if (code == ARCH_SET_FS_)
+            __asm__ volatile("wrfsbase %0" : : "r"(address));
+        else
+            __asm__ volatile("wrgsbase %0" : : "r"(address));
+        return 0;
+    case ARCH_GET_FS_:
+        __asm__ volatile("rdfsbase %0" : "=r"(value));
+        return copy_bytes((void *)address, &value, 8);
+    case ARCH_GET_GS_:
+        __asm__ volatile("rdgsbase %0" : "=r"(value));
+        return copy_bytes((void *)address, &value, 8);
+    default:
+        return -EINVAL_;
+    }
+}
+
+/* The futex operations the host filter does not let through. Requeueing becomes waking: waiters must cope
+   with a spurious wake-up anyway (futex(2)). */
+static long stub_futex(const uint64_t *a)
+{
+    uint32_t operation = (uint32_t)a[1] & 0x7f, private = (uint32_t)a[1] & 0x80, word;
+
+    switch (operation) {
+    case FUTEX_CMP_REQUEUE_:
+        if (copy_bytes(&word, (void *)a[0], 4))
+            return -EFAULT_;
+        if (word != (uint32_t)a[5])
+            return -EAGAIN_;
+        /* fall through */
+    case FUTEX_REQUEUE_:
+        return sys6(SYS_futex, (long)a[0], FUTEX_WAKE_ | private, 0x7fffffff, 0, 0, 0);
+    case FUTEX_WAKE_BITSET_: {
+        /* Waking all is the only way not to miss the one that matches. */
+        long woken = sys6(SYS_futex, (long)a[0], FUTEX_WAKE_ | private, 0x7fffffff, 0, 0, 0);
+        return woken > (long)(int32_t)a[2] ? (long)(int32_t)a[2] : woken;
+    }
+    default:
+        return -ENOSYS_;
+    }
+}
+
+static int answered_here(struct sigcontext *mc, const uint64_t *args)
+{
+    switch (mc->ax) {
+    case SYS_brk:
+        mc->ax = (uint64_t)stub_brk(args[0]);
+        return 1;
+    case SYS_arch_prctl:
+        mc->ax = (uint64_t)stub_arch_prctl(args[0], args[1]);
+        return 1;
+    case SYS_futex:
+        mc->ax = (uint64_t)stub_futex(args);
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* -- answers ---------------------------------------------------------------------------------- */
+
+static int copy_outs(struct slot *s)
+{
+    uint64_t used = 0;
+    uint32_t count = s->nouts;
+
+    for (uint32_t i = 0; i < count && used + 16 <= DATA_SIZE; i++) {
+        struct out out;
+        memcpy(&out, s->data + used, 16);
+        used += 16;
+        if (out.length > DATA_SIZE - used)
+            return -EFAULT_;
+        if (copy_bytes((void *)out.address, s->data + used, out.length))
+            return -EFAULT_;
+        used += (out.length + 7) & ~7UL;
+    }
+    return 0;
+}
+
+static void set_result(struct slot *s, struct sigcontext *mc)
+{
+    long result = s->result;
+    if (s->nouts && copy_outs(s))
+        result = -EFAULT_;
+    mc->ax = (uint64_t)result;
+}
+
+static uint32_t xstate_size(const uint8_t *fp)
+{
+    uint32_t magic, size;
+    memcpy(&magic, fp + 464, 4);
+    memcpy(&size, fp + 468, 4);
+    return magic == FP_XSTATE_MAGIC1 && size >= 576 && size <= STACK_SIZE / 4 ? size : 512;
+}
+
+/* A host futex wait that our interrupt broke off stands ready to be run again (SA_RESTART): without
+   SA_RESTART in the guest's handler it must say EINTR instead (signal(7)). */
+static void interrupt_futex(struct sigcontext *mc)
+{
+    uint16_t code;
+    if (mc->ax == SYS_futex && !copy_bytes(&code, (void *)mc->ip, 2) && code == 0x050f) {
+        mc->ax = (uint64_t)-4;
+        mc->ip += 2;
+    }
+}
+
+/* Build the guest's rt_sigframe below its stack pointer and continue in its handler (arch/x86 signal_64.c). */
+static int deliver_signal(struct slot *s, struct ucontext *uc)
+{
+    struct sigcontext *mc = &uc->mc;
+    struct deliver d;
+    struct ucontext frame;
+    uint8_t *fp = (uint8_t *)mc->fpstate;
+    uint32_t fpsize = xstate_size(fp);
+
+    memcpy(&d, s->p, sizeof d);
+    if (d.in_syscall == 2)
+        mc->ip -= 2;
+    else if (d.in_syscall)
+        set_result(s, mc);
+    else if (!(d.flags & 0x10000000UL)) /* SA_RESTART */
+        interrupt_futex(mc);
+
+    uint64_t sp = mc->sp - 128;
+    if (d.use_stack && mc->sp - d.stack_sp > d.stack_size)
+        sp = d.stack_sp + d.stack_size;
+    uint64_t fp_at = (sp - fpsize) & ~63UL;
+    uint64_t at = ((fp_at - 8 - sizeof frame - 128) & ~15UL) - 8;
+
+    memcpy(&frame, uc, sizeof frame);
+    frame.link = 0;
+    frame.stack.sp = d.stack_sp;
+    frame.stack.flags = (uint32_t)d.stack_flags;
+    frame.stack.size = d.stack_size;
+    frame.mc.fpstate = fp_at;
+    frame.mc.oldmask = d.saved_mask;
+    frame.sigmask = d.saved_mask;
+    if (copy_bytes((void *)fp_at, fp, fpsize) || copy_bytes((void *)at, &d.restorer, 8) ||
+        copy_bytes((void *)(at + 8), &frame, sizeof frame) ||
+        copy_bytes((void *)(at + 8 + sizeof frame), s->siginfo, 128))
+        return -EFAULT_;
+
+    mc->ip = d.handler;
+    mc->sp = at;
+    mc->di = d.signo;
+    mc->si = at + 8 + sizeof frame;
+    mc->dx = at + 8;
+    mc->ax = 0;
+    mc->flags &= ~0x10500UL; /* RF, DF, TF */
+    /* Handlers start with the initial FPU state. */
+    uint16_t cwd = 0x37f;
+    uint32_t mxcsr = 0x1f80;
+    memcpy(fp, &cwd, 2);
+    memcpy(fp + 24, &mxcsr, 4);
+    if (fpsize > 512)
+        memset(fp + 512, 0, 8);
+    else
+        memset(fp + 32, 0, 128 + 256);
+    return 0;
+}
+
+/* The floating-point half of rt_sigreturn: the guest's image into the host frame's, with what the CPU would
+   refuse masked away, so that the host's own return cannot fail. */
+static int restore_fpu(uint8_t *fp, uint64_t from)
+{
+    uint32_t size = xstate_size(fp);
+    uint8_t keep[48], tail[4];
+    uint64_t header[8], features = 3;
+    uint32_t mxcsr, magic;
+
+    memcpy(keep, fp + 464, 48);
+    if (size > 512) {
+        memcpy(tail, fp + size - 4, 4);
+        memcpy(&features, fp + 472, 8);
+    }
+    uint32_t want = size;
+    if (copy_bytes(&magic, (void *)(from + 464), 4))
+        return -EFAULT_;
+    if (magic != FP_XSTATE_MAGIC1)
+        want = 512;
+    if (copy_bytes(fp, (void *)from, want))
+        return -EFAULT_;
+    memcpy(fp + 464, keep, 48);
+    memcpy(&mxcsr, fp + 24, 4);
+    mxcsr &= 0xffff;
+    memcpy(fp + 24, &mxcsr, 4);
+    if (size > 512) {
+        memcpy(header, fp + 512, 64);
+        uint64_t present = want == 512 ? 3 : header[0] & features;
+        memset(header, 0, 64);
+        header[0] = present;
+        memcpy(fp + 512, header, 64);
+        memcpy(fp + size - 4, tail, 4);
+    }
+    return 0;
+}
+
+static int restore_frame(struct ucontext *uc)
+{
+    struct ucontext frame;
+    struct sigcontext *mc = &uc->mc, old = uc->mc;
+    const uint64_t user_flags = 0x50dd5; /* FIX_EFLAGS of the kernel: AC, OF, DF, TF, SF, ZF, AF, PF, CF, RF */
+
+    if (copy_bytes(&frame, (void *)mc->sp, sizeof frame))
+        return -EFAULT_;
+    *mc = frame.mc;
+    mc->flags = (old.flags & ~user_flags) | (frame.mc.flags & user_flags);
+    mc->cs = old.cs;
+    mc->ss = old.ss;
+    mc->gs = old.gs;
+    mc->fs = old.fs;
+    mc->fpstate = old.fpstate;
+    if (frame.mc.fpstate)
+        return restore_fpu((uint8_t *)old.fpstate, frame.mc.fpstate);
+    return 0;
+}
+
+/* A copy of this signal frame on the new thread's stub stack: it starts by returning from it. */
+static uint64_t frame_for_child(struct ucontext *uc, uint64_t from, uint64_t to, uint64_t stack)
+{
+    uint64_t delta = (to - from) * STACK_SIZE;
+    uint64_t begin = (uint64_t)uc, end = uc->mc.fpstate + xstate_size((uint8_t *)uc->mc.fpstate);
+    struct ucontext *copy = (struct ucontext *)(begin + delta);
+
+    memcpy(copy, uc, end - begin);
+    copy->mc.fpstate += delta;
+    copy->stack.sp = STACKS_BASE + to * STACK_SIZE;
+    copy->stack.size = STACK_SIZE;
+    copy->stack.flags = 0;
+    copy->mc.ax = 0;
+    if (stack)
+        copy->mc.sp = stack;
+    return (uint64_t)copy;
+}
+
+static long clone_child(struct slot *s, struct ucontext *uc, uint64_t index)
+{
+    uint64_t flags = s->p[0], to = s->p[1] & (SLOTS - 1), stack = s->p[2], tls = s->p[3], nonce = s->p[4];
+
+    if (flags & CLONE_VM_) {
+        int *tid = (int *)&slot_at(to)->host_tid;
+        return clone_thread((long)flags, (void *)frame_for_child(uc, index, to, stack), tid, tid, (long)tls,
+                            (long)nonce);
+    }
+    long pid = sys6(SYS_clone, (long)(flags & ~(uint64_t)CLONE_SETTLS_), 0, 0, 0, 0, 0);
+    if (pid != 0)
+        return pid;
+    /* The child: its memory is the parent's, so it knows the nonce; only the channel must be exchanged. */
+    if (sys2(SYS_arch_prctl, CHECKIN_CODE, nonce) != 0)
+        sys1(SYS_exit_group, 1);
+    long at = sys6(SYS_mmap, CHANNEL_BASE, CHANNEL_SIZE, 3, 0x11, CHANNEL_FD, 0);
+    if (at != (long)CHANNEL_BASE)
+        sys1(SYS_exit_group, 1);
+    sys2(SYS_prctl, 1, 9); /* PR_SET_PDEATHSIG, SIGKILL */
+    if (stack)
+        uc->mc.sp = stack;
+    if (flags & CLONE_SETTLS_)
+        __asm__ volatile("wrfsbase %0" : : "r"(tls));
+    return 0;
+}
+
+static _Noreturn void leave(uint64_t clear_tid)
+{
+    uint32_t zero = 0;
+    if (clear_tid && !copy_bytes((void *)clear_tid, &zero, 4))
+        sys6(SYS_futex, (long)clear_tid, FUTEX_WAKE_, 1, 0, 0, 0);
+    for (;;)
+        sys1(SYS_exit, 0);
+}
+
+/* Ask, do what the answer says, and ask again until the answer is to go on. */
+static void converse(struct slot *s, struct ucontext *uc, uint64_t index, uint32_t kind)
+{
+    for (;;) {
+        ask(s, index, kind);
+        switch (s->action) {
+        case ACTION_RETURN:
+            set_result(s, &uc->mc);
+            return;
+        case ACTION_SIGNAL:
+            if (deliver_signal(s, uc) == 0)
+                return;
+            kind = KIND_FRAME_FAULT;
+            break;
+        case ACTION_SIGRETURN:
+            if (restore_frame(uc)) {
+                kind = KIND_FRAME_FAULT;
+                break;
+            }
+            if (!s->p[0])
+                return;
+            kind = KIND_INTERRUPTED;
+            break;
+        case ACTION_HOSTCALL:
+            s->args[0] = (uint64_t)sys6((long)s->p[0], (long)s->p[1], (long)s->p[2], (long)s->p[3],
+                                        (long)s->p[4], (long)s->p[5], (long)s->p[6]);
+            kind = KIND_HOSTRET;
+            break;
+        case ACTION_CLONE: {
+            long pid = clone_child(s, uc, index);
+            kind = pid ? KIND_CLONED : KIND_CHECKIN;
+            s->args[0] = (uint64_t)pid;
+            break;
+        }
+        case ACTION_EXIT:
+            leave(s->p[0]);
+        case ACTION_EXIT_GROUP:
+            sys1(SYS_exit_group, 0);
+            break;
+        default: /* ACTION_RESUME */
+            return;
+        }
+    }
+}
+
+static int trapped_call(struct slot *s, struct siginfo *si, struct ucontext *uc)
+{
+    struct sigcontext *mc = &uc->mc;
+    uint64_t args[6] = {mc->di, mc->si, mc->dx, mc->r10, mc->r8, mc->r9};
+
+    if (si->u.sys.arch != AUDIT_ARCH_X86_64_) {
+        mc->ax = (uint64_t)-ENOSYS_; /* int 0x80: a kernel without IA32 emulation says the same */
+        return 0;
+    }
+    if (answered_here(mc, args))
+        return 0;
+    s->nr = mc->ax;
+    memcpy(s->args, args, sizeof args);
+    s->data_len = mc->ax == SYS_rt_sigreturn ? marshal_sigreturn(s, mc->sp) : marshal(s, mc->ax, args);
+    return 1;
+}
+
+void on_signal(int signo, void *info, void *context)
+{
+    struct ucontext *uc = context;
+    uint64_t index = my_index();
+    struct slot *s = slot_at(index);
+
+    if ((signo == SIGSEGV_ || signo == SIGBUS_) && uc->mc.ip >= (uint64_t)copy_begin && uc->mc.ip < (uint64_t)copy_end) {
+        uc->mc.ip = (uint64_t)copy_fault;
+        return;
+    }
+    uint32_t kind = KIND_FAULT;
+    s->data_len = 0;
+    if (signo == SIGSYS_) {
+        if (!trapped_call(s, info, uc))
+            return;
+        kind = KIND_SYSCALL;
+    } else if (signo == INTERRUPT_SIGNAL) {
+        kind = KIND_INTERRUPTED;
+        s->nr = ~0UL;
+    } else {
+        struct siginfo *si = info;
+        s->nr = (uint64_t)signo;
+        s->args[0] = (uint64_t)(int64_t)si->code;
+        s->args[1] = si->u.fault.addr;
+        memcpy(s->data, si, 128);
+        s->data_len = 128;
+    }
+    s->ip = uc->mc.ip;
+    s->sp = uc->mc.sp;
+    converse(s, uc, index, kind);
+}

@@ -1,0 +1,486 @@
+"""The engine: takes messages off the hub, answers notifications, keeps the pool of empty processes.
+
+One :meth:`StubEngine.poll` is one turn of the Sentry's loop; it calls the :class:`Events` it was given.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+from typing import Final
+
+from wardian import _core
+from wardian.platform.interface import CloneRequest, Events, ExecImage, Request
+from wardian.platform.layout import (
+    CHANNEL_FD,
+    CHECKIN_CODE,
+    GRANT_FD_FIRST,
+    SHARED_SIZE,
+    STACK_SIZE,
+    STACKS_BASE,
+)
+from wardian.platform.stub.pool import PoolProcess, encode_image
+from wardian.platform.stub.process import ProcFiles, Space, StubProcess
+from wardian.platform.stub.thread import CLONE_SETTLS, Grant, StubThread, slot_tid_address
+from wardian.platform.stub.wire import (
+    KIND_CHECKIN,
+    KIND_CLONED,
+    KIND_FAULT,
+    KIND_FRAME_FAULT,
+    KIND_HOSTRET,
+    KIND_INTERRUPTED,
+    KIND_SYSCALL,
+    REQUEST,
+    REQUEST_SIZE,
+    SYS_ARCH_PRCTL,
+    SYS_CLONE,
+    SYS_MMAP,
+    signed,
+)
+from wardian.platform.stub.zygote import Zygote
+from wardian.sentry.hostport import HostPoller
+from wardian.sentry.kernel.waitqueue import WaitQueue
+
+MARSHAL_OFFSET: Final = 0x2000
+POOL_SIZE: Final = 2
+POOL_BURST: Final = 6
+
+
+class EnginePoller(HostPoller):
+    """Readiness of host descriptors through the hub's epoll set."""
+
+    def __init__(self, hub: _core.Hub) -> None:
+        self.hub = hub
+        self.queues: dict[int, WaitQueue] = {}
+
+    def watch(self, fd: int, events: int) -> WaitQueue:
+        queue = self.queues.get(fd)
+        if queue is None:
+            queue = WaitQueue()
+            self.queues[fd] = queue
+            wanted = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+            try:
+                self.hub.epoll(select.EPOLL_CTL_ADD, fd, wanted)
+            except PermissionError:
+                pass  # a regular file is always ready
+        return queue
+
+    def forget(self, fd: int) -> None:
+        if self.queues.pop(fd, None) is not None:
+            try:
+                self.hub.epoll(select.EPOLL_CTL_DEL, fd)
+            except OSError:
+                pass
+
+    def ready(self, fd: int, events: int) -> int:
+        poller = select.poll()
+        poller.register(fd, events)
+        found = poller.poll(0)
+        return found[0][1] if found else 0
+
+
+class StubEngine:
+    """All guest processes of one sandbox. ``events`` is set before the first :meth:`poll`."""
+
+    def __init__(self, stub: str, filters: tuple[bytes, bytes], marshal: bytes, proc_dir: int) -> None:
+        self.events = Events()
+        self.shared_fd = os.memfd_create("wardian-shared", os.MFD_CLOEXEC)
+        os.ftruncate(self.shared_fd, SHARED_SIZE)
+        os.pwrite(self.shared_fd, marshal, MARSHAL_OFFSET)
+        self.doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.hub = _core.Hub(self.shared_fd, self.doorbell)
+        self.poller = EnginePoller(self.hub)
+        self.proc = ProcFiles(proc_dir)
+        self.threads: dict[int, StubThread] = {}
+        self.finishing: dict[int, int] = {}  # key -> result to report after the mprotect of a filled mapping
+        self.processes: dict[int, StubProcess] = {}  # by pidfd
+        self.cloning: list[StubThread] = []  # parents whose clone notification or check-in is awaited
+        self.checked_in: dict[int, StubThread] = {}  # nonce -> parent
+        self.pool: list[PoolProcess] = []
+        self.pool_fds: dict[int, PoolProcess] = {}
+        self.pool_target = POOL_SIZE
+        self.waiting_exec: list[tuple[StubThread, ExecImage]] = []
+        self.zygote = Zygote(stub, self.shared_fd, self.doorbell)
+        self.zygote.install_filters(filters[0], filters[1])
+        self.listener = self.zygote.listener
+        os.set_blocking(self.listener, False)
+        self.hub.set_notify(self.listener)
+        self.hub.epoll(select.EPOLL_CTL_ADD, self.listener, select.EPOLLIN)
+        self.zygote.socket.setblocking(False)
+        self.hub.epoll(select.EPOLL_CTL_ADD, self.zygote.socket.fileno(), select.EPOLLIN)
+        self.zygote_gone = False
+        _core.notify_sync_wake(self.listener)
+        self.fill_pool()
+
+    @property
+    def vdso(self) -> int:
+        """Where every guest process has its vDSO; 0 for none."""
+        return self.zygote.vdso
+
+    # -- one turn ------------------------------------------------------------------------------------
+    def poll(self, timeout_ns: int) -> None:
+        """Wait for something to happen and tell ``events``; at most ``timeout_ns`` (-1: no limit)."""
+        found = self.hub.wait(timeout_ns)
+        if isinstance(found, bytes):
+            self.message(found)
+            return
+        for fd, events in found:
+            self.host_event(fd, events)
+
+    def message(self, data: bytes) -> None:
+        """One message of a guest thread."""
+        key, kind, _, _, nr, a, b, c, d, e, f, ip, sp = REQUEST.unpack_from(data)
+        thread = self.threads.get(key)
+        if thread is None:
+            return
+        if kind == KIND_SYSCALL:
+            request = Request(nr, (a, b, c, d, e, f), ip, sp, data[REQUEST_SIZE:])
+            self.events.syscall(thread, request)
+        elif kind == KIND_INTERRUPTED:
+            thread.interrupt_sent = False
+            self.events.interrupted(thread)
+        elif kind == KIND_FAULT:
+            self.events.fault(thread, nr & 0x7F, signed(a), b, data[REQUEST_SIZE:])
+        elif kind == KIND_HOSTRET and thread.grant is None:
+            thread.host_call_done(signed(a))
+        elif kind == KIND_HOSTRET:
+            # The call was refused before it was notified, or not made as told.
+            self.drop_grant(thread)
+            thread.host_call_done(signed(a) if signed(a) < 0 else -errno.EFAULT)
+        elif kind == KIND_CLONED:
+            self.clone_returned(thread, signed(a))
+        elif kind == KIND_CHECKIN and thread.unasked:
+            thread.unasked = False
+            self.clone_came_up(thread)
+        else:
+            self.events.frame_fault(thread)
+
+    def host_event(self, fd: int, events: int) -> None:
+        """A host descriptor became ready."""
+        if fd == self.listener:
+            self.notified()
+        elif fd in self.processes:
+            self.process_ended(self.processes[fd])
+        elif fd in self.pool_fds:
+            self.pool_event(self.pool_fds[fd])
+        elif fd == self.zygote.socket.fileno():
+            self.zygote_event()
+        else:
+            queue = self.poller.queues.get(fd)
+            if queue is not None:
+                queue.wake(events)
+
+    # -- threads and processes --------------------------------------------------------------------------
+    def forget_thread(self, thread: StubThread) -> None:
+        """The thread will not speak again."""
+        self.threads.pop(thread.key, None)
+        self.drop_grant(thread)
+        self.finishing.pop(thread.key, None)
+        if thread in self.cloning:
+            self.cloning.remove(thread)
+            self.hub.expect(-1)
+        self.checked_in.pop(thread.clone_nonce, None)
+
+    def new_process(self, space: Space, pid: int) -> StubProcess:
+        """Start to follow a host process."""
+        process = StubProcess(self, space, pid)
+        self.processes[process.pidfd] = process
+        self.hub.epoll(select.EPOLL_CTL_ADD, process.pidfd, select.EPOLLIN)
+        return process
+
+    def process_ended(self, process: StubProcess) -> None:
+        """Its pidfd says that the host process is gone."""
+        expected = process.ended
+        self.hub.epoll(select.EPOLL_CTL_DEL, process.pidfd)
+        del self.processes[process.pidfd]
+        if not expected:
+            process.ended = True
+            self.events.process_died(process, 9)
+        process.gone()
+
+    def zygote_event(self) -> None:
+        """Nothing is ever sent after the start: this is its end, and the end of all guests."""
+        if self.zygote_gone:
+            return
+        self.zygote_gone = True
+        self.hub.epoll(select.EPOLL_CTL_DEL, self.zygote.socket.fileno())
+        for process in list(self.processes.values()):
+            if not process.ended:
+                self.events.process_died(process, 9)
+                process.kill()
+
+    # -- notifications (design D3, second class) ------------------------------------------------------------
+    def notified(self) -> None:
+        """Answer one notification: go on, after checking every argument, or EPERM."""
+        notification = _core.notify_receive(self.listener)
+        if notification is None:
+            return
+        ident, tid, nr, a, b, c, d, e, f = notification
+        if nr == SYS_ARCH_PRCTL and a == CHECKIN_CODE:
+            self.check_in(ident, tid, b)
+        elif nr == SYS_CLONE:
+            self.clone_notified(ident, tid, a, b, c, d, e)
+        elif nr == SYS_MMAP:
+            self.map_notified(ident, tid, (a, b, c, d, e, f))
+        else:
+            self.refuse(ident)
+
+    def refuse(self, ident: int) -> None:
+        _core.notify_send(self.listener, ident, 0, -errno.EPERM, False)
+
+    def thread_of(self, candidates: list[StubThread], tid: int) -> StubThread | None:
+        """The candidate that is host thread ``tid``, checked against the host kernel."""
+        for thread in candidates:
+            if thread.tid() != tid:
+                continue
+            try:
+                _core.tgkill(thread.process.pid, tid, 0)
+            except OSError:
+                continue
+            return thread
+        return None
+
+    def map_notified(self, ident: int, tid: int, args: tuple[int, int, int, int, int, int]) -> None:
+        slot = (args[4] & 0xFFFFFFFF) - GRANT_FD_FIRST
+        thread = self.thread_of([t for t in self.threads.values() if t.slot == slot and t.grant is not None], tid)
+        if thread is None or thread.grant is None or thread.grant.args != args:
+            self.refuse(ident)
+            return
+        grant = thread.grant
+        _core.notify_add_fd(self.listener, ident, grant.fd, args[4])
+        self.drop_grant(thread)
+        _core.notify_send(self.listener, ident, 0, 0, True)
+
+    def drop_grant(self, thread: StubThread) -> None:
+        grant: Grant | None = thread.grant
+        if grant is not None:
+            os.close(grant.fd)
+            thread.grant = None
+            self.hub.expect(-1)
+
+    # -- clone -------------------------------------------------------------------------------------------
+    def begin_clone(self, parent: StubThread, slot: int, flags: int, tls: int) -> None:
+        """Expect the notification of this clone."""
+        parent.clone_expect = (flags, slot, tls)
+        parent.clone_child = None
+        parent.clone_result = 0
+        self.cloning.append(parent)
+        self.hub.expect(1)
+        if parent.clone_nonce:
+            self.checked_in[parent.clone_nonce] = parent
+
+    def clone_notified(self, ident: int, tid: int, flags: int, stack: int, ptid: int, ctid: int, tls: int) -> None:
+        parent = self.thread_of(self.cloning, tid)
+        if parent is None or not self.clone_as_told(parent, flags, stack, ptid, ctid, tls):
+            self.refuse(ident)
+            return
+        self.cloning.remove(parent)
+        request = parent.clone_request
+        assert request is not None
+        if request.thread:
+            child = StubThread(self, parent.stub_process, parent.clone_expect[1], 0)
+            child.reports_end = True
+            child.unasked = True
+            parent.clone_child = child
+            self.events.cloned(parent, child, request)
+            self.hub.expect(-1)
+        _core.notify_send(self.listener, ident, 0, 0, True)
+
+    def clone_as_told(self, parent: StubThread, flags: int, stack: int, ptid: int, ctid: int, tls: int) -> bool:
+        """Every argument is what the Sentry asked for."""
+        told, slot, told_tls = parent.clone_expect
+        if slot == 0:
+            return flags == told & ~CLONE_SETTLS and stack == 0 and ptid == 0 and ctid == 0
+        word = slot_tid_address(slot)
+        base = STACKS_BASE + slot * STACK_SIZE
+        return (flags == told and ptid == word and ctid == word and base <= stack < base + STACK_SIZE
+                and (tls == told_tls or not flags & CLONE_SETTLS))
+
+    def check_in(self, ident: int, tid: int, nonce: int) -> None:
+        """A forked child speaks for the first time: only it knows the nonce."""
+        parent = self.checked_in.pop(nonce, None)
+        if parent is None:
+            self.refuse(ident)
+            return
+        self.hub.expect(-1)
+        request = parent.clone_request
+        assert request is not None
+        try:
+            child = self.forked_child(parent, request, ident, tid)
+        except OSError:
+            self.refuse(ident)
+            return
+        parent.clone_child = child
+        if request.share_memory:
+            self.events.cloned(parent, child, request)
+        _core.notify_send(self.listener, ident, 0, 0, False)
+
+    def forked_child(self, parent: StubThread, request: CloneRequest, ident: int, tid: int) -> StubThread:
+        """The new host process: with the parent's channel (vfork) or one of its own."""
+        if request.share_memory:
+            process = self.new_process(parent.stub_process.space, tid)
+            child = StubThread(self, process, parent.clone_expect[1], tid)
+            child.reports_end = True
+        else:
+            space = Space(self.hub)
+            space.claim(parent.slot)
+            process = self.new_process(space, tid)
+            child = StubThread(self, process, parent.slot, tid)
+            _core.notify_add_fd(self.listener, ident, space.memfd, CHANNEL_FD)
+        child.unasked = True
+        child.clone_parent = parent
+        return child
+
+    def clone_came_up(self, child: StubThread) -> None:
+        """A forked child stands on its own channel."""
+        parent = child.clone_parent
+        child.clone_parent = None
+        if parent is None or parent.clone_request is None:
+            return
+        request = parent.clone_request
+        parent.clone_up = True
+        self.events.cloned(parent, child, request)
+        self.clone_settled(parent)
+
+    def clone_returned(self, parent: StubThread, result: int) -> None:
+        """The parent's clone call came back."""
+        request = parent.clone_request
+        if request is None:
+            self.events.frame_fault(parent)
+            return
+        if result < 0:
+            self.clone_failed(parent, request, -result)
+            return
+        parent.clone_result = 1
+        if request.share_memory:
+            parent.clone_up = True
+        self.clone_settled(parent)
+
+    def clone_settled(self, parent: StubThread) -> None:
+        """Report the end of a clone when both halves are in."""
+        request = parent.clone_request
+        if request is None or not parent.clone_result or not parent.clone_up:
+            return
+        parent.clone_request = None
+        parent.clone_up = False
+        self.events.clone_finished(parent, 0, request)
+
+    def clone_failed(self, parent: StubThread, request: CloneRequest, number: int) -> None:
+        """The host would not."""
+        if parent in self.cloning:
+            self.cloning.remove(parent)
+            self.hub.expect(-1)
+        elif self.checked_in.pop(parent.clone_nonce, None) is not None:
+            self.hub.expect(-1)
+        child = parent.clone_child
+        if child is not None:
+            self.forget_thread(child)
+            if child in child.stub_process.threads:
+                child.stub_process.threads.remove(child)
+        parent.clone_request = None
+        self.events.clone_finished(parent, number, request)
+
+    # -- exec and the pool ---------------------------------------------------------------------------------
+    def fill_pool(self) -> None:
+        """Keep empty processes ready (design D9)."""
+        while len(self.pool) < self.pool_target and not self.zygote_gone:
+            fresh = PoolProcess(self.hub)
+            try:
+                self.zygote.spawn(fresh.space.memfd, fresh.theirs.fileno())
+            except OSError:
+                fresh.close()
+                return
+            fresh.theirs.close()
+            self.pool.append(fresh)
+            self.pool_fds[fresh.control.fileno()] = fresh
+            self.hub.epoll(select.EPOLL_CTL_ADD, fresh.control.fileno(), select.EPOLLIN)
+
+    def pool_event(self, fresh: PoolProcess) -> None:
+        """A pool process is ready, asks for the rest of its image, or is gone."""
+        try:
+            data, ancillary, _, _ = fresh.control.recvmsg(1, socket.CMSG_SPACE(12))
+        except BlockingIOError:
+            return
+        except OSError:
+            data, ancillary = b"", []
+        if data == b"R" and fresh.pid == 0:
+            for level, kind, content in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                    fresh.pid = struct.unpack("3i", content)[0]
+            if self.waiting_exec:
+                thread, image = self.waiting_exec.pop(0)
+                self.exec(thread, image)
+            return
+        if data == b"M" and fresh.taken_by is not None:
+            fresh.write_rest()
+            return
+        fd = fresh.control.fileno()
+        self.hub.epoll(select.EPOLL_CTL_DEL, fd)
+        del self.pool_fds[fd]
+        if fresh.taken_by is None and fresh in self.pool:
+            self.pool.remove(fresh)
+            fresh.space.users += 1
+            fresh.space.drop()
+        fresh.control.close()
+
+    def take_from_pool(self) -> PoolProcess | None:
+        for fresh in self.pool:
+            if fresh.pid:
+                self.pool.remove(fresh)
+                return fresh
+        return None
+
+    def exec(self, thread: StubThread, image: ExecImage) -> None:
+        """Run ``image`` in a pool process, as ``thread``; the old host process ends with its last user."""
+        fresh = self.take_from_pool()
+        if fresh is None:
+            self.waiting_exec.append((thread, image))
+            self.pool_target = min(POOL_BURST, self.pool_target + 1)
+            self.fill_pool()
+            return
+        process = self.new_process(fresh.space, fresh.pid)
+        self.leave_process(thread)
+        thread.process = process
+        thread.stub_process = process
+        thread.slot = 1
+        thread.key = fresh.space.key(1)
+        thread.host_tid = fresh.pid
+        thread.reports_end = False
+        thread.unasked = True
+        fresh.space.claim(1)
+        fresh.taken_by = thread
+        process.threads.append(thread)
+        self.threads[thread.key] = thread
+        message, data, fds = encode_image(image, fresh)
+        self.hub.put(thread.key, 512, data)
+        socket.send_fds(fresh.control, [message], fds)
+        self.events.exec_done(thread)
+        self.fill_pool()
+
+    def leave_process(self, thread: StubThread) -> None:
+        """Part with the old program's host process."""
+        old = thread.stub_process
+        self.forget_thread(thread)
+        if thread in old.threads:
+            old.threads.remove(thread)
+        if old is not self.nowhere and not old.threads:
+            old.kill()
+            old.space.retire(thread.slot, thread.reports_end)
+
+    # -- the first program ---------------------------------------------------------------------------------
+    def first_thread(self) -> StubThread:
+        """A thread without a program: :meth:`StubThread.exec` gives it its first one."""
+        return StubThread.__new__(StubThread)
+
+    def close(self) -> None:
+        """End every guest process; afterwards nothing of this engine is left on the host."""
+        self.zygote.socket.close()
+        for process in list(self.processes.values()):
+            process.kill()
+        try:
+            os.waitpid(self.zygote.pid, 0)
+        except ChildProcessError:
+            pass

@@ -1,0 +1,173 @@
+"""Guest address spaces and the host processes that hold them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from wardian import _core
+from wardian.platform.interface import HostMapping, HostProcess
+from wardian.platform.layout import CHANNEL_SIZE, GUEST_TOP, SLOTS
+from wardian.sentry.errno import EAGAIN, EFAULT
+
+if TYPE_CHECKING:
+    from wardian.platform.stub.engine import StubEngine
+    from wardian.platform.stub.thread import StubThread
+
+
+class Space:
+    """One channel memfd: the slots of the threads that share one address space."""
+
+    def __init__(self, hub: _core.Hub) -> None:
+        self.hub = hub
+        self.memfd = os.memfd_create("wardian-channel", os.MFD_CLOEXEC)
+        os.ftruncate(self.memfd, CHANNEL_SIZE)
+        self.index = hub.add_space(self.memfd)
+        self.next_slot = 1
+        self.retired: list[int] = []  # slots whose host thread is ending
+        self.users = 0  # host processes that map it
+
+    def key(self, slot: int) -> int:
+        """The hub's name for a slot."""
+        return self.index << 12 | slot
+
+    def allocate(self) -> int:
+        """A free slot, active; EAGAIN when the address space has too many threads."""
+        for slot in self.retired:
+            if self.hub.host_tid(self.key(slot)) == 0:
+                self.retired.remove(slot)
+                self.hub.activate(self.key(slot))
+                return slot
+        if self.next_slot >= SLOTS:
+            raise EAGAIN("too many threads in one process")
+        slot = self.next_slot
+        self.next_slot += 1
+        self.hub.activate(self.key(slot))
+        return slot
+
+    def claim(self, slot: int) -> None:
+        """Use exactly this slot (a forked child stands on its parent's stub stack)."""
+        self.next_slot = slot + 1
+        self.hub.activate(self.key(slot))
+
+    def retire(self, slot: int, reusable: bool) -> None:
+        """The thread of ``slot`` is ending; ``reusable`` when the host kernel reports its end."""
+        self.hub.deactivate(self.key(slot))
+        if reusable:
+            self.retired.append(slot)
+
+    def drop(self) -> None:
+        """One host process less; the last one frees the memory."""
+        self.users -= 1
+        if self.users == 0:
+            self.hub.remove_space(self.index)
+            os.close(self.memfd)
+
+
+class StubProcess(HostProcess):
+    """A host process running guest code. A vfork(2) child shares its parent's space but is one of its own."""
+
+    def __init__(self, engine: StubEngine, space: Space, pid: int) -> None:
+        super().__init__()
+        self.engine = engine
+        self.space = space
+        space.users += 1
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.threads: list[StubThread] = []
+        self.ended = False  # we ended it, or know that it ended
+
+    def read_some(self, address: int, count: int) -> bytes:
+        try:
+            return _core.vm_read(self.pid, address, count)
+        except OSError:
+            return b""
+
+    def read(self, address: int, count: int) -> bytes:
+        data = self.read_some(address, count) if count else b""
+        if len(data) != count:
+            raise EFAULT(f"{count} bytes at {address:#x} cannot be read")
+        return data
+
+    def write(self, address: int, data: bytes) -> None:
+        try:
+            written = _core.vm_write(self.pid, address, data)
+        except OSError:
+            written = 0
+        if written != len(data):
+            raise EFAULT(f"{len(data)} bytes at {address:#x} cannot be written")
+
+    def maps(self) -> list[HostMapping]:
+        lines = self.engine.proc.read(self.pid, "maps").splitlines()
+        found = [parse_mapping(line) for line in lines]
+        return [m for m in found if m is not None and (m.end <= GUEST_TOP or m.name == "[vdso]")]
+
+    def cpu_time_ns(self) -> int:
+        return max(0, _core.cpu_time(self.pid, False))
+
+    def resident_bytes(self) -> int:
+        fields = self.engine.proc.read(self.pid, "statm").split()
+        return int(fields[1]) * 4096 if len(fields) > 1 else 0
+
+    def set_limit(self, resource: int, soft: int, hard: int) -> None:
+        # Host limits on guests come from cgroups; a guest's own RLIMIT_AS is a later issue.
+        return
+
+    def kill(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        try:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        for thread in self.threads:
+            self.engine.forget_thread(thread)
+        self.threads.clear()
+
+    def gone(self) -> None:
+        """The host process has ended: free what belonged to it."""
+        self.ended = True
+        for thread in self.threads:
+            self.engine.forget_thread(thread)
+        self.threads.clear()
+        os.close(self.pidfd)
+        self.pidfd = -1
+        self.space.drop()
+
+
+def parse_mapping(line: str) -> HostMapping | None:
+    """One line of /proc/<pid>/maps (proc_pid_maps(5))."""
+    fields = line.split(None, 5)
+    if len(fields) < 5:
+        return None
+    start, _, end = fields[0].partition("-")
+    name = fields[5] if len(fields) > 5 else ""
+    return HostMapping(int(start, 16), int(end, 16), fields[1], int(fields[2], 16), fields[3],
+                       int(fields[4]), name)
+
+
+class ProcFiles:
+    """Reads the host's /proc files of guest processes below one directory descriptor, or nothing."""
+
+    def __init__(self, directory: int) -> None:
+        self.directory = directory
+
+    def read(self, pid: int, name: str) -> str:
+        """The text of /proc/<pid>/<name>; empty when it cannot be read."""
+        if self.directory < 0:
+            return ""
+        try:
+            fd = _core.openat2(self.directory, f"{pid}/{name}".encode(), os.O_RDONLY | os.O_CLOEXEC, 0, 0)
+        except OSError:
+            return ""
+        parts: list[bytes] = []
+        try:
+            while piece := os.read(fd, 65536):
+                parts.append(piece)
+        except OSError:
+            pass
+        finally:
+            os.close(fd)
+        return b"".join(parts).decode("utf-8", "replace")

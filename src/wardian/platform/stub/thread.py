@@ -1,0 +1,204 @@
+"""Guest threads: how each answer of the Sentry is put on the channel."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from wardian import _core
+from wardian.platform.interface import (
+    RESTART,
+    CloneRequest,
+    ExecImage,
+    HostThread,
+    SignalFrame,
+)
+from wardian.platform.layout import CHANNEL_BASE, GRANT_FD_FIRST, SLOT_SIZE
+from wardian.platform.stub.process import StubProcess
+from wardian.platform.stub.wire import (
+    ACTION_CLONE,
+    ACTION_EXIT,
+    ACTION_HOSTCALL,
+    ACTION_RESUME,
+    ACTION_RETURN,
+    ACTION_SIGNAL,
+    ACTION_SIGRETURN,
+    DELIVER,
+    INTERRUPT_SIGNAL,
+    SIGINFO_OFFSET,
+    SYS_MMAP,
+    SYS_MPROTECT,
+    WORDS,
+)
+
+if TYPE_CHECKING:
+    from wardian.platform.stub.engine import StubEngine
+
+CLONE_VM: Final = 0x100
+CLONE_CHILD_SETTID: Final = 0x1000000
+CLONE_CHILD_CLEARTID: Final = 0x200000
+CLONE_PARENT: Final = 0x8000
+CLONE_SETTLS: Final = 0x80000
+
+THREAD_FLAGS: Final = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
+VFORK_FLAGS: Final = CLONE_VM | CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
+FORK_FLAGS: Final = CLONE_PARENT
+
+SA_ONSTACK: Final = 0x08000000
+MAP_ANONYMOUS: Final = 0x20
+PROT_WRITE: Final = 2
+
+
+class Grant:
+    """A notified host call that a thread was told to make: exactly these arguments and no others."""
+
+    def __init__(self, nr: int, args: tuple[int, int, int, int, int, int], fd: int) -> None:
+        self.nr = nr
+        self.args = args
+        self.fd = fd  # to be installed first, -1 for none; owned
+
+
+class StubThread(HostThread):
+    """One guest thread on its channel slot."""
+
+    def __init__(self, engine: StubEngine, process: StubProcess, slot: int, host_tid: int) -> None:
+        super().__init__(process)
+        self.engine = engine
+        self.stub_process = process
+        self.slot = slot
+        self.key = process.space.key(slot)
+        self.host_tid = host_tid  # 0 until the host kernel's word was checked
+        self.reports_end = False  # the host kernel clears the slot's tid when the thread is gone
+        self.unasked = False  # a fresh thread that runs already: the first complete() has nothing to answer
+        self.grant: Grant | None = None
+        self.fill: tuple[int, int, bytes] | None = None  # length, prot, data of a mapping being filled
+        self.clone_request: CloneRequest | None = None
+        self.clone_child: StubThread | None = None
+        self.clone_nonce = 0
+        self.clone_result = 0
+        self.interrupt_sent = False
+        process.threads.append(self)
+        engine.threads[self.key] = self
+
+    # -- finishing a request -----------------------------------------------------------------------
+    def complete(self, result: int) -> None:
+        if self.unasked:
+            self.unasked = False
+            return
+        self.engine.hub.reply(self.key, ACTION_RETURN, result)
+
+    def queue_out(self, address: int, data: bytes) -> bool:
+        return self.engine.hub.queue_out(self.key, address, data)
+
+    def drop_outs(self) -> None:
+        """Forget what :meth:`queue_out` collected: the handler will run again."""
+        self.engine.hub.drop_outs(self.key)
+
+    def park(self) -> None:
+        """The answer will take long: the guest thread may sleep at once."""
+        self.engine.hub.park(self.key)
+
+    def resume(self) -> None:
+        if self.unasked:
+            self.unasked = False
+            return
+        self.engine.hub.reply(self.key, ACTION_RESUME, 0)
+
+    def deliver(self, frame: SignalFrame, result: int, in_syscall: bool) -> None:
+        state = 0 if not in_syscall else 2 if result == RESTART else 1
+        use_stack = 1 if frame.flags & SA_ONSTACK and frame.stack_sp and frame.stack_size else 0
+        params = DELIVER.pack(frame.signo, frame.handler, frame.restorer, frame.flags & 0xFFFFFFFFFFFFFFFF,
+                              frame.saved_mask, frame.stack_sp, frame.stack_size, frame.stack_flags,
+                              use_stack, state)
+        self.engine.hub.put(self.key, SIGINFO_OFFSET, frame.siginfo)
+        self.engine.hub.reply(self.key, ACTION_SIGNAL, 0 if state != 1 else result, params)
+
+    def sigreturn(self) -> None:
+        self.engine.hub.reply(self.key, ACTION_SIGRETURN, 0, WORDS[1].pack(0))
+
+    def sigreturn_and_report(self) -> None:
+        """As :meth:`sigreturn`, then report ``interrupted`` before guest code runs: more signals wait."""
+        self.engine.hub.reply(self.key, ACTION_SIGRETURN, 0, WORDS[1].pack(1))
+
+    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
+        number = GRANT_FD_FIRST + self.slot
+        self.grant = Grant(SYS_MMAP, (address, length, prot, flags, number, offset), os.dup(fd))
+        self.host_call(SYS_MMAP, address, length, prot, flags, number, offset)
+
+    def map_anonymous_with(self, address: int, length: int, prot: int, flags: int, data: bytes) -> None:
+        if data:
+            self.fill = (length, prot, data)
+            prot |= PROT_WRITE
+        self.host_call(SYS_MMAP, address, length, prot, flags | MAP_ANONYMOUS, 0xFFFFFFFF, 0)
+
+    def host_call(self, nr: int, a: int, b: int, c: int, d: int, e: int, f: int) -> None:
+        """Have the stub make one host call; a ``grant`` is set first when it will be notified."""
+        if self.grant is not None:
+            self.engine.hub.expect(1)
+        self.engine.hub.reply(self.key, ACTION_HOSTCALL, 0, WORDS[7].pack(nr, a, b, c, d, e, f))
+
+    def host_call_done(self, result: int) -> None:
+        """The stub made it; finish a mapping that must still be filled and protected."""
+        if self.fill is not None and result >= 0:
+            length, prot, data = self.fill
+            self.fill = None
+            self.process.write(result, data[:length])
+            self.engine.finishing[self.key] = result
+            self.host_call(SYS_MPROTECT, result, length, prot, 0, 0, 0)
+            return
+        self.fill = None
+        self.engine.events.mapped(self, self.engine.finishing.pop(self.key, result))
+
+    def clone(self, request: CloneRequest) -> None:
+        flags = FORK_FLAGS
+        slot = 0
+        nonce = int.from_bytes(os.urandom(7), "little") + 1
+        if request.share_memory:
+            flags = THREAD_FLAGS if request.thread else VFORK_FLAGS
+            slot = self.stub_process.space.allocate()
+        if request.set_tls:
+            flags |= CLONE_SETTLS
+        if request.thread:
+            nonce = 0
+        self.clone_request = request
+        self.clone_nonce = nonce
+        self.engine.begin_clone(self, slot, flags, request.tls)
+        self.engine.hub.reply(self.key, ACTION_CLONE, 0,
+                              WORDS[5].pack(flags, slot, request.stack, request.tls, nonce))
+
+    def exec(self, image: ExecImage) -> None:
+        self.engine.exec(self, image)
+
+    def exit(self, clear_tid: int) -> None:
+        process = self.stub_process
+        self.engine.forget_thread(self)
+        process.threads.remove(self)
+        if not process.threads:
+            process.ended = True
+        self.engine.hub.reply(self.key, ACTION_EXIT, 0, WORDS[1].pack(clear_tid))
+        process.space.retire(self.slot, self.reports_end)
+
+    # -- at any time ---------------------------------------------------------------------------------
+    def interrupt(self) -> None:
+        tid = self.tid()
+        if tid and not self.interrupt_sent:
+            self.interrupt_sent = True
+            try:
+                _core.tgkill(self.process.pid, tid, INTERRUPT_SIGNAL)
+            except OSError:
+                self.interrupt_sent = False
+
+    def tid(self) -> int:
+        """The host tid: the slot's claim, which tgkill(2) holds against the process each time."""
+        if self.host_tid == 0:
+            self.host_tid = self.engine.hub.host_tid(self.key)
+        return self.host_tid
+
+    def cpu_time_ns(self) -> int:
+        tid = self.tid()
+        return max(0, _core.cpu_time(tid, True)) if tid else 0
+
+
+def slot_tid_address(slot: int) -> int:
+    """Where the host kernel writes a new thread's tid, as the guest's address."""
+    return CHANNEL_BASE + slot * SLOT_SIZE + 8

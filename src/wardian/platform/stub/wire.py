@@ -1,0 +1,48 @@
+"""The words on the channel: mirrors native/include/channel.h (a test compares them)."""
+
+import struct
+from typing import Final
+
+KIND_SYSCALL: Final = 1
+KIND_FAULT: Final = 2
+KIND_INTERRUPTED: Final = 3
+KIND_FRAME_FAULT: Final = 4
+KIND_HOSTRET: Final = 5
+KIND_CLONED: Final = 6
+KIND_CHECKIN: Final = 7
+
+ACTION_RETURN: Final = 1
+ACTION_RESUME: Final = 2
+ACTION_SIGNAL: Final = 3
+ACTION_SIGRETURN: Final = 4
+ACTION_HOSTCALL: Final = 5
+ACTION_CLONE: Final = 6
+ACTION_EXIT: Final = 7
+ACTION_EXIT_GROUP: Final = 8
+
+INTERRUPT_SIGNAL: Final = 23
+
+REQUEST: Final = struct.Struct("<4I9Q")
+"""key, kind, length, 0; nr, six arguments, ip, sp; the data follows."""
+REQUEST_SIZE: Final = 88
+
+SIGINFO_OFFSET: Final = 384
+DATA_OFFSET: Final = 512
+DATA_SIZE: Final = 0x8000 - 512
+
+WORDS: Final = [struct.Struct(f"<{n}Q") for n in range(13)]
+DELIVER: Final = struct.Struct("<10Q")
+IMAGE: Final = struct.Struct("<5Q")
+IMAGE_MAP: Final = struct.Struct("<4Qq")
+IMAGE_BLOB: Final = struct.Struct("<2Q")
+
+SYS_MMAP: Final = 9
+SYS_MPROTECT: Final = 10
+SYS_MUNMAP: Final = 11
+SYS_CLONE: Final = 56
+SYS_ARCH_PRCTL: Final = 158
+
+
+def signed(value: int) -> int:
+    """An unsigned 64-bit register as the signed number it holds."""
+    return value - (1 << 64) if value >= 1 << 63 else value

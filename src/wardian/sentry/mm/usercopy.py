@@ -61,6 +61,9 @@ class UserSource(Source):
         self.address -= count
         self.left += count
 
+    def skip(self, count: int) -> None:
+        self.give_back(-min(count, self.left))
+
 
 class Segments:
     """A checked iovec: guest buffers in order, not empty ones; ``total`` at most MAX_RW_COUNT."""

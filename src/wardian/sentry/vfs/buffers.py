@@ -31,6 +31,11 @@ class Source:
         """Un-consume the last ``count`` bytes taken (a short write downstream)."""
         raise NotImplementedError
 
+    def skip(self, count: int) -> None:
+        """Consume ``count`` bytes that an earlier run of the call has moved already."""
+        while count > 0 and self.left > 0:
+            count -= len(self.take(min(count, 1 << 16)))
+
 
 class BytesSink(Sink):
     """Collects into memory; ``data`` is what arrived."""

@@ -25,6 +25,7 @@ class Dentry:
         self.children: dict[bytes, Dentry] = {}
         self.unlinked = False  # the name is gone, the dentry lives in open files: " (deleted)"
         self.negatives = 0  # at most this many children are negative
+        self.linkable = False  # of O_TMPFILE: linkat(2) may give it a name
         self.mounts = 0  # how many mounts sit on this dentry, in any mount namespace
 
     @property

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.vfs.dentry import Dentry
     from wardian.sentry.vfs.file import File
-    from wardian.sentry.vfs.notify import InodeWatch
     from wardian.sentry.vfs.locks import FileLocks
+    from wardian.sentry.vfs.notify import InodeWatch
 
 S_IFMT: Final = 0o170000
 S_IFSOCK: Final = 0o140000

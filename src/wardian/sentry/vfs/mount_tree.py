@@ -186,14 +186,16 @@ def top(path: Path) -> Path:
 
 def is_below(path: Path, ancestor: Path) -> bool:
     """True when ``path`` is ``ancestor`` or lies below it."""
-    mount, dentry = path.mount, path.dentry
+    mount: Mount = path.mount
+    dentry: Dentry = path.dentry
     while True:
         if mount is ancestor.mount and dentry is ancestor.dentry:
             return True
         if dentry is mount.root:
-            if mount.parent is None or mount.mountpoint is None:
+            above, place = mount.parent, mount.mountpoint
+            if above is None or place is None:
                 return False
-            mount, dentry = mount.parent, mount.mountpoint
+            mount, dentry = above, place
         elif dentry.is_root:
             return False
         else:

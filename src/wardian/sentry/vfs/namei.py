@@ -24,7 +24,13 @@ from wardian.sentry.errno import (
 )
 from wardian.sentry.vfs.dentry import Dentry, Mount, Path
 from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
-from wardian.sentry.vfs.permissions import MAY_EXEC, check_create, check_follow, new_owner, permitted
+from wardian.sentry.vfs.permissions import (
+    MAY_EXEC,
+    check_create,
+    check_follow,
+    new_owner,
+    permitted,
+)
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.credentials import Credentials
@@ -229,19 +235,12 @@ class LastName:
 
 def resolve_parent(task: Task, dirfd: int, path: bytes, resolve: int = 0) -> LastName:
     """Walk all but the last component, which is returned unresolved; checks search permission."""
-    walk = parent_walk(task, dirfd, path, resolve)
-    return last_name(walk, path)
-
-
-def parent_walk(task: Task, dirfd: int, path: bytes, resolve: int) -> Walk:
-    """A walk that has not begun, to the directory of the last component of ``path``."""
     if not path:
         raise ENOENT("empty path")
-    walk = Walk(task, dirfd, path, resolve)
-    return walk
+    return last_name(Walk(task, dirfd, path, resolve))
 
 
-def last_name(walk: Walk, path: bytes) -> LastName:
+def last_name(walk: Walk) -> LastName:
     """Run ``walk`` up to its last component."""
     stack = walk.stack  # reversed: the last component comes first
     slashes = 0

@@ -20,11 +20,13 @@ from wardian.sentry.errno import (
     EPERM,
 )
 from wardian.sentry.fs.contents import Contents, Quota
+from wardian.sentry.fs.devices import open_device
 from wardian.sentry.hostport import Clock
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.dentry import MS_NOATIME
 from wardian.sentry.vfs.file import O_NOATIME, File, MapSource
 from wardian.sentry.vfs.inode import (
+    S_IFCHR,
     S_IFDIR,
     S_IFIFO,
     S_IFLNK,
@@ -176,6 +178,8 @@ class TmpInode(Inode):
             from wardian.sentry.fs.pipe import open_fifo
 
             return open_fifo(task, self, flags)
+        if self.mode & S_IFMT == S_IFCHR:
+            return open_device(task, self, self.rdev, flags)
         raise ENXIO("no such device, or a socket")
 
     def changed(self) -> None:

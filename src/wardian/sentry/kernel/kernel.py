@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardian.sentry.fs.anon import ANON_DEV, ANON_INODE_MAGIC, PIPE_DEV, PIPEFS_MAGIC, AnonFS
+from wardian.sentry.fs.devices import DeviceTable
 from wardian.sentry.hostcpu import HostCpu
 from wardian.sentry.hostport import Clock, HostPoller, Machine
 from wardian.sentry.kernel.timers import TimerQueue
@@ -37,6 +38,7 @@ class Kernel:
         self.boot_ns = clock.monotonic_ns()
         self.host_cpu = HostCpu()  # boot replaces it by hostcpu.read_host_cpu()
         self.memory_limit = 0  # bytes, as --memory says; 0: none
+        self.devices = DeviceTable(clock)
         self.unimplemented = UnimplementedLog()
         self.anonymous_devs = 0x20
         self.hooks: TaskHooks  # the dispatcher, as signals and exit see it

@@ -19,6 +19,7 @@ from wardian.sentry.errno import (
     EOVERFLOW,
     EPERM,
 )
+from wardian.sentry.fs.devices import ZeroFile
 from wardian.sentry.mm import memfd
 from wardian.sentry.mm.memory import GUEST_BOTTOM, PAGE_SIZE, FileMapping, page_down, page_up
 from wardian.sentry.mm.program_file import file_size, read_at
@@ -134,6 +135,9 @@ def map_file(t: Task, request: MapRequest, file: File) -> None:
         raise EBADF("opened with O_PATH")
     check_file(request, file)
     shared = request.flags & MAP_TYPE != MAP_PRIVATE
+    if isinstance(file, ZeroFile):
+        map_zero(t, request, shared)
+        return
     writable = shared and file.writable
     source = file.map(shared, writable, request.offset, request.length)
     if source.host_fd >= 0:
@@ -146,6 +150,17 @@ def map_file(t: Task, request: MapRequest, file: File) -> None:
         _finish(t, request, MapSource(fd, 0), file, False)
     finally:
         memfd.close(fd)
+
+
+def map_zero(t: Task, request: MapRequest, shared: bool) -> None:
+    """/dev/zero: anonymous memory by another name (zero(4))."""
+    if shared:
+        map_shared_anonymous(t, request)
+        return
+    host = t.host
+    assert host is not None
+    host.map_anonymous(request.address, request.length, request.prot,
+                       request.host_flags | MAP_ANONYMOUS)
 
 
 def map_shared_anonymous(t: Task, request: MapRequest) -> None:

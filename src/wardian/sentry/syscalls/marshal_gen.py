@@ -28,6 +28,17 @@ from typing import Final
 CALLS: Final = 512
 
 ENTRIES: Final[dict[int, str]] = {
+    23: "0000000082000000",  # select
+    233: "0000004c00000000",  # epoll_ctl
+    254: "0001000000000000",  # inotify_add_watch
+    270: "0000000082000000",  # pselect6
+    271: "0000828100000000",  # ppoll
+    281: "0000000081000000",  # epoll_pwait
+    282: "0081000000000000",  # signalfd
+    286: "0000840000000000",  # timerfd_settime
+    289: "0081000000000000",  # signalfd4
+    319: "0100000000000000",  # memfd_create
+    441: "0000008281000000",  # epoll_pwait2
 }
 
 

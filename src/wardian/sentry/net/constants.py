@@ -1,0 +1,200 @@
+"""Numbers of the socket interface (include/linux/socket.h, uapi/asm-generic/socket.h, uapi/linux/in*.h)."""
+
+from typing import Final
+
+AF_UNSPEC: Final = 0
+AF_UNIX: Final = 1
+AF_INET: Final = 2
+AF_INET6: Final = 10
+AF_NETLINK: Final = 16
+AF_PACKET: Final = 17
+AF_MAX: Final = 46
+
+SOCK_STREAM: Final = 1
+SOCK_DGRAM: Final = 2
+SOCK_RAW: Final = 3
+SOCK_SEQPACKET: Final = 5
+SOCK_TYPE_MASK: Final = 0xF
+SOCK_NONBLOCK: Final = 0x800
+SOCK_CLOEXEC: Final = 0x80000
+
+IPPROTO_IP: Final = 0
+IPPROTO_ICMP: Final = 1
+IPPROTO_TCP: Final = 6
+IPPROTO_UDP: Final = 17
+IPPROTO_IPV6: Final = 41
+IPPROTO_ICMPV6: Final = 58
+
+SOL_SOCKET: Final = 1
+SOL_NETLINK: Final = 270
+
+SHUT_RD: Final = 0
+SHUT_WR: Final = 1
+SHUT_RDWR: Final = 2
+RCV_SHUTDOWN: Final = 1
+SEND_SHUTDOWN: Final = 2
+SHUTDOWN_MASK: Final = 3
+
+MSG_OOB: Final = 0x1
+MSG_PEEK: Final = 0x2
+MSG_DONTROUTE: Final = 0x4
+MSG_CTRUNC: Final = 0x8
+MSG_TRUNC: Final = 0x20
+MSG_DONTWAIT: Final = 0x40
+MSG_EOR: Final = 0x80
+MSG_WAITALL: Final = 0x100
+MSG_CONFIRM: Final = 0x800
+MSG_ERRQUEUE: Final = 0x2000
+MSG_NOSIGNAL: Final = 0x4000
+MSG_MORE: Final = 0x8000
+MSG_WAITFORONE: Final = 0x10000
+MSG_ZEROCOPY: Final = 0x4000000
+MSG_FASTOPEN: Final = 0x20000000
+MSG_CMSG_CLOEXEC: Final = 0x40000000
+
+SO_DEBUG: Final = 1
+SO_REUSEADDR: Final = 2
+SO_TYPE: Final = 3
+SO_ERROR: Final = 4
+SO_DONTROUTE: Final = 5
+SO_BROADCAST: Final = 6
+SO_SNDBUF: Final = 7
+SO_RCVBUF: Final = 8
+SO_KEEPALIVE: Final = 9
+SO_OOBINLINE: Final = 10
+SO_NO_CHECK: Final = 11
+SO_PRIORITY: Final = 12
+SO_LINGER: Final = 13
+SO_REUSEPORT: Final = 15
+SO_PASSCRED: Final = 16
+SO_PEERCRED: Final = 17
+SO_RCVLOWAT: Final = 18
+SO_SNDLOWAT: Final = 19
+SO_RCVTIMEO: Final = 20
+SO_SNDTIMEO: Final = 21
+SO_BINDTODEVICE: Final = 25
+SO_ATTACH_FILTER: Final = 26
+SO_DETACH_FILTER: Final = 27
+SO_TIMESTAMP: Final = 29
+SO_ACCEPTCONN: Final = 30
+SO_PEERSEC: Final = 31
+SO_SNDBUFFORCE: Final = 32
+SO_RCVBUFFORCE: Final = 33
+SO_PASSSEC: Final = 34
+SO_TIMESTAMPNS: Final = 35
+SO_MARK: Final = 36
+SO_TIMESTAMPING: Final = 37
+SO_PROTOCOL: Final = 38
+SO_DOMAIN: Final = 39
+SO_RXQ_OVFL: Final = 40
+SO_PEEK_OFF: Final = 42
+SO_LOCK_FILTER: Final = 44
+SO_BUSY_POLL: Final = 46
+SO_MAX_PACING_RATE: Final = 47
+SO_INCOMING_CPU: Final = 49
+SO_COOKIE: Final = 57
+SO_PEERGROUPS: Final = 59
+SO_ZEROCOPY: Final = 60
+SO_RCVTIMEO_NEW: Final = 66
+SO_SNDTIMEO_NEW: Final = 67
+SO_PREFER_BUSY_POLL: Final = 69
+SO_PEERPIDFD: Final = 77
+
+SCM_RIGHTS: Final = 1
+SCM_CREDENTIALS: Final = 2
+SCM_MAX_FD: Final = 253
+
+FIONREAD: Final = 0x541B
+SIOCINQ: Final = 0x541B
+SIOCOUTQ: Final = 0x5411
+SIOCATMARK: Final = 0x8905
+SIOCGSTAMP: Final = 0x8906
+
+DEFAULT_BUFFER: Final = 212992
+"""net.core.rmem_default, wmem_default, rmem_max and wmem_max."""
+
+MAX_BACKLOG: Final = 4096
+"""net.core.somaxconn."""
+
+MIN_SNDBUF: Final = 4608
+MIN_RCVBUF: Final = 2304
+
+IP_TOS: Final = 1
+IP_TTL: Final = 2
+IP_HDRINCL: Final = 3
+IP_OPTIONS: Final = 4
+IP_RECVOPTS: Final = 6
+IP_RETOPTS: Final = 7
+IP_PKTINFO: Final = 8
+IP_MTU_DISCOVER: Final = 10
+IP_RECVERR: Final = 11
+IP_RECVTTL: Final = 12
+IP_RECVTOS: Final = 13
+IP_MTU: Final = 14
+IP_FREEBIND: Final = 15
+IP_TRANSPARENT: Final = 19
+IP_RECVORIGDSTADDR: Final = 20
+IP_MINTTL: Final = 21
+IP_BIND_ADDRESS_NO_PORT: Final = 24
+IP_MULTICAST_IF: Final = 32
+IP_MULTICAST_TTL: Final = 33
+IP_MULTICAST_LOOP: Final = 34
+IP_ADD_MEMBERSHIP: Final = 35
+IP_DROP_MEMBERSHIP: Final = 36
+MCAST_JOIN_GROUP: Final = 42
+MCAST_LEAVE_GROUP: Final = 45
+IP_MULTICAST_ALL: Final = 49
+IP_LOCAL_PORT_RANGE: Final = 51
+
+IPV6_UNICAST_HOPS: Final = 16
+IPV6_MULTICAST_IF: Final = 17
+IPV6_MULTICAST_HOPS: Final = 18
+IPV6_MULTICAST_LOOP: Final = 19
+IPV6_JOIN_GROUP: Final = 20
+IPV6_LEAVE_GROUP: Final = 21
+IPV6_MTU_DISCOVER: Final = 23
+IPV6_MTU: Final = 24
+IPV6_RECVERR: Final = 25
+IPV6_V6ONLY: Final = 26
+IPV6_MULTICAST_ALL: Final = 29
+IPV6_RECVPKTINFO: Final = 49
+IPV6_PKTINFO: Final = 50
+IPV6_RECVHOPLIMIT: Final = 51
+IPV6_HOPLIMIT: Final = 52
+IPV6_RECVTCLASS: Final = 66
+IPV6_TCLASS: Final = 67
+IPV6_AUTOFLOWLABEL: Final = 70
+IPV6_ADDR_PREFERENCES: Final = 72
+IPV6_MINHOPCOUNT: Final = 73
+IPV6_TRANSPARENT: Final = 75
+IPV6_FREEBIND: Final = 78
+
+TCP_NODELAY: Final = 1
+TCP_MAXSEG: Final = 2
+TCP_CORK: Final = 3
+TCP_KEEPIDLE: Final = 4
+TCP_KEEPINTVL: Final = 5
+TCP_KEEPCNT: Final = 6
+TCP_SYNCNT: Final = 7
+TCP_LINGER2: Final = 8
+TCP_DEFER_ACCEPT: Final = 9
+TCP_WINDOW_CLAMP: Final = 10
+TCP_INFO: Final = 11
+TCP_QUICKACK: Final = 12
+TCP_CONGESTION: Final = 13
+TCP_USER_TIMEOUT: Final = 18
+TCP_FASTOPEN: Final = 23
+TCP_NOTSENT_LOWAT: Final = 25
+TCP_FASTOPEN_CONNECT: Final = 30
+
+# include/net/tcp_states.h; also AF_UNIX's state in /proc/net/unix
+TCP_ESTABLISHED: Final = 1
+TCP_SYN_SENT: Final = 2
+TCP_SYN_RECV: Final = 3
+TCP_FIN_WAIT1: Final = 4
+TCP_FIN_WAIT2: Final = 5
+TCP_TIME_WAIT: Final = 6
+TCP_CLOSE: Final = 7
+TCP_CLOSE_WAIT: Final = 8
+TCP_LAST_ACK: Final = 9
+TCP_LISTEN: Final = 10

@@ -108,6 +108,7 @@ class HostThread:
 
     def __init__(self, process: HostProcess) -> None:
         self.process = process
+        self.owner: object | None = None  # whose thread it is: the Sentry's Task
 
     # -- finishing a request -------------------------------------------------------------------------
     def complete(self, result: int) -> None:
@@ -165,6 +166,10 @@ class HostThread:
     def exec(self, image: ExecImage) -> None:
         """Replace this thread's program: afterwards ``self`` runs ``image`` in a fresh host process and
         ``self.process`` is that process. The old process is killed if this thread was its last user."""
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Forget this thread without an answer: its process is about to be killed or replaced."""
         raise NotImplementedError
 
     def exit(self, clear_tid: int) -> None:
@@ -227,6 +232,10 @@ class Events:
 
     def clone_finished(self, parent: HostThread, number: int, request: CloneRequest) -> None:
         """The parent waits for its ``complete``; ``number`` is 0, or the host's errno: no child came to be."""
+        raise NotImplementedError
+
+    def exec_done(self, thread: HostThread) -> None:
+        """``thread`` runs its new program in ``thread.process``."""
         raise NotImplementedError
 
     def process_died(self, process: HostProcess, killed_by: int) -> None:

@@ -26,6 +26,7 @@ from wardian.platform.stub.pool import PoolProcess, encode_image
 from wardian.platform.stub.process import ProcFiles, Space, StubProcess
 from wardian.platform.stub.thread import CLONE_SETTLS, Grant, StubThread, slot_tid_address
 from wardian.platform.stub.wire import (
+    DATA_OFFSET,
     KIND_CHECKIN,
     KIND_CLONED,
     KIND_FAULT,
@@ -40,10 +41,12 @@ from wardian.platform.stub.wire import (
     SYS_MMAP,
     signed,
 )
-from wardian.platform.stub.zygote import Zygote
+from wardian.platform.stub.zygote import Zygote, ZygoteError
 from wardian.sentry.hostport import HostPoller
 from wardian.sentry.kernel.waitqueue import WaitQueue
 
+EPOLL_CTL_ADD: Final = 1
+EPOLL_CTL_DEL: Final = 2
 MARSHAL_OFFSET: Final = 0x2000
 POOL_SIZE: Final = 2
 POOL_BURST: Final = 6
@@ -63,7 +66,7 @@ class EnginePoller(HostPoller):
             self.queues[fd] = queue
             wanted = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
             try:
-                self.hub.epoll(select.EPOLL_CTL_ADD, fd, wanted)
+                self.hub.epoll(EPOLL_CTL_ADD, fd, wanted)
             except PermissionError:
                 pass  # a regular file is always ready
         return queue
@@ -71,7 +74,7 @@ class EnginePoller(HostPoller):
     def forget(self, fd: int) -> None:
         if self.queues.pop(fd, None) is not None:
             try:
-                self.hub.epoll(select.EPOLL_CTL_DEL, fd)
+                self.hub.epoll(EPOLL_CTL_DEL, fd)
             except OSError:
                 pass
 
@@ -108,9 +111,9 @@ class StubEngine:
         self.listener = self.zygote.listener
         os.set_blocking(self.listener, False)
         self.hub.set_notify(self.listener)
-        self.hub.epoll(select.EPOLL_CTL_ADD, self.listener, select.EPOLLIN)
+        self.hub.epoll(EPOLL_CTL_ADD, self.listener, select.EPOLLIN)
         self.zygote.socket.setblocking(False)
-        self.hub.epoll(select.EPOLL_CTL_ADD, self.zygote.socket.fileno(), select.EPOLLIN)
+        self.hub.epoll(EPOLL_CTL_ADD, self.zygote.socket.fileno(), select.EPOLLIN)
         self.zygote_gone = False
         _core.notify_sync_wake(self.listener)
         self.fill_pool()
@@ -188,13 +191,13 @@ class StubEngine:
         """Start to follow a host process."""
         process = StubProcess(self, space, pid)
         self.processes[process.pidfd] = process
-        self.hub.epoll(select.EPOLL_CTL_ADD, process.pidfd, select.EPOLLIN)
+        self.hub.epoll(EPOLL_CTL_ADD, process.pidfd, select.EPOLLIN)
         return process
 
     def process_ended(self, process: StubProcess) -> None:
         """Its pidfd says that the host process is gone."""
         expected = process.ended
-        self.hub.epoll(select.EPOLL_CTL_DEL, process.pidfd)
+        self.hub.epoll(EPOLL_CTL_DEL, process.pidfd)
         del self.processes[process.pidfd]
         if not expected:
             process.ended = True
@@ -206,7 +209,7 @@ class StubEngine:
         if self.zygote_gone:
             return
         self.zygote_gone = True
-        self.hub.epoll(select.EPOLL_CTL_DEL, self.zygote.socket.fileno())
+        self.hub.epoll(EPOLL_CTL_DEL, self.zygote.socket.fileno())
         for process in list(self.processes.values()):
             if not process.ended:
                 self.events.process_died(process, 9)
@@ -266,7 +269,8 @@ class StubEngine:
         """Expect the notification of this clone."""
         parent.clone_expect = (flags, slot, tls)
         parent.clone_child = None
-        parent.clone_result = 0
+        parent.clone_returned = False
+        parent.clone_up = False
         self.cloning.append(parent)
         self.hub.expect(1)
         if parent.clone_nonce:
@@ -354,7 +358,7 @@ class StubEngine:
         if result < 0:
             self.clone_failed(parent, request, -result)
             return
-        parent.clone_result = 1
+        parent.clone_returned = True
         if request.share_memory:
             parent.clone_up = True
         self.clone_settled(parent)
@@ -362,7 +366,7 @@ class StubEngine:
     def clone_settled(self, parent: StubThread) -> None:
         """Report the end of a clone when both halves are in."""
         request = parent.clone_request
-        if request is None or not parent.clone_result or not parent.clone_up:
+        if request is None or not parent.clone_returned or not parent.clone_up:
             return
         parent.clone_request = None
         parent.clone_up = False
@@ -396,7 +400,7 @@ class StubEngine:
             fresh.theirs.close()
             self.pool.append(fresh)
             self.pool_fds[fresh.control.fileno()] = fresh
-            self.hub.epoll(select.EPOLL_CTL_ADD, fresh.control.fileno(), select.EPOLLIN)
+            self.hub.epoll(EPOLL_CTL_ADD, fresh.control.fileno(), select.EPOLLIN)
 
     def pool_event(self, fresh: PoolProcess) -> None:
         """A pool process is ready, asks for the rest of its image, or is gone."""
@@ -418,7 +422,7 @@ class StubEngine:
             fresh.write_rest()
             return
         fd = fresh.control.fileno()
-        self.hub.epoll(select.EPOLL_CTL_DEL, fd)
+        self.hub.epoll(EPOLL_CTL_DEL, fd)
         del self.pool_fds[fd]
         if fresh.taken_by is None and fresh in self.pool:
             self.pool.remove(fresh)
@@ -449,14 +453,12 @@ class StubEngine:
         thread.key = fresh.space.key(1)
         thread.host_tid = fresh.pid
         thread.reports_end = False
-        thread.unasked = True
+        thread.unasked = False
+        thread.interrupt_sent = False
         fresh.space.claim(1)
-        fresh.taken_by = thread
         process.threads.append(thread)
         self.threads[thread.key] = thread
-        message, data, fds = encode_image(image, fresh)
-        self.hub.put(thread.key, 512, data)
-        socket.send_fds(fresh.control, [message], fds)
+        self.load(fresh, thread, image)
         self.events.exec_done(thread)
         self.fill_pool()
 
@@ -466,14 +468,31 @@ class StubEngine:
         self.forget_thread(thread)
         if thread in old.threads:
             old.threads.remove(thread)
-        if old is not self.nowhere and not old.threads:
+        old.space.retire(thread.slot, thread.reports_end)
+        if not old.threads:
             old.kill()
-            old.space.retire(thread.slot, thread.reports_end)
 
-    # -- the first program ---------------------------------------------------------------------------------
-    def first_thread(self) -> StubThread:
-        """A thread without a program: :meth:`StubThread.exec` gives it its first one."""
-        return StubThread.__new__(StubThread)
+    def launch(self, image: ExecImage) -> StubThread:
+        """A thread for the sandbox's first program; waits for the first pool process."""
+        fresh = self.take_from_pool()
+        while fresh is None:
+            if self.zygote_gone or not self.pool:
+                raise ZygoteError(self.zygote.why_dead())
+            self.poll(-1)
+            fresh = self.take_from_pool()
+        process = self.new_process(fresh.space, fresh.pid)
+        fresh.space.claim(1)
+        thread = StubThread(self, process, 1, fresh.pid)
+        self.load(fresh, thread, image)
+        self.fill_pool()
+        return thread
+
+    def load(self, fresh: PoolProcess, thread: StubThread, image: ExecImage) -> None:
+        """Send the image to the pool process."""
+        fresh.taken_by = thread
+        message, data, fds = encode_image(image, fresh)
+        self.hub.put(thread.key, DATA_OFFSET, data)
+        socket.send_fds(fresh.control, [message], fds)
 
     def close(self) -> None:
         """End every guest process; afterwards nothing of this engine is left on the host."""

@@ -75,7 +75,10 @@ class StubThread(HostThread):
         self.clone_request: CloneRequest | None = None
         self.clone_child: StubThread | None = None
         self.clone_nonce = 0
-        self.clone_result = 0
+        self.clone_expect = (0, 0, 0)  # host flags, slot, TLS the notification must show
+        self.clone_returned = False  # the parent's host call came back
+        self.clone_up = False  # the child spoke
+        self.clone_parent: StubThread | None = None  # until a forked child has spoken
         self.interrupt_sent = False
         process.threads.append(self)
         engine.threads[self.key] = self
@@ -125,6 +128,9 @@ class StubThread(HostThread):
         self.grant = Grant(SYS_MMAP, (address, length, prot, flags, number, offset), os.dup(fd))
         self.host_call(SYS_MMAP, address, length, prot, flags, number, offset)
 
+    def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:
+        self.host_call(SYS_MMAP, address, length, prot, flags, 0xFFFFFFFF, 0)
+
     def map_anonymous_with(self, address: int, length: int, prot: int, flags: int, data: bytes) -> None:
         if data:
             self.fill = (length, prot, data)
@@ -168,6 +174,11 @@ class StubThread(HostThread):
 
     def exec(self, image: ExecImage) -> None:
         self.engine.exec(self, image)
+
+    def abandon(self) -> None:
+        self.engine.forget_thread(self)
+        if self in self.stub_process.threads:
+            self.stub_process.threads.remove(self)
 
     def exit(self, clear_tid: int) -> None:
         process = self.stub_process

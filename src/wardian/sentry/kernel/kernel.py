@@ -41,7 +41,9 @@ class Kernel:
         self.devices = DeviceTable(clock)
         self.unimplemented = UnimplementedLog()
         self.anonymous_devs = 0x20
+        self.rename_cookie = 0  # of the last rename that inotify was told of
         self.hooks: TaskHooks  # the dispatcher, as signals and exit see it
+        self.vdso = 0  # where the engine has put the vDSO in every guest process; 0: nowhere
         self.init: ThreadGroup | None = None  # pid 1; its end is the sandbox's
         self.pids: PidTable
         self.uts: UTSNamespace

@@ -33,6 +33,14 @@ NO_REPLY: Final = -(1 << 61) + 1
 """A handler's result when it answered the thread itself (exit, exec, clone, sigreturn, mapped files)."""
 
 
+RUNNING: Final = 0
+"""``Task.host_state``: the host thread runs guest code."""
+IN_CALL: Final = 1
+"""It made a system call that is not answered yet."""
+INTERRUPTED: Final = 2
+"""It stands at an interruption or a fault."""
+
+
 class CallState:
     """What a handler keeps in ``Call.state`` when giving the call up must undo something.
 
@@ -109,6 +117,12 @@ class Task(Waiter):
         self.parked = False
         self.exited = False
         self.clear_child_tid = 0
+        self.host_state = RUNNING
+        self.held = False  # stopped with an answer (held_result) that waits for SIGCONT
+        self.held_result = 0
+        self.aside = False  # woken while stopped: its handler runs after SIGCONT
+        self.vfork: object | None = None  # kernel.clone's state while a vfork(2) parent waits for us
+        self.image: object | None = None  # the program being loaded by execve(2)
         self.robust_list = 0
         self.start_ns = kernel.clock.monotonic_ns()
         self.death_signal = 0  # prctl(2) PR_SET_PDEATHSIG

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from wardian.sentry.syscalls import events, memory, pipe, poll, process_vm
+from wardian.sentry.syscalls import events, memory, pipe, poll, process_vm, task
 from wardian.sentry.syscalls.decode import s32, skip, string, struct, struct_or_none, u32
 from wardian.sentry.syscalls.kinds import (
     Addr,
@@ -60,15 +60,17 @@ def dispatch(t: Task, r: Request) -> int:
     nr = r.nr
     if not 0 <= nr < 512:
         return unimplemented(t, nr)
-    if nr < 281:
+    if nr < 255:
         return _calls_0(t, r, nr)
-    return _calls_1(t, r, nr)
+    if nr < 435:
+        return _calls_1(t, r, nr)
+    return _calls_2(t, r, nr)
 
 
 def _calls_0(t: Task, r: Request, nr: int) -> int:
     a = r.args
-    if nr < 216:
-        if nr < 26:
+    if nr < 60:
+        if nr < 25:
             if nr < 12:
                 if nr < 10:
                     if nr < 9:
@@ -93,15 +95,18 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                         if nr == 11:  # munmap
                             return memory.munmap(t, Addr(a[0]), Size(a[1]))
             else:
-                if nr < 23:
-                    if nr < 22:
+                if nr < 22:
+                    if nr < 15:
                         if nr == 12:  # brk
                             return memory.brk(t, Addr(a[0]))
                     else:
+                        if nr == 15:  # rt_sigreturn
+                            return task.rt_sigreturn(t)
+                else:
+                    if nr < 23:
                         if nr == 22:  # pipe
                             return pipe.pipe(t, Addr(a[0]))
-                else:
-                    if nr < 25:
+                    else:
                         if nr == 23:  # select
                             d = r.data
                             return poll.select(
@@ -112,7 +117,10 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[3]),
                                 cast("InTimeval | None", struct_or_none(t, d, 0, a[4], 16)),
                             )
-                    else:
+        else:
+            if nr < 56:
+                if nr < 27:
+                    if nr < 26:
                         if nr == 25:  # mremap
                             return memory.mremap(
                                 t,
@@ -122,42 +130,71 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Flags(u32(a[3])),
                                 Addr(a[4]),
                             )
-        else:
-            if nr < 150:
-                if nr < 28:
-                    if nr < 27:
+                    else:
                         if nr == 26:  # msync
                             return memory.msync(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
-                    else:
+                else:
+                    if nr < 28:
                         if nr == 27:  # mincore
                             return memory.mincore(t, Addr(a[0]), Size(a[1]), Addr(a[2]))
-                else:
-                    if nr < 149:
+                    else:
                         if nr == 28:  # madvise
                             return memory.madvise(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
+            else:
+                if nr < 58:
+                    if nr < 57:
+                        if nr == 56:  # clone
+                            return task.clone(
+                                t,
+                                ULong(a[0]),
+                                Addr(a[1]),
+                                Addr(a[2]),
+                                Addr(a[3]),
+                                Addr(a[4]),
+                            )
+                    else:
+                        if nr == 57:  # fork
+                            return task.fork(t)
+                else:
+                    if nr < 59:
+                        if nr == 58:  # vfork
+                            return task.vfork(t)
+                    else:
+                        if nr == 59:  # execve
+                            d = r.data
+                            return task.execve(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                Addr(a[1]),
+                                Addr(a[2]),
+                            )
+    else:
+        if nr < 231:
+            if nr < 152:
+                if nr < 150:
+                    if nr < 149:
+                        if nr == 60:  # exit
+                            return task.exit(t, Int(s32(a[0])))
                     else:
                         if nr == 149:  # mlock
                             return memory.mlock(t, Addr(a[0]), Size(a[1]))
-            else:
-                if nr < 152:
+                else:
                     if nr < 151:
                         if nr == 150:  # munlock
                             return memory.munlock(t, Addr(a[0]), Size(a[1]))
                     else:
                         if nr == 151:  # mlockall
                             return memory.mlockall(t, Int(s32(a[0])))
-                else:
+            else:
+                if nr < 216:
                     if nr < 213:
                         if nr == 152:  # munlockall
                             return memory.munlockall(t)
                     else:
                         if nr == 213:  # epoll_create
                             return events.epoll_create(t, Int(s32(a[0])))
-    else:
-        if nr < 255:
-            if nr < 238:
-                if nr < 233:
-                    if nr < 232:
+                else:
+                    if nr < 218:
                         if nr == 216:  # remap_file_pages
                             return memory.remap_file_pages(
                                 t,
@@ -167,6 +204,15 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Size(a[3]),
                                 Flags(u32(a[4])),
                             )
+                    else:
+                        if nr == 218:  # set_tid_address
+                            return task.set_tid_address(t, Addr(a[0]))
+        else:
+            if nr < 238:
+                if nr < 233:
+                    if nr < 232:
+                        if nr == 231:  # exit_group
+                            return task.exit_group(t, Int(s32(a[0])))
                     else:
                         if nr == 232:  # epoll_wait
                             return events.epoll_wait(
@@ -226,8 +272,14 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, a[1])),
                                 Flags(u32(a[2])),
                             )
-        else:
-            if nr < 275:
+    return unimplemented(t, nr)
+
+
+def _calls_1(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 289:
+        if nr < 278:
+            if nr < 273:
                 if nr < 270:
                     if nr < 256:
                         if nr == 255:  # inotify_rm_watch
@@ -267,7 +319,14 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Size(a[4]),
                             )
             else:
-                if nr < 278:
+                if nr < 275:
+                    if nr < 274:
+                        if nr == 273:  # set_robust_list
+                            return task.set_robust_list(t, Addr(a[0]), Size(a[1]))
+                    else:
+                        if nr == 274:  # get_robust_list
+                            return task.get_robust_list(t, Pid(s32(a[0])), Addr(a[1]), Addr(a[2]))
+                else:
                     if nr < 276:
                         if nr == 275:  # splice
                             return pipe.splice(
@@ -288,7 +347,9 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Size(a[2]),
                                 Flags(u32(a[3])),
                             )
-                else:
+        else:
+            if nr < 283:
+                if nr < 281:
                     if nr < 279:
                         if nr == 278:  # vmsplice
                             return pipe.vmsplice(
@@ -309,44 +370,38 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[4]),
                                 Int(s32(a[5])),
                             )
-    return unimplemented(t, nr)
-
-
-def _calls_1(t: Task, r: Request, nr: int) -> int:
-    a = r.args
-    if nr < 310:
-        if nr < 287:
-            if nr < 283:
-                if nr < 282:
-                    if nr == 281:  # epoll_pwait
-                        d = r.data
-                        return events.epoll_pwait(
-                            t,
-                            FD(s32(a[0])),
-                            OutBuf(a[1]),
-                            Int(s32(a[2])),
-                            Int(s32(a[3])),
-                            cast("InSigset | None", struct_or_none(t, d, 0, a[4], 8)),
-                            Size(a[5]),
-                        )
                 else:
-                    if nr == 282:  # signalfd
-                        d = r.data
-                        return events.signalfd(
-                            t,
-                            FD(s32(a[0])),
-                            InSigset(struct(t, d, 0, a[1], 8)),
-                            Size(a[2]),
-                        )
+                    if nr < 282:
+                        if nr == 281:  # epoll_pwait
+                            d = r.data
+                            return events.epoll_pwait(
+                                t,
+                                FD(s32(a[0])),
+                                OutBuf(a[1]),
+                                Int(s32(a[2])),
+                                Int(s32(a[3])),
+                                cast("InSigset | None", struct_or_none(t, d, 0, a[4], 8)),
+                                Size(a[5]),
+                            )
+                    else:
+                        if nr == 282:  # signalfd
+                            d = r.data
+                            return events.signalfd(
+                                t,
+                                FD(s32(a[0])),
+                                InSigset(struct(t, d, 0, a[1], 8)),
+                                Size(a[2]),
+                            )
             else:
-                if nr < 284:
-                    if nr == 283:  # timerfd_create
-                        return events.timerfd_create(t, ClockId(s32(a[0])), Flags(u32(a[1])))
-                else:
-                    if nr < 286:
+                if nr < 286:
+                    if nr < 284:
+                        if nr == 283:  # timerfd_create
+                            return events.timerfd_create(t, ClockId(s32(a[0])), Flags(u32(a[1])))
+                    else:
                         if nr == 284:  # eventfd
                             return events.eventfd(t, UInt(u32(a[0])))
-                    else:
+                else:
+                    if nr < 287:
                         if nr == 286:  # timerfd_settime
                             d = r.data
                             return events.timerfd_settime(
@@ -356,12 +411,13 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 InItimerspec(struct(t, d, 0, a[2], 32)),
                                 Addr(a[3]),
                             )
-        else:
-            if nr < 291:
-                if nr < 289:
-                    if nr == 287:  # timerfd_gettime
-                        return events.timerfd_gettime(t, FD(s32(a[0])), Addr(a[1]))
-                else:
+                    else:
+                        if nr == 287:  # timerfd_gettime
+                            return events.timerfd_gettime(t, FD(s32(a[0])), Addr(a[1]))
+    else:
+        if nr < 322:
+            if nr < 294:
+                if nr < 291:
                     if nr < 290:
                         if nr == 289:  # signalfd4
                             d = r.data
@@ -375,56 +431,68 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 290:  # eventfd2
                             return events.eventfd2(t, UInt(u32(a[0])), Flags(u32(a[1])))
-            else:
-                if nr < 293:
-                    if nr == 291:  # epoll_create1
-                        return events.epoll_create1(t, Flags(u32(a[0])))
                 else:
-                    if nr < 294:
+                    if nr < 293:
+                        if nr == 291:  # epoll_create1
+                            return events.epoll_create1(t, Flags(u32(a[0])))
+                    else:
                         if nr == 293:  # pipe2
                             return pipe.pipe2(t, Addr(a[0]), Flags(u32(a[1])))
-                    else:
+            else:
+                if nr < 311:
+                    if nr < 310:
                         if nr == 294:  # inotify_init1
                             return events.inotify_init1(t, Flags(u32(a[0])))
-    else:
-        if nr < 325:
-            if nr < 319:
-                if nr < 311:
-                    if nr == 310:  # process_vm_readv
-                        return process_vm.process_vm_readv(
-                            t,
-                            Pid(s32(a[0])),
-                            Addr(a[1]),
-                            ULong(a[2]),
-                            Addr(a[3]),
-                            ULong(a[4]),
-                            ULong(a[5]),
-                        )
+                    else:
+                        if nr == 310:  # process_vm_readv
+                            return process_vm.process_vm_readv(
+                                t,
+                                Pid(s32(a[0])),
+                                Addr(a[1]),
+                                ULong(a[2]),
+                                Addr(a[3]),
+                                ULong(a[4]),
+                                ULong(a[5]),
+                            )
                 else:
-                    if nr == 311:  # process_vm_writev
-                        return process_vm.process_vm_writev(
-                            t,
-                            Pid(s32(a[0])),
-                            Addr(a[1]),
-                            ULong(a[2]),
-                            Addr(a[3]),
-                            ULong(a[4]),
-                            ULong(a[5]),
-                        )
-            else:
-                if nr < 323:
-                    if nr == 319:  # memfd_create
-                        d = r.data
-                        return pipe.memfd_create(
-                            t,
-                            UserString(string(t, d, 0, a[0])),
-                            Flags(u32(a[1])),
-                        )
-                else:
-                    if nr < 324:
+                    if nr < 319:
+                        if nr == 311:  # process_vm_writev
+                            return process_vm.process_vm_writev(
+                                t,
+                                Pid(s32(a[0])),
+                                Addr(a[1]),
+                                ULong(a[2]),
+                                Addr(a[3]),
+                                ULong(a[4]),
+                                ULong(a[5]),
+                            )
+                    else:
+                        if nr == 319:  # memfd_create
+                            d = r.data
+                            return pipe.memfd_create(
+                                t,
+                                UserString(string(t, d, 0, a[0])),
+                                Flags(u32(a[1])),
+                            )
+        else:
+            if nr < 329:
+                if nr < 324:
+                    if nr < 323:
+                        if nr == 322:  # execveat
+                            d = r.data
+                            return task.execveat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Addr(a[2]),
+                                Addr(a[3]),
+                                Int(s32(a[4])),
+                            )
+                    else:
                         if nr == 323:  # userfaultfd
                             return memory.userfaultfd(t, Flags(u32(a[0])))
-                    else:
+                else:
+                    if nr < 325:
                         if nr == 324:  # membarrier
                             return memory.membarrier(
                                 t,
@@ -432,12 +500,11 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Flags(u32(a[1])),
                                 Int(s32(a[2])),
                             )
-        else:
-            if nr < 331:
-                if nr < 329:
-                    if nr == 325:  # mlock2
-                        return memory.mlock2(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
-                else:
+                    else:
+                        if nr == 325:  # mlock2
+                            return memory.mlock2(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
+            else:
+                if nr < 331:
                     if nr < 330:
                         if nr == 329:  # pkey_mprotect
                             return memory.pkey_mprotect(
@@ -450,32 +517,49 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 330:  # pkey_alloc
                             return memory.pkey_alloc(t, ULong(a[0]), ULong(a[1]))
-            else:
-                if nr < 440:
-                    if nr == 331:  # pkey_free
-                        return memory.pkey_free(t, Int(s32(a[0])))
                 else:
-                    if nr < 441:
-                        if nr == 440:  # process_madvise
-                            return memory.process_madvise(
-                                t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                Size(a[2]),
-                                Int(s32(a[3])),
-                                Flags(u32(a[4])),
-                            )
+                    if nr < 334:
+                        if nr == 331:  # pkey_free
+                            return memory.pkey_free(t, Int(s32(a[0])))
                     else:
-                        if nr == 441:  # epoll_pwait2
-                            d = r.data
-                            p1 = skip(d, 0)
-                            return events.epoll_pwait2(
+                        if nr == 334:  # rseq
+                            return task.rseq(
                                 t,
-                                FD(s32(a[0])),
-                                OutBuf(a[1]),
-                                Int(s32(a[2])),
-                                cast("InTimespec | None", struct_or_none(t, d, 0, a[3], 16)),
-                                cast("InSigset | None", struct_or_none(t, d, p1, a[4], 8)),
-                                Size(a[5]),
+                                Addr(a[0]),
+                                Size(a[1]),
+                                Flags(u32(a[2])),
+                                Flags(u32(a[3])),
                             )
+    return unimplemented(t, nr)
+
+
+def _calls_2(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 440:
+        if nr == 435:  # clone3
+            return task.clone3(t, Addr(a[0]), Size(a[1]))
+    else:
+        if nr < 441:
+            if nr == 440:  # process_madvise
+                return memory.process_madvise(
+                    t,
+                    FD(s32(a[0])),
+                    Addr(a[1]),
+                    Size(a[2]),
+                    Int(s32(a[3])),
+                    Flags(u32(a[4])),
+                )
+        else:
+            if nr == 441:  # epoll_pwait2
+                d = r.data
+                p1 = skip(d, 0)
+                return events.epoll_pwait2(
+                    t,
+                    FD(s32(a[0])),
+                    OutBuf(a[1]),
+                    Int(s32(a[2])),
+                    cast("InTimespec | None", struct_or_none(t, d, 0, a[3], 16)),
+                    cast("InSigset | None", struct_or_none(t, d, p1, a[4], 8)),
+                    Size(a[5]),
+                )
     return unimplemented(t, nr)

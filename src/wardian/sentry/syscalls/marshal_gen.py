@@ -29,6 +29,7 @@ CALLS: Final = 512
 
 ENTRIES: Final[dict[int, str]] = {
     23: "0000000082000000",  # select
+    59: "0100000000000000",  # execve
     233: "0000004c00000000",  # epoll_ctl
     254: "0001000000000000",  # inotify_add_watch
     270: "0000000082000000",  # pselect6
@@ -38,6 +39,7 @@ ENTRIES: Final[dict[int, str]] = {
     286: "0000840000000000",  # timerfd_settime
     289: "0081000000000000",  # signalfd4
     319: "0100000000000000",  # memfd_create
+    322: "0001000000000000",  # execveat
     441: "0000008281000000",  # epoll_pwait2
 }
 

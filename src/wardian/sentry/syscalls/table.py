@@ -8,7 +8,7 @@ only when no handler ran (signal(7)).
 
 from collections.abc import Callable
 
-from wardian.sentry.syscalls import events, memory, pipe, poll, process_vm
+from wardian.sentry.syscalls import events, memory, pipe, poll, process_vm, task
 
 
 class Row:
@@ -101,3 +101,16 @@ row("process_madvise", memory.process_madvise, 440)
 # -- time (syscalls/time.py) --
 
 # -- clone, exec, exit, futex helpers (syscalls/task.py) --
+row("clone", task.clone, 56, flags="CLONE_")
+row("fork", task.fork, 57)
+row("vfork", task.vfork, 58)
+row("execve", task.execve, 59)
+row("exit", task.exit, 60)
+row("rt_sigreturn", task.rt_sigreturn, 15)
+row("set_tid_address", task.set_tid_address, 218)
+row("exit_group", task.exit_group, 231)
+row("set_robust_list", task.set_robust_list, 273)
+row("get_robust_list", task.get_robust_list, 274)
+row("execveat", task.execveat, 322)
+row("rseq", task.rseq, 334)
+row("clone3", task.clone3, 435)

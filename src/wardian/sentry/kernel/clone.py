@@ -1,0 +1,233 @@
+"""clone(2), fork(2), vfork(2): making tasks. The engine makes the host thread or process; here is what it means.
+
+Two halves meet: :func:`start` checks the flags and asks the engine; :func:`child_exists` builds the Task when the
+host's child is there. The dispatcher answers the parent afterwards.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from wardian.platform.interface import CloneRequest, HostThread
+from wardian.sentry.errno import EAGAIN, EFAULT, EINVAL, EPERM
+from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN
+from wardian.sentry.kernel.pidfd import PidFD
+from wardian.sentry.kernel.rlimits import RLIMIT_NPROC
+from wardian.sentry.kernel.task import NO_REPLY, RUNNING, Task
+from wardian.sentry.kernel.thread_group import ThreadGroup
+
+if TYPE_CHECKING:
+    from wardian.sentry.mm.memory import Memory
+
+CSIGNAL: Final = 0xFF
+CLONE_VM: Final = 0x100
+CLONE_FS: Final = 0x200
+CLONE_FILES: Final = 0x400
+CLONE_SIGHAND: Final = 0x800
+CLONE_PIDFD: Final = 0x1000
+CLONE_VFORK: Final = 0x4000
+CLONE_PARENT: Final = 0x8000
+CLONE_THREAD: Final = 0x10000
+CLONE_NEWNS: Final = 0x20000
+CLONE_SETTLS: Final = 0x80000
+CLONE_PARENT_SETTID: Final = 0x100000
+CLONE_CHILD_CLEARTID: Final = 0x200000
+CLONE_CHILD_SETTID: Final = 0x1000000
+CLONE_CLEAR_SIGHAND: Final = 0x100000000
+CLONE_INTO_CGROUP: Final = 0x200000000
+NAMESPACES: Final = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | CLONE_NEWNS | 0x80
+
+TID: Final = struct.Struct("<i")
+
+
+class CloneArguments:
+    """struct clone_args, as far as it is supported."""
+
+    def __init__(self, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int, exit_signal: int,
+                 pidfd: int) -> None:
+        self.flags = flags
+        self.stack = stack  # the new stack pointer; 0: keep
+        self.parent_tid = parent_tid
+        self.child_tid = child_tid
+        self.tls = tls
+        self.exit_signal = exit_signal
+        self.pidfd = pidfd
+
+
+class CloneState:
+    """One clone on its way."""
+
+    def __init__(self, parent: Task, arguments: CloneArguments, tid: int) -> None:
+        self.parent = parent
+        self.arguments = arguments
+        self.tid = tid
+        self.child: Task | None = None
+        self.parent_returned = False  # the parent's host call came back while the vfork child still runs
+        self.released = False
+
+    def wait_for_child(self) -> bool:
+        """The parent is back; True when it must go on waiting (CLONE_VFORK)."""
+        self.parent_returned = True
+        return bool(self.arguments.flags & CLONE_VFORK) and not self.released
+
+    def release(self) -> bool:
+        """The vfork child is done; True when the parent can be answered now."""
+        self.released = True
+        return self.parent_returned and not self.parent.exited
+
+
+def check_flags(flags: int, exit_signal: int) -> None:
+    """The rules of clone(2), "EINVAL"."""
+    if flags & CLONE_SIGHAND and not flags & CLONE_VM:
+        raise EINVAL("CLONE_SIGHAND needs CLONE_VM")
+    if flags & CLONE_THREAD and not flags & CLONE_SIGHAND:
+        raise EINVAL("CLONE_THREAD needs CLONE_SIGHAND")
+    if flags & CLONE_SIGHAND and flags & CLONE_CLEAR_SIGHAND:
+        raise EINVAL("CLONE_CLEAR_SIGHAND excludes CLONE_SIGHAND")
+    if flags & CLONE_FS and flags & CLONE_NEWNS:
+        raise EINVAL("CLONE_NEWNS excludes CLONE_FS")
+    if exit_signal > 64:
+        raise EINVAL("no such exit signal")
+    if flags & CLONE_THREAD and flags & CLONE_PIDFD:
+        raise EINVAL("no pidfd for threads")
+
+
+def start(task: Task, arguments: CloneArguments) -> int:
+    """Check, number the child and have the host make it."""
+    flags = arguments.flags
+    check_flags(flags, arguments.exit_signal)
+    if flags & NAMESPACES:
+        if not task.credentials.has_cap(CAP_SYS_ADMIN):
+            raise EPERM("new namespaces need CAP_SYS_ADMIN")
+        raise EINVAL("nested namespaces are not supported")
+    check_process_limit(task)
+    tid = task.kernel.pids.allocate()
+    if flags & CLONE_PARENT_SETTID:
+        task.memory.process.write(arguments.parent_tid, TID.pack(tid))
+    state = CloneState(task, arguments, tid)
+    request = CloneRequest()
+    request.thread = bool(flags & CLONE_THREAD)
+    request.share_memory = bool(flags & CLONE_VM)
+    request.stack = arguments.stack
+    request.set_tls = bool(flags & CLONE_SETTLS)
+    request.tls = arguments.tls
+    request.cookie = state
+    if request.set_tls and arguments.tls >= 1 << 47:
+        raise EPERM("TLS outside of the address space")
+    host = task.host
+    assert host is not None
+    host.clone(request)
+    return NO_REPLY
+
+
+def check_process_limit(task: Task) -> None:
+    """RLIMIT_NPROC for users without capabilities (getrlimit(2))."""
+    limit, _ = task.group.rlimits.get(RLIMIT_NPROC)
+    uid = task.credentials.uid
+    if uid == 0 or limit >= len(task.kernel.pids.tasks):
+        return
+    count = 0
+    for other in task.kernel.pids.tasks.values():
+        if other.credentials.uid == uid:
+            count += 1
+    if count >= limit:
+        raise EAGAIN("RLIMIT_NPROC")
+
+
+def child_exists(parent: Task, host: HostThread, state: CloneState) -> None:
+    """The host's child is there: build its task and let it go."""
+    arguments = state.arguments
+    flags = arguments.flags
+    memory = share_or_fork(parent, host, flags)
+    group = parent.group if flags & CLONE_THREAD else new_group(parent, state.tid, arguments)
+    files, fs = parent.files, parent.fs
+    if flags & CLONE_FILES:
+        files.users += 1
+    else:
+        files = files.clone()
+    if flags & CLONE_FS:
+        fs.users += 1
+    else:
+        fs = fs.clone()
+    keep_stack = not flags & CLONE_VM or bool(flags & CLONE_VFORK)
+    child = Task(parent.kernel, state.tid, group, parent.credentials.copy(), files, fs, memory,
+                 parent.signals.copy_for_clone(keep_stack))
+    child.name = parent.name
+    child.host = host
+    child.host_state = RUNNING
+    host.owner = child
+    if flags & CLONE_CHILD_CLEARTID:
+        child.clear_child_tid = arguments.child_tid
+    if flags & CLONE_VFORK:
+        child.vfork = state
+    state.child = child
+    enter(child)
+    write_tids(parent, child, host, arguments)
+    host.complete(0)
+
+
+def share_or_fork(parent: Task, host: HostThread, flags: int) -> Memory:
+    if not flags & CLONE_VM:
+        return parent.memory.fork(host.process)
+    if flags & CLONE_THREAD:
+        return parent.memory.hold()
+    return parent.memory.hold()
+
+
+def new_group(parent: Task, pid: int, arguments: CloneArguments) -> ThreadGroup:
+    """The child's process: a child of the caller, or its sibling (CLONE_PARENT)."""
+    flags = arguments.flags
+    mother = parent.group
+    above: ThreadGroup | None = mother
+    exit_signal = arguments.exit_signal
+    if flags & CLONE_PARENT:
+        above = mother.parent
+        exit_signal = mother.exit_signal
+    actions = mother.actions if flags & CLONE_SIGHAND else mother.actions.copy()
+    if flags & CLONE_CLEAR_SIGHAND:
+        actions.reset_to_default()
+    group = ThreadGroup(parent.kernel, pid, above, mother.process_group, actions, mother.rlimits.copy())
+    group.exe = mother.exe
+    group.cmdline = mother.cmdline
+    group.environ = mother.environ
+    group.dumpable = mother.dumpable
+    group.nice = mother.nice
+    group.exit_signal = exit_signal
+    if above is not None:
+        above.children.append(group)
+    mother.process_group.members.append(group)
+    return group
+
+
+def enter(child: Task) -> None:
+    """Make the task visible."""
+    group = child.group
+    group.tasks.append(child)
+    if group.leader is None:
+        group.leader = child
+    child.kernel.pids.add_task(child)
+
+
+def write_tids(parent: Task, child: Task, host: HostThread, arguments: CloneArguments) -> None:
+    """CLONE_CHILD_SETTID and CLONE_PIDFD; the kernel ignores a bad child address (clone(2))."""
+    if arguments.flags & CLONE_CHILD_SETTID:
+        try:
+            host.process.write(arguments.child_tid, TID.pack(child.tid))
+        except EFAULT:
+            pass
+    if arguments.flags & CLONE_PIDFD:
+        file = PidFD(child.kernel.anon.inode(), child.group, False)
+        fd = parent.files.install(file, True)
+        parent.memory.process.write(arguments.pidfd, TID.pack(fd))
+
+
+def undo(parent: Task, state: CloneState) -> None:
+    """The host refused after a thread's task was built."""
+    child = state.child
+    if child is None:
+        return
+    from wardian.sentry.kernel.exit import exit_task
+
+    child.host = None
+    exit_task(child, 0)

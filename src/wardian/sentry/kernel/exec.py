@@ -1,0 +1,78 @@
+"""execve(2): a new program for a task, and the first program of a sandbox.
+
+:func:`replace_program` does everything that can fail first; then comes the point of no return. The engine calls
+back (``Events.exec_done``) when the fresh host process has the image, and :func:`program_runs` settles the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.sentry.kernel.exit import exit_task
+from wardian.sentry.kernel.signals import flush_for_exec
+from wardian.sentry.kernel.task import NO_REPLY, Task
+from wardian.sentry.mm.image import ProgramImage, build_image
+from wardian.sentry.mm.memory import Memory
+
+if TYPE_CHECKING:
+    from wardian.sentry.vfs.file import File
+
+
+def replace_program(task: Task, file: File, argv: list[bytes], envp: list[bytes], filename: bytes) -> int:
+    """Load ``file`` into ``task``; raises what execve(2) may, or ends in NO_REPLY."""
+    image = build_image(task.kernel, task, file, argv, envp, filename, task.kernel.vdso)
+    leave_other_threads(task)
+    become(task, image)
+    task.image = image
+    host = task.host
+    assert host is not None
+    host.exec(image)
+    return NO_REPLY
+
+
+def leave_other_threads(task: Task) -> None:
+    """All other threads end; the caller takes over the process's number (execve(2), "Effect on process")."""
+    group = task.group
+    for other in list(group.tasks):
+        if other is not task:
+            exit_task(other, 0)
+    if task.tid == group.pid:
+        return
+    pids = task.kernel.pids
+    pids.remove_task(task)
+    task.tid = group.pid
+    group.leader = task
+    pids.add_task(task)
+
+
+def become(task: Task, image: ProgramImage) -> None:
+    """What execve(2) changes in the task besides its memory."""
+    if task.files.users > 1:
+        mine = task.files.clone()
+        task.files.leave()
+        task.files = mine
+    task.files.exec_close()
+    flush_for_exec(task)
+    group = task.group
+    group.exe = image.exe
+    group.cmdline = image.cmdline
+    group.environ = image.environ
+    group.has_execed = True
+    group.dumpable = 0 if image.secure else 1
+    task.credentials = image.credentials
+    task.name = image.name
+    task.clear_child_tid = 0
+    task.robust_list = 0
+
+
+def program_runs(task: Task) -> None:
+    """The engine has the image in a fresh process: the old address space is left."""
+    image = task.image
+    task.image = None
+    host = task.host
+    if not isinstance(image, ProgramImage) or host is None:
+        return
+    task.memory.drop()
+    task.memory = Memory(host.process)
+    image.settle(task.memory)
+    image.release()

@@ -1,0 +1,58 @@
+"""The Sentry's loop: woken tasks, due timers, then whatever the engine has; until the first process is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wardian.platform.stub.engine import StubEngine
+from wardian.sentry.kernel.dispatch import Dispatcher
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.kernel import Kernel
+
+TURNS_BETWEEN_CLOCKS: Final = 16
+"""With timers armed and guests busy, the clock is read once in so many turns."""
+
+
+class Loop:
+    """Drives one kernel on one engine."""
+
+    def __init__(self, kernel: Kernel, engine: StubEngine, dispatcher: Dispatcher) -> None:
+        self.kernel = kernel
+        self.engine = engine
+        self.dispatcher = dispatcher
+        self.turns = 0
+        self.stopped = False
+
+    def turn(self) -> None:
+        """One round: never blocks while there is something to do."""
+        kernel = self.kernel
+        timeout = -1
+        if kernel.timers.heap:
+            timeout = self.run_timers()
+        if kernel.run_list:
+            self.dispatcher.run_woken()
+            timeout = 0
+        self.engine.poll(timeout)
+
+    def run_timers(self) -> int:
+        """Fire what is due; nanoseconds until the next one, -1 for none."""
+        timers = self.kernel.timers
+        deadline = timers.next_deadline()
+        if deadline < 0:
+            return -1
+        now = self.kernel.clock.monotonic_ns()
+        if deadline <= now:
+            timers.run(now)
+            deadline = timers.next_deadline()
+            if deadline < 0:
+                return -1
+        return max(0, deadline - now)
+
+    def run(self) -> int:
+        """Until init has ended; its wait(2) status."""
+        init = self.kernel.init
+        assert init is not None
+        while not init.zombie and not self.stopped:
+            self.turn()
+        return init.exit_code

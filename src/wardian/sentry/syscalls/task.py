@@ -1,0 +1,208 @@
+"""System calls that make, change and end tasks: clone, exec, exit, and the signal return."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from wardian.sentry.errno import E2BIG, EFAULT, EINVAL, ENOENT, ESRCH
+from wardian.sentry.kernel import clone as cloning
+from wardian.sentry.kernel.exec import replace_program
+from wardian.sentry.kernel.exit import exit_group as end_group
+from wardian.sentry.kernel.exit import exit_task
+from wardian.sentry.kernel.signal_delivery import frame_fault
+from wardian.sentry.kernel.signals import SIGCHLD, set_blocked
+from wardian.sentry.kernel.task import NO_REPLY
+from wardian.sentry.mm.program_file import AT_FDCWD, open_exec, open_path_exec
+from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Int, Pid, Size, ULong, UserPath
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.task import Task
+
+CLONE_ARGS: Final = struct.Struct("<11Q")
+CLONE_ARGS_MIN: Final = 64
+AT_SYMLINK_NOFOLLOW: Final = 0x100
+AT_EMPTY_PATH: Final = 0x1000
+MAX_ARGUMENTS: Final = 0x20000
+MAX_ARGUMENT_LENGTH: Final = 131072  # MAX_ARG_STRLEN
+ROBUST_LIST_SIZE: Final = 24
+UCONTEXT_SIZE: Final = 304
+
+
+def clone(t: Task, flags: ULong, stack: Addr, parent_tid: Addr, child_tid: Addr, tls: Addr) -> int:
+    """clone(2), the raw x86-64 call."""
+    exit_signal = flags & cloning.CSIGNAL
+    pidfd = parent_tid if flags & cloning.CLONE_PIDFD else 0
+    wanted = flags & 0xFFFFFF00
+    return cloning.start(t, cloning.CloneArguments(wanted, stack, parent_tid, child_tid, tls, exit_signal, pidfd))
+
+
+def clone3(t: Task, args: Addr, size: Size) -> int:
+    """clone3(2); set_tid and cgroup are not supported."""
+    if size < CLONE_ARGS_MIN:
+        raise EINVAL("clone_args too small")
+    if size > 4096:
+        raise E2BIG("clone_args too large")
+    raw = t.copy_in(args, size)
+    if any(raw[CLONE_ARGS.size:]):
+        raise E2BIG("unknown clone_args fields")
+    fields = CLONE_ARGS.unpack(raw[: CLONE_ARGS.size].ljust(CLONE_ARGS.size, b"\0"))
+    flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
+    if flags & cloning.CLONE_INTO_CGROUP or set_tid or set_tid_size:
+        raise EINVAL("set_tid and cgroup are not supported")
+    if flags & cloning.CSIGNAL or flags >> 34 or exit_signal & ~cloning.CSIGNAL:
+        raise EINVAL("the exit signal has a field of its own")
+    if bool(stack) != bool(stack_size):
+        raise EINVAL("stack and stack_size go together")
+    if exit_signal and flags & (cloning.CLONE_THREAD | cloning.CLONE_PARENT):
+        raise EINVAL("threads have no exit signal")
+    return cloning.start(
+        t, cloning.CloneArguments(flags, stack + stack_size, parent_tid, child_tid, tls, exit_signal, pidfd))
+
+
+def fork(t: Task) -> int:
+    """fork(2)."""
+    return cloning.start(t, cloning.CloneArguments(0, 0, 0, 0, 0, SIGCHLD, 0))
+
+
+def vfork(t: Task) -> int:
+    """vfork(2)."""
+    flags = cloning.CLONE_VM | cloning.CLONE_VFORK
+    return cloning.start(t, cloning.CloneArguments(flags, 0, 0, 0, 0, SIGCHLD, 0))
+
+
+# -- exec ------------------------------------------------------------------------------------------
+def copy_strings(t: Task, address: int) -> list[bytes]:
+    """A NULL-terminated array of string pointers; E2BIG, EFAULT."""
+    strings: list[bytes] = []
+    if address == 0:
+        return strings
+    total = 0
+    limit = 6 << 20
+    while True:
+        step = min(4096 - address % 4096, 512) // 8 * 8 or 8
+        chunk = t.copy_in(address, step)
+        for (pointer,) in struct.iter_unpack("<Q", chunk):
+            if pointer == 0:
+                return strings
+            if len(strings) >= MAX_ARGUMENTS or total > limit:
+                raise E2BIG("argument list too long")
+            strings.append(copy_argument(t, pointer))
+            total += len(strings[-1]) + 9
+        address += step
+
+
+def copy_argument(t: Task, pointer: int) -> bytes:
+    """One argument; longer than MAX_ARG_STRLEN is E2BIG (execve(2))."""
+    from wardian.sentry.errno import ENAMETOOLONG
+
+    try:
+        return t.copy_in_string(pointer, MAX_ARGUMENT_LENGTH)
+    except ENAMETOOLONG:
+        raise E2BIG("argument longer than 128 KiB") from None
+
+
+def execve(t: Task, path: UserPath, argv: Addr, envp: Addr) -> int:
+    """execve(2)."""
+    arguments, environment = copy_strings(t, argv), copy_strings(t, envp)
+    file = open_exec(t, AT_FDCWD, path)
+    file.hold()
+    try:
+        return replace_program(t, file, arguments, environment, path)
+    finally:
+        file.drop()
+
+
+def execveat(t: Task, dirfd: FD, path: UserPath, argv: Addr, envp: Addr, flags: Int) -> int:
+    """execveat(2)."""
+    if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
+        raise EINVAL("flags must be AT_EMPTY_PATH or AT_SYMLINK_NOFOLLOW")
+    arguments, environment = copy_strings(t, argv), copy_strings(t, envp)
+    name: bytes = path
+    if path:
+        file = open_exec(t, dirfd, path, not flags & AT_SYMLINK_NOFOLLOW)
+        if dirfd != AT_FDCWD and not path.startswith(b"/"):
+            name = b"/dev/fd/%d/%s" % (dirfd, path)
+    elif flags & AT_EMPTY_PATH:
+        opened = t.files.get(dirfd)
+        if opened.path is None:
+            raise ENOENT("the descriptor has no path")
+        file = open_path_exec(t, opened.path)
+        name = b"/dev/fd/%d" % dirfd
+    else:
+        raise ENOENT("empty path")
+    file.hold()
+    try:
+        return replace_program(t, file, arguments, environment, name)
+    finally:
+        file.drop()
+
+
+# -- exit ------------------------------------------------------------------------------------------
+def exit(t: Task, code: Int) -> int:
+    """exit(2): this thread alone."""
+    exit_task(t, (code & 0xFF) << 8)
+    return NO_REPLY
+
+
+def exit_group(t: Task, code: Int) -> int:
+    """exit_group(2)."""
+    end_group(t.group, (code & 0xFF) << 8)
+    return NO_REPLY
+
+
+# -- threads' own business ----------------------------------------------------------------------------
+def set_tid_address(t: Task, address: Addr) -> int:
+    """set_tid_address(2)."""
+    t.clear_child_tid = address
+    return t.tid
+
+
+def set_robust_list(t: Task, head: Addr, length: Size) -> int:
+    """set_robust_list(2)."""
+    if length != ROBUST_LIST_SIZE:
+        raise EINVAL("length must be 24")
+    t.robust_list = head
+    return 0
+
+
+def get_robust_list(t: Task, pid: Pid, head: Addr, length: Addr) -> int:
+    """get_robust_list(2)."""
+    other = t if pid == 0 else t.kernel.pids.task(pid)
+    if other is None:
+        raise ESRCH("no such task")
+    t.copy_out(head, struct.pack("<Q", other.robust_list))
+    t.copy_out(length, struct.pack("<Q", ROBUST_LIST_SIZE))
+    return 0
+
+
+def rseq(t: Task, address: Addr, length: Size, flags: Flags, signature: Flags) -> int:
+    """rseq(2): not offered; libraries go on without (the host kernel would have to know the guest's address)."""
+    from wardian.sentry.errno import ENOSYS
+
+    raise ENOSYS("restartable sequences are not offered")
+
+
+def rt_sigreturn(t: Task) -> int:
+    """rt_sigreturn(2): the stub sends the frame's ucontext along; mask and alternate stack come from it."""
+    host = t.host
+    call = t.call
+    assert host is not None and call is not None
+    data = call.request.data
+    if len(data) < 8 + UCONTEXT_SIZE or int.from_bytes(data[:8], "little", signed=True) != UCONTEXT_SIZE:
+        frame_fault(t)
+        return NO_REPLY
+    context = data[8:]
+    sp, flags, _, size = struct.unpack_from("<QIIQ", context, 16)
+    t.signals.stack_sp, t.signals.stack_size, t.signals.stack_flags = sp, size, flags & ~1
+    set_blocked(t, int.from_bytes(context[296:304], "little"))
+    t.call = None
+    t.host_state = 0
+    if t.signals.attention:
+        host.sigreturn_and_report()
+    else:
+        host.sigreturn()
+    return NO_REPLY
+
+
+__all__ = ["EFAULT", "clone", "clone3", "execve", "execveat", "exit", "exit_group", "fork", "vfork"]

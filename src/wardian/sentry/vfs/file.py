@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from wardian.sentry.errno import EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, ESPIPE
 from wardian.sentry.kernel.waitqueue import WaitQueue
 from wardian.sentry.vfs.buffers import Sink, Source
+from wardian.sentry.vfs.notify import IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, notify_path
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
@@ -104,6 +105,8 @@ class File:
                 self.watchers.clear()
             if self.inode is not None and self.inode.locks is not None:
                 self.inode.locks.forget_file(self)
+            if self.path is not None and not self.flags & O_PATH:
+                notify_path(self.path, IN_CLOSE_WRITE if self.writable else IN_CLOSE_NOWRITE)
             self.release()
 
     def release(self) -> None:

@@ -54,6 +54,7 @@ from wardian.sentry.vfs.namei import (
     path_of,
     resolve,
 )
+from wardian.sentry.vfs.notify import IN_CREATE, IN_MODIFY, notify_entry, notify_path
 from wardian.sentry.vfs.permissions import (
     MAY_EXEC,
     MAY_READ,
@@ -132,6 +133,7 @@ def open_place(task: Task, place: Path, flags: int) -> File:
         change = AttributeChange()
         change.size = 0
         inode.setattr(change)
+        notify_path(place, IN_MODIFY)
     return finish(task, place, inode, flags)
 
 
@@ -205,6 +207,7 @@ def create(task: Task, last: LastName, flags: int, mode: int) -> File:
     mode, uid, gid = new_owner(task.credentials, directory, mode & 0o7777 & ~task.fs.umask)
     inode = directory.create(last.name, mode, uid, gid)
     dentry = instantiate(last.parent.dentry, last.name, inode)
+    notify_entry(directory, IN_CREATE, last.name, inode)
     return finish(task, Path(last.parent.mount, dentry), inode, flags)
 
 

@@ -72,9 +72,9 @@ def check_delete(credentials: Credentials, parent: Path, victim: Inode) -> None:
     check_mount_writable(parent.mount)
     directory = parent.inode
     check(credentials, directory, MAY_WRITE | MAY_EXEC)
-    if directory.mode & S_ISVTX and credentials.fsuid not in (victim.uid, directory.uid):
-        if not credentials.has_cap(CAP_FOWNER):
-            raise EPERM("sticky directory and somebody else's file")
+    theirs = credentials.fsuid not in (victim.uid, directory.uid)
+    if directory.mode & S_ISVTX and theirs and not credentials.has_cap(CAP_FOWNER):
+        raise EPERM("sticky directory and somebody else's file")
 
 
 def owns(credentials: Credentials, inode: Inode) -> bool:
@@ -126,9 +126,9 @@ def new_owner(credentials: Credentials, directory: Inode, mode: int) -> tuple[in
     if not directory.mode & S_ISGID:
         return mode, credentials.fsuid, credentials.fsgid
     gid = directory.gid
-    if mode & (S_ISGID | 0o010) == S_ISGID | 0o010:
-        if not credentials.in_group(gid) and not credentials.has_cap(CAP_FSETID):
-            mode &= ~S_ISGID
+    runs_as_group = mode & (S_ISGID | 0o010) == S_ISGID | 0o010
+    if runs_as_group and not credentials.in_group(gid) and not credentials.has_cap(CAP_FSETID):
+        mode &= ~S_ISGID
     return mode, credentials.fsuid, gid
 
 

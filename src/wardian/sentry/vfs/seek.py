@@ -24,7 +24,7 @@ def seek_regular(file: File, offset: int, whence: int, size: int) -> int:
         offset += file.offset
     elif whence == SEEK_END:
         offset += size
-    elif whence == SEEK_DATA or whence == SEEK_HOLE:
+    elif whence in (SEEK_DATA, SEEK_HOLE):
         if not 0 <= offset < size:
             raise ENXIO("no data there")
         if whence == SEEK_HOLE:

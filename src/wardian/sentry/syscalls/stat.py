@@ -1,0 +1,504 @@
+"""stat(2), statx(2), access(2), and changing mode, owner and times."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from wardian.sentry.errno import (
+    EACCES,
+    EBADF,
+    EFAULT,
+    EINVAL,
+    ENOENT,
+    EOPNOTSUPP,
+    EPERM,
+    EROFS,
+)
+from wardian.sentry.kernel.credentials import CAP_CHOWN, CAP_FSETID
+from wardian.sentry.syscalls.kinds import (
+    FD,
+    Addr,
+    Flags,
+    Gid,
+    Int,
+    InTimespec2,
+    InTimeval2,
+    Mode,
+    OutBuf,
+    Uid,
+    UserPath,
+)
+from wardian.sentry.vfs.dentry import (
+    MS_NOATIME,
+    MS_NODEV,
+    MS_NODIRATIME,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_RELATIME,
+    Mount,
+    Path,
+)
+from wardian.sentry.vfs.file import O_PATH
+from wardian.sentry.vfs.inode import S_ISGID, AttributeChange, Attributes
+from wardian.sentry.vfs.namei import (
+    AT_EACCESS,
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_NO_AUTOMOUNT,
+    AT_SYMLINK_NOFOLLOW,
+    resolve,
+)
+from wardian.sentry.vfs.notify import IN_ATTRIB, notify, notify_path
+from wardian.sentry.vfs.permissions import (
+    MAY_EXEC,
+    MAY_WRITE,
+    check,
+    check_mount_writable,
+    check_owner,
+    owns,
+    permitted,
+    stripped_mode,
+)
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.credentials import Credentials
+    from wardian.sentry.kernel.task import Task
+    from wardian.sentry.vfs.file import File
+    from wardian.sentry.vfs.inode import Inode, StatFs
+
+SECOND: Final = 1_000_000_000
+UTIME_NOW: Final = 0x3FFFFFFF
+UTIME_OMIT: Final = 0x3FFFFFFE
+UNCHANGED: Final = 0xFFFFFFFF  # a uid or gid of -1
+
+_STAT: Final = struct.Struct("<QQQIIIIQqqqqqqqqqqqq")
+_STATX: Final = struct.Struct("<IIQIIIHxxQQQQqIxxxxqIxxxxqIxxxxqIxxxxIIIIQ88x")
+_STATFS: Final = struct.Struct("<qqQQQQQiiqqqqqqq")
+_TIMESPEC2: Final = struct.Struct("<qqqq")
+
+STATX_BASIC_STATS: Final = 0x7FF
+STATX_BTIME: Final = 0x800
+STATX_MNT_ID: Final = 0x1000
+STATX_MNT_ID_UNIQUE: Final = 0x4000
+STATX_RESERVED: Final = 0x80000000
+STATX_ATTR_MOUNT_ROOT: Final = 0x2000
+AT_STATX_SYNC_TYPE: Final = 0x6000
+
+ST_RDONLY: Final = 1
+ST_VALID: Final = 0x20
+ST_NOATIME: Final = 1024
+ST_NODIRATIME: Final = 2048
+ST_RELATIME: Final = 4096
+
+
+# -- stat ----------------------------------------------------------------------------------------
+def fstat(t: Task, fd: FD, statbuf: OutBuf) -> int:
+    """fstat(2)."""
+    t.copy_out(statbuf, pack_stat(attributes_of(t.files.get(fd))))
+    return 0
+
+
+def newfstatat(t: Task, dirfd: FD, path: UserPath, statbuf: OutBuf, flags: Flags) -> int:
+    """fstatat(2)."""
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH):
+        raise EINVAL("unknown flag")
+    t.copy_out(statbuf, pack_stat(attributes_at(t, dirfd, path, flags)))
+    return 0
+
+
+def stat(t: Task, path: UserPath, statbuf: OutBuf) -> int:
+    """stat(2)."""
+    t.copy_out(statbuf, pack_stat(resolve(t, AT_FDCWD, path).inode.getattr()))
+    return 0
+
+
+def lstat(t: Task, path: UserPath, statbuf: OutBuf) -> int:
+    """lstat(2)."""
+    t.copy_out(statbuf, pack_stat(resolve(t, AT_FDCWD, path, False).inode.getattr()))
+    return 0
+
+
+def attributes_at(t: Task, dirfd: int, path: bytes, flags: int) -> Attributes:
+    """The attributes of what an ``*at`` call names; any descriptor will do for an empty path."""
+    if not path and flags & AT_EMPTY_PATH and dirfd != AT_FDCWD:
+        return attributes_of(t.files.get(dirfd))
+    follow = not flags & AT_SYMLINK_NOFOLLOW
+    return resolve(t, dirfd, path, follow, bool(flags & AT_EMPTY_PATH)).inode.getattr()
+
+
+def attributes_of(f: File) -> Attributes:
+    """The attributes of an open file; nameless kernel objects without an inode look like eventfds."""
+    if f.inode is not None:
+        return f.inode.getattr()
+    a = Attributes()
+    a.mode = 0o600
+    return a
+
+
+def pack_stat(a: Attributes) -> bytes:
+    """struct stat."""
+    atime, mtime, ctime = a.atime_ns, a.mtime_ns, a.ctime_ns
+    return _STAT.pack(
+        a.dev, a.ino, a.nlink, a.mode, a.uid, a.gid, 0, a.rdev, a.size, a.blocksize, a.blocks,
+        atime // SECOND, atime % SECOND, mtime // SECOND, mtime % SECOND,
+        ctime // SECOND, ctime % SECOND, 0, 0, 0)
+
+
+def statx(t: Task, dirfd: FD, path: UserPath | None, flags: Flags, mask: Flags,
+          statxbuf: OutBuf) -> int:
+    """statx(2)."""
+    allowed = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE
+    if flags & ~allowed or flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE:
+        raise EINVAL("unknown flag")
+    if mask & STATX_RESERVED:
+        raise EINVAL("reserved mask bit")
+    place: Path | None
+    if not path and flags & AT_EMPTY_PATH and dirfd != AT_FDCWD:
+        f = t.files.get(dirfd)
+        place, a = f.path, attributes_of(f)
+    elif path is None and not flags & AT_EMPTY_PATH:
+        raise EFAULT("null path")
+    else:
+        follow = not flags & AT_SYMLINK_NOFOLLOW
+        name = path if path is not None else b""
+        place = resolve(t, dirfd, name, follow, bool(flags & AT_EMPTY_PATH))
+        a = place.inode.getattr()
+    t.copy_out(statxbuf, pack_statx(a, place, mask))
+    return 0
+
+
+def pack_statx(a: Attributes, place: Path | None, wanted: int) -> bytes:
+    """struct statx."""
+    mask = STATX_BASIC_STATS
+    attributes = mount_id = 0
+    if a.btime_ns:
+        mask |= STATX_BTIME
+    if place is not None:
+        mask |= STATX_MNT_ID_UNIQUE if wanted & STATX_MNT_ID_UNIQUE else STATX_MNT_ID
+        mount_id = place.mount.mount_id
+        if place.dentry is place.mount.root:
+            attributes = STATX_ATTR_MOUNT_ROOT
+    return _STATX.pack(
+        mask, a.blocksize, attributes, a.nlink, a.uid, a.gid, a.mode, a.ino, a.size, a.blocks,
+        STATX_ATTR_MOUNT_ROOT,
+        a.atime_ns // SECOND, a.atime_ns % SECOND, a.btime_ns // SECOND, a.btime_ns % SECOND,
+        a.ctime_ns // SECOND, a.ctime_ns % SECOND, a.mtime_ns // SECOND, a.mtime_ns % SECOND,
+        major(a.rdev), minor(a.rdev), major(a.dev), minor(a.dev), mount_id)
+
+
+def major(dev: int) -> int:
+    """gnu_dev_major(3)."""
+    return (dev >> 8 & 0xFFF) | (dev >> 32 & ~0xFFF)
+
+
+def minor(dev: int) -> int:
+    """gnu_dev_minor(3)."""
+    return (dev & 0xFF) | (dev >> 12 & ~0xFF & 0xFFFFFFFF)
+
+
+# -- access --------------------------------------------------------------------------------------
+def access(t: Task, path: UserPath, mode: Int) -> int:
+    """access(2)."""
+    return do_access(t, AT_FDCWD, path, mode, 0)
+
+
+def faccessat(t: Task, dirfd: FD, path: UserPath, mode: Int) -> int:
+    """faccessat(2) as the kernel has it: without flags."""
+    return do_access(t, dirfd, path, mode, 0)
+
+
+def faccessat2(t: Task, dirfd: FD, path: UserPath, mode: Int, flags: Flags) -> int:
+    """faccessat2(2)."""
+    return do_access(t, dirfd, path, mode, flags)
+
+
+def do_access(t: Task, dirfd: int, path: bytes, mode: int, flags: int) -> int:
+    """With the real ids, unless AT_EACCESS, check for R_OK, W_OK and X_OK."""
+    if mode & ~7:
+        raise EINVAL("mode")
+    if flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise EINVAL("unknown flag")
+    own = t.credentials
+    credentials = own if flags & AT_EACCESS else real_credentials(own)
+    follow = not flags & AT_SYMLINK_NOFOLLOW
+    t.credentials = credentials  # the walk is checked with the real ids too
+    try:
+        place = resolve(t, dirfd, path, follow, bool(flags & AT_EMPTY_PATH))
+    finally:
+        t.credentials = own
+    inode = place.inode
+    if mode & MAY_EXEC and not inode.is_dir and place.mount.flags & MS_NOEXEC:
+        raise EACCES("noexec mount")
+    check(credentials, inode, mode)
+    if mode & MAY_WRITE and place.mount.read_only and (inode.is_dir or inode.mode & 0o100000):
+        raise EROFS("read-only file system")
+    return 0
+
+
+def real_credentials(own: Credentials) -> Credentials:
+    """Credentials that decide by the real ids (access(2), NOTES)."""
+    if own.uid == own.fsuid and own.gid == own.fsgid:
+        effective = own.cap_permitted if own.uid == 0 else 0
+        if effective == own.cap_effective:
+            return own
+    credentials = own.copy()
+    credentials.fsuid, credentials.fsgid = own.uid, own.gid
+    credentials.cap_effective = own.cap_permitted if own.uid == 0 else 0
+    return credentials
+
+
+# -- mode ----------------------------------------------------------------------------------------
+def chmod(t: Task, path: UserPath, mode: Mode) -> int:
+    """chmod(2)."""
+    return do_chmod(t, resolve(t, AT_FDCWD, path), mode)
+
+
+def fchmod(t: Task, fd: FD, mode: Mode) -> int:
+    """fchmod(2)."""
+    f = t.files.get(fd)
+    if f.flags & O_PATH:
+        raise EBADF("O_PATH")
+    if f.path is not None:
+        return do_chmod(t, f.path, mode)
+    if f.inode is None:
+        raise EINVAL("no inode")
+    return chmod_inode(t, f.inode, mode)
+
+
+def fchmodat(t: Task, dirfd: FD, path: UserPath, mode: Mode) -> int:
+    """fchmodat(2) as the kernel has it: without flags."""
+    return do_chmod(t, resolve(t, dirfd, path), mode)
+
+
+def fchmodat2(t: Task, dirfd: FD, path: UserPath, mode: Mode, flags: Flags) -> int:
+    """fchmodat2(2)."""
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise EINVAL("unknown flag")
+    follow = not flags & AT_SYMLINK_NOFOLLOW
+    return do_chmod(t, resolve(t, dirfd, path, follow, bool(flags & AT_EMPTY_PATH)), mode)
+
+
+def do_chmod(t: Task, place: Path, mode: int) -> int:
+    """Change the mode of what is at ``place``."""
+    check_mount_writable(place.mount)
+    if place.inode.is_symlink:
+        raise EOPNOTSUPP("symbolic links have no mode")
+    chmod_inode(t, place.inode, mode)
+    notify_path(place, IN_ATTRIB)
+    return 0
+
+
+def chmod_inode(t: Task, inode: Inode, mode: int) -> int:
+    """The owner's right; setgid is only for members of the group."""
+    check_owner(t.credentials, inode)
+    mode &= 0o7777
+    member = t.credentials.in_group(inode.gid) or t.credentials.has_cap(CAP_FSETID)
+    if mode & S_ISGID and not member:
+        mode &= ~S_ISGID
+    change = AttributeChange()
+    change.mode = mode
+    inode.setattr(change)
+    return 0
+
+
+# -- owner ---------------------------------------------------------------------------------------
+def chown(t: Task, path: UserPath, uid: Uid, gid: Gid) -> int:
+    """chown(2)."""
+    return do_chown(t, resolve(t, AT_FDCWD, path), uid, gid)
+
+
+def lchown(t: Task, path: UserPath, uid: Uid, gid: Gid) -> int:
+    """lchown(2)."""
+    return do_chown(t, resolve(t, AT_FDCWD, path, False), uid, gid)
+
+
+def fchown(t: Task, fd: FD, uid: Uid, gid: Gid) -> int:
+    """fchown(2)."""
+    f = t.files.get(fd)
+    if f.flags & O_PATH:
+        raise EBADF("O_PATH")
+    if f.path is not None:
+        return do_chown(t, f.path, uid, gid)
+    if f.inode is None:
+        raise EINVAL("no inode")
+    return chown_inode(t, f.inode, uid, gid)
+
+
+def fchownat(t: Task, dirfd: FD, path: UserPath, uid: Uid, gid: Gid, flags: Flags) -> int:
+    """fchownat(2)."""
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise EINVAL("unknown flag")
+    if not path and flags & AT_EMPTY_PATH and dirfd != AT_FDCWD:
+        f = t.files.get(dirfd)
+        if f.path is None and f.inode is not None:
+            return chown_inode(t, f.inode, uid, gid)
+    follow = not flags & AT_SYMLINK_NOFOLLOW
+    return do_chown(t, resolve(t, dirfd, path, follow, bool(flags & AT_EMPTY_PATH)), uid, gid)
+
+
+def do_chown(t: Task, place: Path, uid: int, gid: int) -> int:
+    """Change owner and group of what is at ``place``."""
+    check_mount_writable(place.mount)
+    chown_inode(t, place.inode, uid, gid)
+    notify_path(place, IN_ATTRIB)
+    return 0
+
+
+def chown_inode(t: Task, inode: Inode, uid: int, gid: int) -> int:
+    """chown(2): giving away needs CAP_CHOWN; the owner may choose among the groups it is in."""
+    credentials = t.credentials
+    change = AttributeChange()
+    may_all = credentials.has_cap(CAP_CHOWN)
+    owner = credentials.fsuid == inode.uid
+    if uid != UNCHANGED:
+        if not may_all and not (owner and uid == inode.uid):
+            raise EPERM("only CAP_CHOWN gives files away")
+        change.uid = uid
+    if gid != UNCHANGED:
+        if not may_all and not (owner and (gid == inode.gid or credentials.in_group(gid))):
+            raise EPERM("not the owner, or not in the group")
+        change.gid = gid
+    if not inode.is_dir and stripped_mode(inode.mode) != inode.mode & 0o7777:
+        change.mode = stripped_mode(inode.mode)
+    inode.setattr(change)
+    return 0
+
+
+# -- times ---------------------------------------------------------------------------------------
+def utimensat(t: Task, dirfd: FD, path: UserPath | None, times: InTimespec2 | None,
+              flags: Flags) -> int:
+    """utimensat(2); a null path means ``dirfd`` itself."""
+    if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise EINVAL("unknown flag")
+    atime, mtime = UTIME_NOW, UTIME_NOW
+    asec = msec = 0
+    if times is not None:
+        asec, atime, msec, mtime = _TIMESPEC2.unpack(times)
+        if atime == UTIME_OMIT and mtime == UTIME_OMIT:
+            return 0
+        check_nanoseconds(atime)
+        check_nanoseconds(mtime)
+    if path is None and dirfd == AT_FDCWD:
+        raise EFAULT("null path")
+    if path is None and flags:
+        raise EINVAL("flags with a null path")
+    return set_times(t, dirfd, path, flags, (asec, atime), (msec, mtime))
+
+
+def check_nanoseconds(value: int) -> None:
+    """EINVAL unless it is a nanosecond count or UTIME_NOW or UTIME_OMIT."""
+    if not 0 <= value < SECOND and value not in (UTIME_NOW, UTIME_OMIT):
+        raise EINVAL("nanoseconds")
+
+
+def set_times(t: Task, dirfd: int, path: bytes | None, flags: int, atime: tuple[int, int],
+              mtime: tuple[int, int]) -> int:
+    """Set access and modification time, each (seconds, nanoseconds or UTIME_*)."""
+    place: Path | None = None
+    if path is None:
+        f = t.files.get(dirfd)
+        if f.flags & O_PATH:
+            raise EBADF("O_PATH")
+        inode = f.inode
+        place = f.path
+        if inode is None:
+            raise EACCES("no inode")
+    else:
+        follow = not flags & AT_SYMLINK_NOFOLLOW
+        place = resolve(t, dirfd, path, follow, bool(flags & AT_EMPTY_PATH))
+        inode = place.inode
+    if place is not None:
+        check_mount_writable(place.mount)
+    both_now = atime[1] == UTIME_NOW and mtime[1] == UTIME_NOW
+    if not owns(t.credentials, inode):
+        if not both_now:
+            raise EPERM("only the owner sets times")
+        if not permitted(t.credentials, inode, MAY_WRITE):
+            raise EACCES("neither owner nor writer")
+    now = t.kernel.clock.realtime_ns()
+    change = AttributeChange()
+    change.atime_ns = time_of(atime, now)
+    change.mtime_ns = time_of(mtime, now)
+    inode.setattr(change)
+    if place is not None:
+        notify_path(place, IN_ATTRIB)
+    else:
+        notify(inode, IN_ATTRIB)
+    return 0
+
+
+def time_of(value: tuple[int, int], now: int) -> int | None:
+    """Nanoseconds since the epoch for (seconds, nanoseconds or UTIME_*); None to leave alone."""
+    seconds, nanoseconds = value
+    if nanoseconds == UTIME_NOW:
+        return now
+    if nanoseconds == UTIME_OMIT:
+        return None
+    return seconds * SECOND + nanoseconds
+
+
+def utimes(t: Task, path: UserPath, times: InTimeval2 | None) -> int:
+    """utimes(2)."""
+    return futimesat(t, FD(AT_FDCWD), path, times)
+
+
+def futimesat(t: Task, dirfd: FD, path: UserPath | None, times: InTimeval2 | None) -> int:
+    """futimesat(2), the ancestor of utimensat."""
+    atime, mtime = (0, UTIME_NOW), (0, UTIME_NOW)
+    if times is not None:
+        asec, ausec, msec, musec = _TIMESPEC2.unpack(times)
+        if not 0 <= ausec < 1_000_000 or not 0 <= musec < 1_000_000:
+            raise EINVAL("microseconds")
+        atime, mtime = (asec, ausec * 1000), (msec, musec * 1000)
+    return set_times(t, dirfd, path, 0, atime, mtime)
+
+
+def utime(t: Task, path: UserPath, times: Addr) -> int:
+    """utime(2): whole seconds."""
+    atime, mtime = (0, UTIME_NOW), (0, UTIME_NOW)
+    if times:
+        data = t.copy_in(times, 16)
+        atime = (int.from_bytes(data[:8], "little", signed=True), 0)
+        mtime = (int.from_bytes(data[8:], "little", signed=True), 0)
+    return set_times(t, AT_FDCWD, path, 0, atime, mtime)
+
+
+# -- file systems --------------------------------------------------------------------------------
+def statfs(t: Task, path: UserPath, buf: OutBuf) -> int:
+    """statfs(2)."""
+    place = resolve(t, AT_FDCWD, path)
+    t.copy_out(buf, pack_statfs(place.mount.sb.statfs(), place.mount))
+    return 0
+
+
+def fstatfs(t: Task, fd: FD, buf: OutBuf) -> int:
+    """fstatfs(2)."""
+    f = t.files.get(fd)
+    if f.inode is None:
+        raise ENOENT("no file system")
+    mount = f.path.mount if f.path is not None else None
+    t.copy_out(buf, pack_statfs(f.inode.sb.statfs(), mount))
+    return 0
+
+
+def pack_statfs(s: StatFs, mount: Mount | None) -> bytes:
+    """struct statfs."""
+    flags = ST_VALID | s.flags
+    fsid = 0
+    if mount is not None:
+        flags |= mount_flags(mount)
+        fsid = mount.sb.dev
+    return _STATFS.pack(
+        s.magic, s.block_size, s.blocks, s.blocks_free, s.blocks_available, s.files, s.files_free,
+        fsid & 0x7FFFFFFF, 0, s.name_max, s.block_size, flags, 0, 0, 0, 0)
+
+
+def mount_flags(mount: Mount) -> int:
+    """The ST_* bits of a mount's flags."""
+    flags = mount.flags & (MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME)
+    if mount.read_only:
+        flags |= ST_RDONLY
+    if mount.flags & MS_RELATIME:
+        flags |= ST_RELATIME
+    return flags

@@ -1,4 +1,5 @@
-"""Fakes for ``wardian.sentry.hostport``: clocks that stand still, randomness that repeats, a poller by hand."""
+"""Fakes for ``wardian.sentry.hostport``: clocks that stand still, randomness that repeats, a poller
+by hand."""
 
 from __future__ import annotations
 

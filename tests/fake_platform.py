@@ -37,7 +37,8 @@ class FakeProcess(HostProcess):
         self.killed = False
 
     def map(self, length: int, address: int = 0, writable: bool = True) -> int:
-        """Make ``length`` bytes (rounded up to pages) accessible, a guard page after them; the address."""
+        """Make ``length`` bytes (rounded up to pages) accessible, a guard page after them; the
+        address."""
         size = (length + PAGE - 1) // PAGE * PAGE or PAGE
         if address == 0:
             address = self.next_free
@@ -140,7 +141,8 @@ class FakeThread(HostThread):
     def sigreturn(self) -> None:
         self.sigreturns += 1
 
-    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
+    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int,
+                 offset: int) -> None:
         self.mapped.append((address, length, prot, flags, fd, offset))
 
     def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:

@@ -7,7 +7,8 @@
     parked = call(task, pause)                    # PARKED; later: task.host.results[-1]
     advance(kernel, 10**9)                        # time passes, timers fire, parked calls go on
 
-A handler may also be called directly (``openat(task, AT_FDCWD, b"/x", 0, 0)``) with ``pytest.raises``.
+A handler may also be called directly (``openat(task, AT_FDCWD, b"/x", 0, 0)``) with
+``pytest.raises``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import Any
 
 from fake_host import FakeClock, FakePoller
 from fake_platform import RESTART, FakeProcess, FakeThread
-
 from wardian.platform.interface import Request
 from wardian.sentry.errno import LinuxError
 from wardian.sentry.kernel.credentials import user_credentials
@@ -38,8 +38,8 @@ from wardian.sentry.mm.memory import Memory
 
 Handler = Callable[..., int]
 
-__all__ = ["NO_REPLY", "PARKED", "Dispatcher", "advance", "call", "fork", "get", "host", "make_kernel",
-           "make_task", "make_thread", "put", "room", "run"]
+__all__ = ["NO_REPLY", "PARKED", "Dispatcher", "advance", "call", "clock", "fork", "get", "host",
+           "make_kernel", "make_task", "make_thread", "memory", "put", "room", "run"]
 
 
 class Running:
@@ -160,10 +160,6 @@ class Dispatcher(TaskHooks):
     def task_exited(self, task: Task) -> None:
         self.exited.append(task)
         self.running.pop(task, None)
-
-
-class BareKernel(Kernel):
-    """A kernel whose clock and hooks have their fake types."""
 
 
 def make_kernel() -> Kernel:

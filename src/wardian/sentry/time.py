@@ -1,8 +1,9 @@
-"""Clocks and time values: what the guest's clock ids mean and how its structs read (clock_gettime(2)).
+"""Clocks and time values: what the guest's clock ids mean and how its structs read
+(clock_gettime(2)).
 
-Everything inside is nanoseconds as ``int``. Deadlines the kernel waits for are CLOCK_MONOTONIC of the host;
-:func:`monotonic_deadline` turns a time of another clock into one. The guest's vDSO reads the host's clocks,
-so the answers here must be the host's too.
+Everything inside is nanoseconds as ``int``. Deadlines the kernel waits for are CLOCK_MONOTONIC of
+the host; :func:`monotonic_deadline` turns a time of another clock into one. The guest's vDSO reads
+the host's clocks, so the answers here must be the host's too.
 """
 
 from __future__ import annotations

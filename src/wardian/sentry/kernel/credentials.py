@@ -1,7 +1,7 @@
 """Who a task is: user and group ids and capabilities (credentials(7), capabilities(7)).
 
-Objects are shared between tasks and never changed in place once a task uses them: ``copy()`` first, then
-assign ``task.credentials``. The rules of the set*id calls live in ``sentry.syscalls.ids``.
+Objects are shared between tasks and never changed in place once a task uses them: ``copy()`` first,
+then assign ``task.credentials``. The rules of the set*id calls live in ``sentry.syscalls.ids``.
 """
 
 from typing import Final
@@ -64,6 +64,11 @@ FS_CAPS: Final = (
 """Capabilities that follow the file system uid (capabilities(7), "Effect of user ID changes")."""
 
 NGROUPS_MAX: Final = 65536
+
+SECBIT_NOROOT: Final = 1 << 0
+SECBIT_NO_SETUID_FIXUP: Final = 1 << 2
+SECBIT_KEEP_CAPS: Final = 1 << 4
+SECBIT_NO_CAP_AMBIENT_RAISE: Final = 1 << 6
 
 
 class Credentials:
@@ -132,3 +137,59 @@ def user_credentials(uid: int, gid: int) -> Credentials:
         credentials.gid = credentials.egid = credentials.sgid = credentials.fsgid = gid
         return credentials
     return Credentials(uid, gid)
+
+
+def after_uid_change(old: Credentials, new: Credentials) -> None:
+    """capabilities(7), "Effect of user ID changes on capabilities", for all but setfsuid."""
+    if old.securebits & SECBIT_NO_SETUID_FIXUP:
+        return
+    was_root = 0 in (old.uid, old.euid, old.suid)
+    if was_root and 0 not in (new.uid, new.euid, new.suid):
+        if not old.keep_caps:
+            new.cap_permitted = 0
+            new.cap_effective = 0
+        new.cap_ambient = 0
+    if old.euid == 0 and new.euid != 0:
+        new.cap_effective = 0
+    elif old.euid != 0 and new.euid == 0:
+        new.cap_effective = new.cap_permitted
+
+
+def after_fsuid_change(old: Credentials, new: Credentials) -> None:
+    """The same for setfsuid(2): only the file system capabilities follow."""
+    if old.securebits & SECBIT_NO_SETUID_FIXUP:
+        return
+    if old.fsuid == 0 and new.fsuid != 0:
+        new.cap_effective &= ~FS_CAPS
+    elif old.fsuid != 0 and new.fsuid == 0:
+        new.cap_effective |= new.cap_permitted & FS_CAPS
+
+
+def credentials_after_exec(old: Credentials, set_uid: int, set_gid: int) -> Credentials:
+    """What execve(2) makes of credentials; ``set_uid`` and ``set_gid`` are the program's owner when
+    it has the set-id bits (and the mount allows them), else -1. File capabilities are not
+    supported.
+
+    The caller compares ``euid`` and ``egid`` with before for AT_SECURE and the dumpable flag.
+    """
+    new = old.copy()
+    if not old.no_new_privs:
+        if set_uid >= 0:
+            new.euid = set_uid
+        if set_gid >= 0:
+            new.egid = set_gid
+    new.suid = new.fsuid = new.euid
+    new.sgid = new.fsgid = new.egid
+    new.keep_caps = False
+    if new.euid != old.euid or new.egid != old.egid:
+        new.cap_ambient = 0
+    inherited = old.cap_inheritable
+    allowed = new.cap_ambient
+    if not old.securebits & SECBIT_NOROOT and (new.euid == 0 or new.uid == 0):
+        allowed |= old.cap_bounding | inherited
+    if old.no_new_privs:
+        allowed &= old.cap_permitted
+    new.cap_permitted = allowed
+    by_root = new.euid == 0 and not old.securebits & SECBIT_NOROOT
+    new.cap_effective = allowed if by_root else new.cap_ambient
+    return new

@@ -1,8 +1,8 @@
 """The end of tasks: exit(2), exit_group(2), zombies, orphans, and telling the parent.
 
-``exit_task`` gives back what the Sentry holds for one task; ending the host thread is the dispatcher's part
-(``HostThread.exit`` when the task asked itself, otherwise ``hooks.task_exited``). Statuses are wait(2)'s:
-``code << 8``, or the number of the signal that killed.
+``exit_task`` gives back what the Sentry holds for one task; ending the host thread is the
+dispatcher's part (``HostThread.exit`` when the task asked itself, otherwise ``hooks.task_exited``).
+Statuses are wait(2)'s: ``code << 8``, or the number of the signal that killed.
 """
 
 from __future__ import annotations
@@ -107,9 +107,13 @@ def kill_all_others(init: ThreadGroup) -> None:
 
 
 def end_session(session: Session) -> None:
-    """The session's leader exits: its terminal is free, its foreground jobs are hung up (termios(3))."""
+    """The session's leader exits: its terminal is free, its foreground jobs are hung up
+    (termios(3))."""
     session.leader = None
+    tty = session.tty
     disassociate(session)
+    if tty is not None:
+        tty.leader_exited()
 
 
 def disassociate(session: Session) -> None:
@@ -128,8 +132,8 @@ def disassociate(session: Session) -> None:
 
 def hang_up_if_orphaned(process_group: ProcessGroup, parent: ThreadGroup | None,
                         leaving: ThreadGroup | None) -> None:
-    """SIGHUP and SIGCONT for a process group with stopped members that loses its last ``parent`` outside
-    in the same session (POSIX, _exit)."""
+    """SIGHUP and SIGCONT for a process group with stopped members that loses its last ``parent``
+    outside in the same session (POSIX, _exit)."""
     if parent is None or parent.process_group is process_group:
         return
     if parent.process_group.session is not process_group.session:
@@ -174,7 +178,8 @@ def find_reaper(group: ThreadGroup) -> ThreadGroup | None:
 
 
 def notify_parent(group: ThreadGroup) -> None:
-    """A zombie tells its parent, or disappears at once when the parent does not care (sigaction(2))."""
+    """A zombie tells its parent, or disappears at once when the parent does not care
+    (sigaction(2))."""
     parent = group.parent
     if parent is None or parent.zombie:
         if group is not group.kernel.init:

@@ -15,17 +15,19 @@ class TaskHooks:
     def signal_pending(self, task: Task) -> None:
         """A signal waits for ``task``: interrupt it if it runs guest code; if it is parked, call
         ``next_delivery`` and end its call with EINTR or a restart when that gives a handler; if its
-        handler runs right now, do nothing (``task.signals.attention`` is looked at before it goes back)."""
+        handler runs right now, do nothing (``task.signals.attention`` is looked at before it goes
+        back)."""
         raise NotImplementedError
 
     def group_exit(self, group: ThreadGroup) -> None:
-        """``group.exiting`` became true: see to it that ``exit_task(task, group.exit_code)`` is called
-        for each of ``group.tasks``, at once or soon, and that no guest instruction runs any more."""
+        """``group.exiting`` became true: see to it that ``exit_task(task, group.exit_code)`` is
+        called for each of ``group.tasks``, at once or soon, and that no guest instruction runs any
+        more."""
         raise NotImplementedError
 
     def stop(self, task: Task) -> None:
-        """``task.group.stopped`` became true: keep the task from running guest code and handlers. A parked
-        task stays parked; one that is woken stays aside until :meth:`continue_`."""
+        """``task.group.stopped`` became true: keep the task from running guest code and handlers. A
+        parked task stays parked; one that is woken stays aside until :meth:`continue_`."""
         raise NotImplementedError
 
     def continue_(self, task: Task) -> None:
@@ -33,6 +35,6 @@ class TaskHooks:
         raise NotImplementedError
 
     def task_exited(self, task: Task) -> None:
-        """``exit_task`` is done with ``task``: forget it, release a vfork(2) parent, end the host thread
-        unless the exit came from the task's own call."""
+        """``exit_task`` is done with ``task``: forget it, release a vfork(2) parent, end the host
+        thread unless the exit came from the task's own call."""
         raise NotImplementedError

@@ -1,9 +1,9 @@
 """Interval timers and POSIX timers of a thread group (setitimer(2), timer_create(2)).
 
-A periodic timer sleeps from the moment its signal is queued until that signal is taken; missed periods are
-counted then (``timer_getoverrun``). So a guest cannot make the Sentry's event loop spin with a period of one
-nanosecond. CPU-time timers have no event of their own: they look at the clock again when at the earliest
-it can have advanced enough.
+A periodic timer sleeps from the moment its signal is queued until that signal is taken; missed
+periods are counted then (``timer_getoverrun``). So a guest cannot make the Sentry's event loop spin
+with a period of one nanosecond. CPU-time timers have no event of their own: they look at the clock
+again when at the earliest it can have advanced enough.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EAGAIN, EINVAL
+from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_CPU
 from wardian.sentry.kernel.signals import (
     SI_KERNEL,
     SI_TIMER,
     SIGALRM,
+    SIGKILL,
     SIGPROF,
     SIGVTALRM,
+    SIGXCPU,
     SigInfo,
     SignalTimer,
     send_to_group,
@@ -24,6 +27,10 @@ from wardian.sentry.kernel.signals import (
 )
 from wardian.sentry.kernel.timers import Timer
 from wardian.sentry.time import (
+    CLOCK_MONOTONIC,
+    CLOCK_PROCESS_CPUTIME_ID,
+    CLOCK_THREAD_CPUTIME_ID,
+    SECOND,
     TIME_MAX,
     is_cpu_clock,
     monotonic_deadline,
@@ -66,9 +73,17 @@ class GroupTimer(Timer):
 
     def now(self) -> int:
         """The time on this timer's clock."""
-        if is_cpu_clock(self.clock_id) and self.owner.exited and self.clock_id != 2:
+        clock_id = self.clock_id
+        if clock_id < 0 or clock_id == CLOCK_THREAD_CPUTIME_ID:
+            return self.now_of_thread()
+        return task_clock_ns(self.owner, clock_id)
+
+    def now_of_thread(self) -> int:
+        """The same for clocks that end with a thread or process: then they stand still."""
+        try:
+            return task_clock_ns(self.owner, self.clock_id)
+        except EINVAL:
             return 0
-        return task_clock_ns(self.owner, self.clock_id)
 
     def set(self, expires: int, interval: int) -> None:
         """Arm for ``expires`` on this timer's clock, or disarm with -1."""
@@ -140,6 +155,24 @@ class GroupTimer(Timer):
         return self.expires + periods * self.interval - now
 
 
+class CpuLimitTimer(GroupTimer):
+    """RLIMIT_CPU: SIGXCPU at the soft limit and each second after, SIGKILL at the hard one."""
+
+    def __init__(self, group: ThreadGroup, owner: Task) -> None:
+        super().__init__(group, owner, CLOCK_PROCESS_CPUTIME_ID)
+
+    def expired(self) -> None:
+        soft, hard = self.group.rlimits.get(RLIMIT_CPU)
+        used = self.now() // SECOND
+        if used >= hard:
+            send_to_group(self.group, SigInfo(SIGKILL))
+            return
+        if used >= soft:
+            send_to_group(self.group, SigInfo(SIGXCPU))
+            soft = used + 1
+        self.set(min(soft, hard) * SECOND, 0)
+
+
 class SignalLink(SignalTimer):
     """Tells a timer what became of its signal."""
 
@@ -159,7 +192,8 @@ class IntervalTimer(GroupTimer):
     """One of the three of setitimer(2)."""
 
     def __init__(self, group: ThreadGroup, owner: Task, which: int) -> None:
-        super().__init__(group, owner, 1 if which == ITIMER_REAL else 2)
+        clock = CLOCK_MONOTONIC if which == ITIMER_REAL else CLOCK_PROCESS_CPUTIME_ID
+        super().__init__(group, owner, clock)
         self.which = which
 
     def expired(self) -> None:
@@ -235,6 +269,13 @@ class GroupTimers:
         self.interval = [IntervalTimer(group, owner, which) for which in range(3)]
         self.posix: dict[int, PosixTimer] = {}
         self.next_number = 0
+        self.cpu_limit = CpuLimitTimer(group, owner)
+
+    def watch_cpu_limit(self) -> None:
+        """RLIMIT_CPU was set (or inherited by fork): count from here."""
+        soft, hard = self.group.rlimits.get(RLIMIT_CPU)
+        limit = min(soft, hard)
+        self.cpu_limit.set(limit * SECOND if limit < RLIM_INFINITY else -1, 0)
 
     def create(self, owner: Task, clock_id: int) -> PosixTimer:
         """A new POSIX timer, disarmed; EAGAIN when there are too many."""
@@ -269,6 +310,7 @@ class GroupTimers:
         """The group has exited."""
         for timer in self.interval:
             timer.set(-1, 0)
+        self.cpu_limit.set(-1, 0)
         self.delete_posix()
 
 

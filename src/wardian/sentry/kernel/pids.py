@@ -87,7 +87,8 @@ class PidTable:
         self.groups_by_pid.pop(group.pid, None)
 
     def new_session(self, group: ThreadGroup) -> Session:
-        """Make ``group`` leader of a new session and process group of its own number (setsid(2))."""
+        """Make ``group`` leader of a new session and process group of its own number
+        (setsid(2))."""
         session = Session(group.pid, group)
         self.sessions[session.sid] = session
         self.join(group, self.new_process_group(group.pid, session))

@@ -1,7 +1,8 @@
 """Process groups and sessions (credentials(7), setpgid(2), setsid(2)).
 
-A group lives while it has members (zombies included), a session while it has groups; both keep their number
-from being used as a pid again (``PidTable.allocate``). The controlling terminal holds the foreground group.
+A group lives while it has members (zombies included), a session while it has groups; both keep
+their number from being used as a pid again (``PidTable.allocate``). The controlling terminal holds
+the foreground group.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ if TYPE_CHECKING:
 
 
 class ControllingTerminal:
-    """A terminal as job control knows it; ``sentry.tty`` subclasses. Only the session of a terminal may
-    change its foreground group (tcsetpgrp(3))."""
+    """A terminal as job control knows it; ``sentry.tty`` subclasses. Only the session of a terminal
+    may change its foreground group (tcsetpgrp(3))."""
 
     def __init__(self) -> None:
         self.session: Session | None = None
         self.foreground: ProcessGroup | None = None
+
+    def leader_exited(self) -> None:
+        """The leader of the session it controlled is gone: hang up its open files (vhangup(2))."""
 
 
 class Session:
@@ -40,7 +44,8 @@ class ProcessGroup:
         self.members: list[ThreadGroup] = []
 
     def is_orphaned(self) -> bool:
-        """No member has a parent in another group of the same session (POSIX "orphaned process group")."""
+        """No member has a parent in another group of the same session (POSIX "orphaned process
+        group")."""
         return self.is_orphaned_without(None)
 
     def is_orphaned_without(self, ignored: ThreadGroup | None) -> bool:
@@ -55,7 +60,4 @@ class ProcessGroup:
 
     def has_stopped(self) -> bool:
         """True when a member is stopped by job control."""
-        for member in self.members:
-            if member.stopped:
-                return True
-        return False
+        return any(member.stopped for member in self.members)

@@ -1,7 +1,7 @@
 """Resource limits of a thread group (getrlimit(2)).
 
-A limit is a pair (soft, hard); :data:`RLIM_INFINITY` is the largest 64-bit number, as in the ABI. What each
-limit does is enforced where the resource is handed out.
+A limit is a pair (soft, hard); :data:`RLIM_INFINITY` is the largest 64-bit number, as in the ABI.
+What each limit does is enforced where the resource is handed out.
 """
 
 from typing import Final

@@ -1,5 +1,5 @@
-"""What sched_setscheduler(2) and friends set. The host's scheduler runs the threads (design D1): the values
-are kept and shown, and not passed on."""
+"""What sched_setscheduler(2) and friends set. The host's scheduler runs the threads (design D1):
+the values are kept and shown, and not passed on."""
 
 from __future__ import annotations
 

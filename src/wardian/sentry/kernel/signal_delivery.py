@@ -1,9 +1,9 @@
 """Acting on pending signals before a task goes back to guest code (signal(7), sigaction(2)).
 
-The dispatcher calls :func:`next_delivery` when ``task.signals.attention`` is set: after a system call, after an
-interruption or fault, and when a signal arrives for a parked task. Default actions happen in there; a
-handler comes back as a :class:`Delivery`. Afterwards look at ``task.exited`` and ``task.group.stopped`` too:
-both mean that the task must not run.
+The dispatcher calls :func:`next_delivery` when ``task.signals.attention`` is set: after a system
+call, after an interruption or fault, and when a signal arrives for a parked task. Default actions
+happen in there; a handler comes back as a :class:`Delivery`. Afterwards look at ``task.exited`` and
+``task.group.stopped`` too: both mean that the task must not run.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def enter_handler(task: Task, info: SigInfo, action: Action) -> Delivery:
 
 
 def choose_stack(task: Task, action: Action, frame: SignalFrame) -> None:
-    """Name the alternate stack under SA_ONSTACK; the engine, which knows the stack pointer, leaves it alone
-    when the task is on it already (unless it is SS_AUTODISARM)."""
+    """Name the alternate stack under SA_ONSTACK; the engine, which knows the stack pointer, leaves
+    it alone when the task is on it already (unless it is SS_AUTODISARM)."""
     signals = task.signals
     frame.stack_flags = signals.stack_flags
     if not action.flags & SA_ONSTACK or signals.stack_flags & SS_DISABLE or not signals.stack_size:

@@ -368,9 +368,9 @@ def set_blocked(task: Task, mask: int) -> None:
 
 
 def set_temporary_mask(task: Task, mask: int) -> None:
-    """Use ``mask`` until the call ends (sigsuspend, ppoll, pselect, epoll_pwait); may be repeated when
-    the handler runs again. A signal handler returns to the mask saved here; without one the call itself
-    ends with :func:`restore_mask`."""
+    """Use ``mask`` until the call ends (sigsuspend, ppoll, pselect, epoll_pwait); may be repeated
+    when the handler runs again. A signal handler returns to the mask saved here; without one the
+    call itself ends with :func:`restore_mask`."""
     signals = task.signals
     if signals.saved_mask < 0:
         signals.saved_mask = signals.blocked
@@ -478,8 +478,8 @@ def takes(task: Task, signo: int) -> bool:
 
 
 def job_control_effects(group: ThreadGroup, signo: int) -> None:
-    """SIGCONT and SIGKILL start a stopped group and SIGCONT cancels pending stops, even when blocked
-    or ignored; a stop signal cancels a pending SIGCONT."""
+    """SIGCONT and SIGKILL start a stopped group and SIGCONT cancels pending stops, even when
+    blocked or ignored; a stop signal cancels a pending SIGCONT."""
     if STOP_SIGNALS & bit(signo):
         discard_everywhere(group, CONT_SIGNAL)
         return
@@ -527,14 +527,14 @@ def notify_parent_of_job_control(group: ThreadGroup, code: int, status: int) -> 
 
 
 def is_ignored(task: Task, signo: int) -> bool:
-    """True when the signal need not even become pending. A blocked signal always does: its action may
-    have changed when it is unblocked."""
+    """True when the signal need not even become pending. A blocked signal always does: its action
+    may have changed when it is unblocked."""
     if task.signals.blocked & bit(signo) and signo != SIGKILL:
         return False
     group = task.group
     if group.unkillable and group.actions.get(signo).handler == SIG_DFL:
         return True
-    if signo == SIGKILL or signo == SIGSTOP:
+    if signo in (SIGKILL, SIGSTOP):
         return False
     return group.actions.ignores(signo)
 
@@ -562,8 +562,8 @@ def force(task: Task, info: SigInfo) -> None:
 
 
 def flush_for_exec(task: Task) -> None:
-    """execve(2): actions (no longer shared by CLONE_SIGHAND) reset, alternate stack gone; the mask and
-    pending signals stay."""
+    """execve(2): actions (no longer shared by CLONE_SIGHAND) reset, alternate stack gone; the mask
+    and pending signals stay."""
     task.group.actions = task.group.actions.copy()
     task.group.actions.reset_for_exec()
     task.signals.reset_stack()

@@ -1,7 +1,7 @@
 """Thread groups: what POSIX calls a process (clone(2) CLONE_THREAD).
 
-State that all threads share and that fork(2) makes anew. Made by ``kernel.clone`` (fork) and ``kernel.boot``
-(the first one); taken apart by ``kernel.exit``.
+State that all threads share and that fork(2) makes anew. Made by ``kernel.clone`` (fork) and
+``kernel.boot`` (the first one); taken apart by ``kernel.exit``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ SUID_DUMP_USER: Final = 1
 
 
 class ThreadGroup:
-    """One process. ``leader`` is set by whoever makes the first task; it stays after the leader exits."""
+    """One process. ``leader`` is set by whoever makes the first task; it stays after the leader
+    exits."""
 
     def __init__(self, kernel: Kernel, pid: int, parent: ThreadGroup | None,
                  process_group: ProcessGroup, actions: SignalActions, rlimits: Rlimits) -> None:
@@ -44,11 +45,12 @@ class ThreadGroup:
         self.start_ns = kernel.clock.monotonic_ns()
         self.dumpable = SUID_DUMP_USER
         self.child_subreaper = False
-        self.unkillable = False  # init: default actions of signals are not taken (pid_namespaces(7))
+        self.unkillable = False  # init: only signals with a handler arrive (pid_namespaces(7))
         self.exit_signal = SIGCHLD  # sent to the parent; 0: none (clone(2))
         self.has_execed = False  # setpgid(2) by the parent is over (EACCES)
         self.nice = 0
         self.personality = 0  # personality(2)
+        self.oom_score_adj = parent.oom_score_adj if parent is not None else 0  # proc(5)
         # -- exit and wait
         self.exiting = False  # every task must exit with ``exit_code``
         self.exit_code = 0  # wait(2) status once exiting or a zombie

@@ -5,7 +5,8 @@ from typing import Final
 NAME_LENGTH: Final = 64  # __NEW_UTS_LEN
 
 RELEASE: Final = b"6.12.0-wardian"
-"""The Linux whose behaviour the Sentry follows; glibc and others refuse to run on too old a kernel."""
+"""The Linux whose behaviour the Sentry follows; glibc and others refuse to run on too old a
+kernel."""
 
 
 class UTSNamespace:

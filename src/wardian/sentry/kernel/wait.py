@@ -1,6 +1,7 @@
 """Waiting for children: the core of wait4(2) and waitid(2).
 
-:func:`find_child` looks once; the handlers park on ``task.group.wait_queue`` when there is nothing yet.
+:func:`find_child` looks once; the handlers park on ``task.group.wait_queue`` when there is nothing
+yet.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def wait4_selector(task: Task, pid: int) -> Selector:
 
 
 def find_child(task: Task, selector: Selector, options: int) -> ChildEvent | None:
-    """A matching child with news, consumed unless WNOWAIT; None when there may be some later. ECHILD."""
+    """A matching child with news, consumed unless WNOWAIT; None when there may be some later.
+    ECHILD."""
     eligible = False
     for child in task.group.children:
         if not selector.matches(child) or not right_kind(child, options):

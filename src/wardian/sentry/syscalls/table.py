@@ -8,7 +8,22 @@ only when no handler ran (signal(7)).
 
 from collections.abc import Callable
 
-from wardian.sentry.syscalls import events, memory, pipe, poll, process_vm, task
+from wardian.sentry.syscalls import (
+    events,
+    ids,
+    limits,
+    memory,
+    pipe,
+    poll,
+    prctl,
+    process,
+    process_vm,
+    sched,
+    signal,
+    system,
+    task,
+    time,
+)
 
 
 class Row:
@@ -95,10 +110,113 @@ row("pkey_free", memory.pkey_free, 331)
 row("process_madvise", memory.process_madvise, 440)
 
 # -- tasks, ids, wait, prctl, rlimits, system (syscalls/process.py, ids.py, system.py) --
+row("sched_yield", sched.sched_yield, 24)
+row("getpid", process.getpid, 39)
+row("wait4", process.wait4, 61, flags="WNOHANG WUNTRACED WCONTINUED __WNOTHREAD __WALL __WCLONE")
+row("uname", system.uname, 63)
+row("getrlimit", limits.getrlimit, 97)
+row("getrusage", process.getrusage, 98)
+row("sysinfo", system.sysinfo, 99)
+row("times", process.times, 100)
+row("getuid", ids.getuid, 102)
+row("syslog", system.syslog, 103)
+row("getgid", ids.getgid, 104)
+row("setuid", ids.setuid, 105)
+row("setgid", ids.setgid, 106)
+row("geteuid", ids.geteuid, 107)
+row("getegid", ids.getegid, 108)
+row("setpgid", process.setpgid, 109)
+row("getppid", process.getppid, 110)
+row("getpgrp", process.getpgrp, 111)
+row("setsid", process.setsid, 112)
+row("setreuid", ids.setreuid, 113)
+row("setregid", ids.setregid, 114)
+row("getgroups", ids.getgroups, 115)
+row("setgroups", ids.setgroups, 116)
+row("setresuid", ids.setresuid, 117)
+row("getresuid", ids.getresuid, 118)
+row("setresgid", ids.setresgid, 119)
+row("getresgid", ids.getresgid, 120)
+row("getpgid", process.getpgid, 121)
+row("setfsuid", ids.setfsuid, 122)
+row("setfsgid", ids.setfsgid, 123)
+row("getsid", process.getsid, 124)
+row("capget", ids.capget, 125)
+row("capset", ids.capset, 126)
+row("personality", system.personality, 135)
+row("getpriority", limits.getpriority, 140)
+row("setpriority", limits.setpriority, 141)
+row("sched_setparam", sched.sched_setparam, 142)
+row("sched_getparam", sched.sched_getparam, 143)
+row("sched_setscheduler", sched.sched_setscheduler, 144)
+row("sched_getscheduler", sched.sched_getscheduler, 145)
+row("sched_get_priority_max", sched.sched_get_priority_max, 146)
+row("sched_get_priority_min", sched.sched_get_priority_min, 147)
+row("sched_rr_get_interval", sched.sched_rr_get_interval, 148)
+row("vhangup", system.vhangup, 153)
+row("prctl", prctl.prctl, 157)
+row("setrlimit", limits.setrlimit, 160)
+row("acct", system.acct, 163)
+row("swapon", system.swapon, 167)
+row("swapoff", system.swapoff, 168)
+row("reboot", system.reboot, 169)
+row("sethostname", system.sethostname, 170)
+row("setdomainname", system.setdomainname, 171)
+row("iopl", system.iopl, 172)
+row("ioperm", system.ioperm, 173)
+row("init_module", system.init_module, 175)
+row("delete_module", system.delete_module, 176)
+row("gettid", process.gettid, 186)
+row("sched_setaffinity", sched.sched_setaffinity, 203)
+row("sched_getaffinity", sched.sched_getaffinity, 204)
+row("waitid", process.waitid, 247,
+    flags="WNOHANG WEXITED WSTOPPED WCONTINUED WNOWAIT __WNOTHREAD __WALL __WCLONE")
+row("ioprio_set", sched.ioprio_set, 251)
+row("ioprio_get", sched.ioprio_get, 252)
+row("prlimit64", limits.prlimit64, 302)
+row("getcpu", sched.getcpu, 309)
+row("finit_module", system.finit_module, 313)
+row("sched_setattr", sched.sched_setattr, 314)
+row("sched_getattr", sched.sched_getattr, 315)
+row("seccomp", system.seccomp, 317)
+row("getrandom", system.getrandom, 318, flags="GRND_NONBLOCK GRND_RANDOM GRND_INSECURE")
+row("pidfd_open", process.pidfd_open, 434, flags="O_NONBLOCK")
+row("pidfd_getfd", process.pidfd_getfd, 438)
 
 # -- signals (syscalls/signal.py) --
+row("rt_sigaction", signal.rt_sigaction, 13)
+row("rt_sigprocmask", signal.rt_sigprocmask, 14)
+row("pause", signal.pause, 34, restart="nohand")
+row("kill", signal.kill, 62)
+row("rt_sigpending", signal.rt_sigpending, 127)
+row("rt_sigtimedwait", signal.rt_sigtimedwait, 128, restart="never")
+row("rt_sigqueueinfo", signal.rt_sigqueueinfo, 129)
+row("rt_sigsuspend", signal.rt_sigsuspend, 130, restart="nohand")
+row("sigaltstack", signal.sigaltstack, 131)
+row("tkill", signal.tkill, 200)
+row("tgkill", signal.tgkill, 234)
+row("rt_tgsigqueueinfo", signal.rt_tgsigqueueinfo, 297)
+row("pidfd_send_signal", signal.pidfd_send_signal, 424)
 
 # -- time (syscalls/time.py) --
+row("nanosleep", time.nanosleep, 35, restart="nohand")
+row("getitimer", time.getitimer, 36)
+row("alarm", time.alarm, 37)
+row("setitimer", time.setitimer, 38)
+row("gettimeofday", time.gettimeofday, 96)
+row("adjtimex", time.adjtimex, 159)
+row("settimeofday", time.settimeofday, 164)
+row("time", time.time, 201)
+row("timer_create", time.timer_create, 222)
+row("timer_settime", time.timer_settime, 223)
+row("timer_gettime", time.timer_gettime, 224)
+row("timer_getoverrun", time.timer_getoverrun, 225)
+row("timer_delete", time.timer_delete, 226)
+row("clock_settime", time.clock_settime, 227)
+row("clock_gettime", time.clock_gettime, 228)
+row("clock_getres", time.clock_getres, 229)
+row("clock_nanosleep", time.clock_nanosleep, 230, restart="nohand")
+row("clock_adjtime", time.clock_adjtime, 305)
 
 # -- clone, exec, exit, futex helpers (syscalls/task.py) --
 row("clone", task.clone, 56, flags="CLONE_")

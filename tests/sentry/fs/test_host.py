@@ -1,4 +1,4 @@
-"""Host files below a granted directory: real temporary directories, hostile links, bounded descriptors."""
+"""Host files below a granted directory: real directories, hostile links, bounded descriptors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_host import FakeClock
 
+from fake_host import FakeClock
 from wardian.sentry.errno import (
     EEXIST,
     EINVAL,
@@ -80,7 +80,7 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-# -- looking -----------------------------------------------------------------------------------------
+# -- looking ---------------------------------------------------------------------------------------
 def test_lookup_shows_the_hosts_attributes_with_our_device(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"hello")
     os.chmod(tmp_path / "a", 0o640)
@@ -172,7 +172,7 @@ def test_a_granted_file_is_its_own_root(tmp_path: Path) -> None:
     assert read_all(root.open(NO_TASK, O_RDONLY)) == b"content"
 
 
-# -- contents ----------------------------------------------------------------------------------------
+# -- contents --------------------------------------------------------------------------------------
 def test_read_at_offsets_and_past_the_end(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"0123456789")
     file = child(superblock(tmp_path).root(), b"f").open(NO_TASK, O_RDONLY).hold()
@@ -232,7 +232,7 @@ def test_an_unlinked_open_file_keeps_its_attributes(tmp_path: Path) -> None:
     file.drop()
 
 
-# -- the two modes -------------------------------------------------------------------------------------
+# -- the two modes ---------------------------------------------------------------------------------
 def test_shared_lookups_see_changes_behind_us(tmp_path: Path) -> None:
     sb = superblock(tmp_path)
     assert sb.revalidates()
@@ -310,7 +310,7 @@ def test_read_only_grants_refuse_every_change(tmp_path: Path) -> None:
     assert (tmp_path / "f").read_bytes() == b"x"
 
 
-# -- names ---------------------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------------------
 def test_names_are_made_moved_and_removed(tmp_path: Path) -> None:
     root = superblock(tmp_path).root()
     uid, gid = os.getuid(), os.getgid()
@@ -390,7 +390,7 @@ def test_user_xattrs_pass_and_others_are_hidden(tmp_path: Path) -> None:
         inode.setxattr(b"trusted.x", b"", 0)
 
 
-# -- directories ---------------------------------------------------------------------------------------
+# -- directories -----------------------------------------------------------------------------------
 def test_readdir_continues_from_any_position(tmp_path: Path) -> None:
     for i in range(2000):
         (tmp_path / f"file-{i:05}").touch()
@@ -414,7 +414,7 @@ def test_dot_dot_of_the_root_is_the_root(tmp_path: Path) -> None:
     assert entries[b".."] == entries[b"."] == root.ino
 
 
-# -- bounds --------------------------------------------------------------------------------------------
+# -- bounds ----------------------------------------------------------------------------------------
 def test_walking_many_directories_keeps_few_descriptors(tmp_path: Path) -> None:
     for i in range(600):
         (tmp_path / f"d{i}").mkdir()

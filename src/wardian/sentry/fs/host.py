@@ -578,6 +578,10 @@ class HostDirectory(HostInode):
         return super().fetch()
 
     def open(self, task: Task, flags: int) -> File:
+        return self.open_file(flags)
+
+    def open_file(self, flags: int) -> HostDirFile:
+        """A new description."""
         fd = -1
         if not self.hidden:
             fd = self.fs.host.openat2(self.fd(), b".", os.O_RDONLY | os.O_DIRECTORY)

@@ -37,7 +37,7 @@ UTIME_OMIT: Final = (1 << 30) - 2
 EMFILE_NR, ENOENT_NR, ENOTDIR_NR, ENOSYS_NR = 24, 2, 20, 38
 
 DIRENT_BYTES: Final = 32768
-XATTR_LIMIT: Final = 65536
+BUFFER_BYTES: Final = 65536  # also the largest extended attribute
 
 _OPEN_HOW: Final = struct.Struct("=QQQ")
 _STATX: Final = struct.Struct("=IIQIIIHHQQQQqIIqIIqIIqIIIIII")
@@ -85,7 +85,7 @@ class HostFS:
         text = ctypes.c_char_p
         size = ctypes.c_size_t
         flags = ctypes.c_uint
-        self._buffer = ctypes.create_string_buffer(DIRENT_BYTES)
+        self._buffer = ctypes.create_string_buffer(BUFFER_BYTES)
         self._address = ctypes.addressof(self._buffer)
         pointer = ctypes.c_void_p
         self._openat2 = _function("syscall", number, fd, text, text, size)
@@ -316,13 +316,11 @@ class HostFS:
     # read permission and cannot reach symbolic links: those then have no attributes.
     def getxattr(self, dirfd: int, name: bytes, attribute: bytes) -> bytes:
         """Value of an extended attribute of ``name`` itself."""
-        size = XATTR_LIMIT
-        buffer = ctypes.create_string_buffer(size)
-        how = _XATTR_ARGS.pack(ctypes.addressof(buffer), size, 0)
+        how = _XATTR_ARGS.pack(self._address, BUFFER_BYTES, 0)
         got = self._xattr_value(SYS_GETXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, attribute,
                                 _address_of(how), len(how))
         if got >= 0:
-            return buffer.raw[:got]
+            return ctypes.string_at(self._address, got)
         number = ctypes.get_errno()
         if number != ENOSYS_NR:
             raise error_of(number)
@@ -336,12 +334,11 @@ class HostFS:
 
     def listxattr(self, dirfd: int, name: bytes) -> list[bytes]:
         """Names of the extended attributes of ``name`` itself."""
-        size = XATTR_LIMIT
-        buffer = ctypes.create_string_buffer(size)
         got = self._xattr_list(SYS_LISTXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW,
-                               ctypes.addressof(buffer), size)
+                               self._address, BUFFER_BYTES)
         if got >= 0:
-            return [part for part in buffer.raw[:got].split(b"\0") if part]
+            text = ctypes.string_at(self._address, got)
+            return [part for part in text.split(b"\0") if part]
         number = ctypes.get_errno()
         if number != ENOSYS_NR:
             raise error_of(number)

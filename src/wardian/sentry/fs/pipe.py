@@ -127,8 +127,9 @@ class Pipe:
         return packet
 
     def wake_writers(self) -> None:
-        """Room appeared."""
-        self.queue.wake(WRITE_EVENTS)
+        """Bytes were taken. Like Linux, writers hear of it when a page is free."""
+        if self.queue.registrations and self.room() >= PIPE_BUF:
+            self.queue.wake(WRITE_EVENTS)
 
     def read(self, sink: Sink) -> int:
         """Move bytes to ``sink``; 0 at end of file, WOULD_BLOCK when empty with writers."""

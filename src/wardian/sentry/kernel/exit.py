@@ -80,7 +80,7 @@ def release_parts(task: Task) -> None:
     task.memory.drop()
 
 
-# -- the group ends ------------------------------------------------------------------------------
+# -- the group ends ---------------------------------------------------------------------------
 def end_group(group: ThreadGroup) -> None:
     """The last task is gone: give up children, terminal and timers, and tell the parent."""
     group.exiting = True

@@ -14,10 +14,12 @@ from wardian.sentry.syscalls.unimplemented import UnimplementedLog
 if TYPE_CHECKING:
     from wardian.sentry.kernel.hooks import TaskHooks
     from wardian.sentry.kernel.pids import PidTable
+    from wardian.sentry.kernel.process_group import ControllingTerminal
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.kernel.thread_group import ThreadGroup
     from wardian.sentry.kernel.uts import UTSNamespace
     from wardian.sentry.net.stack import NetworkStack
+    from wardian.sentry.tty.devpts import DevPts
     from wardian.sentry.vfs.mount_tree import MountNamespace
 
 
@@ -42,6 +44,8 @@ class Kernel:
         self.unimplemented = UnimplementedLog()
         self.anonymous_devs = 0x20
         self.rename_cookie = 0  # of the last rename that inotify was told of
+        self.console: ControllingTerminal | None = None  # the sandbox's own terminal, for /dev/console
+        self.devpts: DevPts  # what /dev/ptmx opens; boot mounts it on /dev/pts
         self.hooks: TaskHooks  # the dispatcher, as signals and exit see it
         self.vdso = 0  # where the engine has put the vDSO in every guest process; 0: nowhere
         self.init: ThreadGroup | None = None  # pid 1; its end is the sandbox's

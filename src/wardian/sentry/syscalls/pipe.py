@@ -24,7 +24,6 @@ from wardian.sentry.fs.memfd import (
     make_memfd,
 )
 from wardian.sentry.fs.pipe import Pipe, PipeFile, make_pipe
-from wardian.sentry.kernel.signals import SI_USER, SIGPIPE, send_to_task, user_siginfo
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Size, ULong, UserString
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource
 from wardian.sentry.vfs.file import (
@@ -38,6 +37,7 @@ from wardian.sentry.vfs.file import (
     check_readable,
     check_writable,
 )
+from wardian.sentry.vfs.io import broken_pipe
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
@@ -154,7 +154,7 @@ def wait(t: Task, job: Splice, file: File, events: int) -> int:
 
 def broken(t: Task) -> None:
     """The pipe written to has no reader: SIGPIPE and EPIPE."""
-    send_to_task(t, user_siginfo(SIGPIPE, SI_USER, t.group.pid, t.credentials.uid))
+    broken_pipe(t)
     raise EPIPE("no reader")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from wardian.sentry.syscalls import (
     events,
     ids,
+    ioctl,
     limits,
     memory,
     pipe,
@@ -48,6 +49,7 @@ def row(name: str, handler: Callable[..., int], amd64: int, flags: str = "", res
 # -- files, directories, descriptors (syscalls/file.py, dir.py, stat.py, descriptors.py, xattr.py, mount.py) --
 
 # -- pipes, eventfd, epoll, poll, timerfd, signalfd, splice, inotify (syscalls/poll.py, events.py, pipe.py) --
+row("ioctl", ioctl.ioctl, 16)
 row("pipe", pipe.pipe, 22)
 row("pipe2", pipe.pipe2, 293, flags="O_CLOEXEC O_NONBLOCK O_DIRECT")
 row("splice", pipe.splice, 275)

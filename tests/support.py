@@ -20,6 +20,7 @@ from fake_host import FakeClock, FakePoller
 from fake_platform import RESTART, FakeProcess, FakeThread
 from wardian.platform.interface import Request
 from wardian.sentry.errno import LinuxError
+from wardian.sentry.fs.tmpfs import TmpFS
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.exit import exit_task
 from wardian.sentry.kernel.fdtable import FDTable
@@ -35,6 +36,7 @@ from wardian.sentry.kernel.task import NO_REPLY, PARKED, Call, CallState, Task
 from wardian.sentry.kernel.thread_group import ThreadGroup
 from wardian.sentry.kernel.uts import UTSNamespace
 from wardian.sentry.mm.memory import Memory
+from wardian.sentry.vfs.mount_tree import MountNamespace
 
 Handler = Callable[..., int]
 
@@ -70,13 +72,13 @@ class Dispatcher(TaskHooks):
     def step(self, task: Task) -> int:
         """Run the task's handler once."""
         running = self.running[task]
-        self.in_handler = task
+        self.in_handler = task.kernel.current = task
         try:
             result = running.handler(task, *running.args)
         except LinuxError as error:
             result = -error.number
         finally:
-            self.in_handler = None
+            self.in_handler = task.kernel.current = None
         if task.exited:
             return NO_REPLY
         if result == PARKED:
@@ -90,6 +92,10 @@ class Dispatcher(TaskHooks):
     def finish(self, task: Task, result: int) -> int:
         """End the call: a signal frame first when one is due."""
         self.running.pop(task, None)
+        task.forget_waits()
+        task.parked = False
+        if task.call is not None:
+            task.call.finish()
         delivery = next_delivery(task)
         if task.exited:
             return NO_REPLY
@@ -139,6 +145,7 @@ class Dispatcher(TaskHooks):
             task_call.on_interrupt.interrupted(task, restarts)
         if isinstance(task_call.state, CallState):
             task_call.state.abandon()
+        task_call.finish()
         task.parked = False
         task.forget_waits()
         if task in task.kernel.run_list:
@@ -174,10 +181,7 @@ def make_kernel() -> Kernel:
 
 def mount_root(kernel: Kernel) -> None:
     """Mount a tmpfs on ``/``."""
-    from wardian.sentry.fs.tmpfs import TmpFS
-    from wardian.sentry.vfs.mount_tree import MountNamespace
-
-    kernel.mounts = MountNamespace(TmpFS(kernel), "tmpfs")
+    kernel.mounts = MountNamespace(TmpFS(kernel.anonymous_dev(), kernel.clock), "tmpfs")
 
 
 def make_task(kernel: Kernel | None = None, *, uid: int = 0, gid: int = 0,
@@ -251,7 +255,7 @@ def enter(task: Task) -> None:
     task.kernel.pids.add_task(task)
 
 
-# -- acting as the guest ---------------------------------------------------------------------------
+# -- acting as the guest ----------------------------------------------------------------------
 def host(task: Task) -> FakeThread:
     """The fake host thread of ``task``."""
     assert isinstance(task.host, FakeThread)

@@ -18,7 +18,7 @@ class SignalFrame:
         self.flags = 0  # sa_flags
         self.siginfo = b""  # 128 bytes, siginfo_t
         self.saved_mask = 0  # goes to uc_sigmask
-        self.stack_sp = 0  # alternate stack to switch to, 0 for none; size in stack_size
+        self.stack_sp = 0  # the alternate stack, for uc_stack; entered only under SA_ONSTACK
         self.stack_size = 0
         self.stack_flags = 0  # uc_stack.ss_flags as sigaltstack(2) would report them
 

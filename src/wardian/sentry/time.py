@@ -44,7 +44,7 @@ TIMESPEC: Final = struct.Struct("<qq")
 TIMESPEC2: Final = struct.Struct("<qqqq")
 
 
-# -- structs ---------------------------------------------------------------------------------------
+# -- structs ----------------------------------------------------------------------------------
 def timespec_ns(data: bytes) -> int:
     """A struct timespec as nanoseconds; EINVAL unless it is a proper time span."""
     seconds, nanoseconds = unpack_pair(data)
@@ -95,7 +95,7 @@ def pack_itimerspec(interval_ns: int, value_ns: int) -> bytes:
     return pack_timespec(interval_ns) + pack_timespec(value_ns)
 
 
-# -- clocks ----------------------------------------------------------------------------------------
+# -- clocks -----------------------------------------------------------------------------------
 def clock_ns(kernel: Kernel, clock_id: int) -> int:
     """The time now of a clock that belongs to no process; EINVAL for any other."""
     if clock_id in (CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_REALTIME_ALARM, CLOCK_TAI):

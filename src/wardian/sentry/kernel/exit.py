@@ -68,9 +68,12 @@ def leave_call(task: Task) -> None:
     if task in run_list:
         run_list.remove(task)
     call = task.call
-    if call is not None and isinstance(call.state, CallState):
+    if call is None:
+        return
+    if isinstance(call.state, CallState):
         call.state.abandon()
         call.state = None
+    call.finish()
 
 
 def release_parts(task: Task) -> None:

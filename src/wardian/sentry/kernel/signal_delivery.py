@@ -16,7 +16,6 @@ from wardian.sentry.kernel.signals import (
     CLD_STOPPED,
     IGNORED_BY_DEFAULT,
     SA_NODEFER,
-    SA_ONSTACK,
     SA_RESETHAND,
     SA_RESTART,
     SIG_DFL,
@@ -24,7 +23,6 @@ from wardian.sentry.kernel.signals import (
     SIGSEGV,
     SIGSTOP,
     SS_AUTODISARM,
-    SS_DISABLE,
     STOP_SIGNALS,
     UNBLOCKABLE,
     Action,
@@ -122,7 +120,7 @@ def enter_handler(task: Task, info: SigInfo, action: Action) -> Delivery:
     frame.saved_mask = signals.saved_mask if signals.saved_mask >= 0 else signals.blocked
     signals.saved_mask = -1
     signals.waiting = 0
-    choose_stack(task, action, frame)
+    choose_stack(task, frame)
     blocked = signals.blocked | action.mask
     if not action.flags & SA_NODEFER:
         blocked |= bit(info.signo)
@@ -134,17 +132,15 @@ def enter_handler(task: Task, info: SigInfo, action: Action) -> Delivery:
     return delivery
 
 
-def choose_stack(task: Task, action: Action, frame: SignalFrame) -> None:
-    """Name the alternate stack under SA_ONSTACK; the engine, which knows the stack pointer, leaves
-    it alone when the task is on it already (unless it is SS_AUTODISARM)."""
+def choose_stack(task: Task, frame: SignalFrame) -> None:
+    """Tell the engine the alternate stack: it goes into uc_stack, and under SA_ONSTACK the engine, which
+    knows the stack pointer, switches to it unless the task is on it already."""
     signals = task.signals
-    frame.stack_flags = signals.stack_flags
-    if not action.flags & SA_ONSTACK or signals.stack_flags & SS_DISABLE or not signals.stack_size:
-        return
     frame.stack_sp = signals.stack_sp
     frame.stack_size = signals.stack_size
+    frame.stack_flags = signals.stack_flags
     if signals.stack_flags & SS_AUTODISARM:
-        signals.reset_stack()  # sigreturn puts it back from the frame
+        signals.reset_stack()  # rt_sigreturn(2) puts it back from the frame
 
 
 def frame_fault(task: Task) -> None:

@@ -413,7 +413,7 @@ def attend(task: Task) -> None:
     task.kernel.hooks.signal_pending(task)
 
 
-# -- sending ---------------------------------------------------------------------------------------
+# -- sending ----------------------------------------------------------------------------------
 def send_to_task(task: Task, info: SigInfo) -> None:
     """Send to one task (tgkill(2), faults, timers with SIGEV_THREAD_ID)."""
     send(task, task.group, info, task)

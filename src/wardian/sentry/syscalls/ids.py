@@ -30,7 +30,7 @@ CAP_DATA: Final = struct.Struct("<III")  # effective, permitted, inheritable
 LOW: Final = 0xFFFF_FFFF
 
 
-# -- reading ----------------------------------------------------------------------------------------
+# -- reading ----------------------------------------------------------------------------------
 def getuid(t: Task) -> int:
     """getuid(2)."""
     return t.credentials.uid
@@ -83,7 +83,7 @@ def getgroups(t: Task, gidsetsize: Int, grouplist: Addr) -> int:
     return len(groups)
 
 
-# -- setting users ----------------------------------------------------------------------------------
+# -- setting users ----------------------------------------------------------------------------
 def adopt(t: Task, new: Credentials) -> int:
     """Make ``new`` the task's credentials, with what follows from a change of ids (prctl(2))."""
     old = t.credentials
@@ -162,7 +162,7 @@ def setfsuid(t: Task, uid: Uid) -> int:
     return old.fsuid
 
 
-# -- setting groups ---------------------------------------------------------------------------------
+# -- setting groups ---------------------------------------------------------------------------
 def setgid(t: Task, gid: Gid) -> int:
     """setgid(2)."""
     if gid == NO_ID:
@@ -242,7 +242,7 @@ def setgroups(t: Task, gidsetsize: Int, grouplist: Addr) -> int:
     return adopt(t, new)
 
 
-# -- capabilities -----------------------------------------------------------------------------------
+# -- capabilities -----------------------------------------------------------------------------
 def capget(t: Task, header: Addr, dataptr: Addr) -> int:
     """capget(2)."""
     version, pid = read_header(t, header)

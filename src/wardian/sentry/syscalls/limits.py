@@ -33,7 +33,7 @@ HOST_LIMITS: Final = (RLIMIT_AS, RLIMIT_DATA)
 """Enforced by the host on the guest's own process."""
 
 
-# -- limits -----------------------------------------------------------------------------------------
+# -- limits -----------------------------------------------------------------------------------
 def getrlimit(t: Task, resource: UInt, rlim: Addr) -> int:
     """getrlimit(2)."""
     check_resource(resource)
@@ -113,7 +113,7 @@ def apply_limit(t: Task, group: ThreadGroup, resource: int, soft: int, hard: int
         group.tasks[0].memory.process.set_limit(resource, soft, hard)
 
 
-# -- niceness ---------------------------------------------------------------------------------------
+# -- niceness ---------------------------------------------------------------------------------
 def getpriority(t: Task, which: Int, who: Int) -> int:
     """getpriority(2): 20 minus the lowest niceness, so that it is never negative."""
     groups = priority_groups(t, which, who)

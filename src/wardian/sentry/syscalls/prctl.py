@@ -164,7 +164,7 @@ def put_int(t: Task, address: int, value: int) -> int:
     return 0
 
 
-# -- capabilities -----------------------------------------------------------------------------------
+# -- capabilities -----------------------------------------------------------------------------
 def capability_option(t: Task, option: int, arg2: int, arg3: int, rest: int) -> int:
     """Bounding and ambient set, securebits and keep-caps (capabilities(7))."""
     c = t.credentials

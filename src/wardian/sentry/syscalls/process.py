@@ -49,7 +49,7 @@ WAITID_PART_OFFSET: Final = 16
 PIDFD_THREAD: Final = 0x80
 
 
-# -- ids --------------------------------------------------------------------------------------------
+# -- ids --------------------------------------------------------------------------------------
 def getpid(t: Task) -> int:
     """getpid(2)."""
     return t.group.pid
@@ -92,7 +92,7 @@ def named_group(t: Task, pid: int) -> ThreadGroup:
     return group
 
 
-# -- process groups and sessions --------------------------------------------------------------------
+# -- process groups and sessions --------------------------------------------------------------
 def setpgid(t: Task, pid: Pid, pgid: Pid) -> int:
     """setpgid(2)."""
     if pgid < 0:
@@ -137,7 +137,7 @@ def setsid(t: Task) -> int:
     return group.pid
 
 
-# -- waiting ----------------------------------------------------------------------------------------
+# -- waiting ----------------------------------------------------------------------------------
 def wait4(t: Task, upid: Pid, stat_addr: Addr, options: Flags, ru: Addr) -> int:
     """wait4(2)."""
     allowed = WNOHANG | WUNTRACED | WCONTINUED | WNOTHREAD | WCLONE | WALL
@@ -210,7 +210,7 @@ def write_siginfo(t: Task, infop: int, event: ChildEvent | None) -> None:
     t.copy_out(infop + WAITID_PART_OFFSET, part)
 
 
-# -- accounting -------------------------------------------------------------------------------------
+# -- accounting -------------------------------------------------------------------------------
 def getrusage(t: Task, who: Int, ru: Addr) -> int:
     """getrusage(2)."""
     if who == RUSAGE_SELF:
@@ -234,7 +234,7 @@ def times(t: Task, tbuf: Addr) -> int:
     return t.kernel.clock.monotonic_ns() // CLOCK_TICK_NS
 
 
-# -- pidfds -----------------------------------------------------------------------------------------
+# -- pidfds -----------------------------------------------------------------------------------
 def pidfd_open(t: Task, pid: Pid, flags: Flags) -> int:
     """pidfd_open(2)."""
     if flags & ~O_NONBLOCK or pid <= 0:

@@ -43,7 +43,7 @@ def getcpu(t: Task, cpu: Addr, node: Addr, unused: Addr) -> int:
     return 0
 
 
-# -- CPU masks --------------------------------------------------------------------------------------
+# -- CPU masks --------------------------------------------------------------------------------
 def sched_getaffinity(t: Task, pid: Pid, length: UInt, mask: Addr) -> int:
     """sched_getaffinity(2): the size of the mask written."""
     cpus = t.kernel.machine.cpus
@@ -85,7 +85,7 @@ def check_may_change(t: Task, other: Task) -> None:
         raise EPERM("another user's thread")
 
 
-# -- policies ---------------------------------------------------------------------------------------
+# -- policies ---------------------------------------------------------------------------------
 def sched_getscheduler(t: Task, pid: Pid) -> int:
     """sched_getscheduler(2)."""
     if pid < 0:
@@ -208,7 +208,7 @@ def sched_setattr(t: Task, pid: Pid, uattr: Addr, flags: UInt) -> int:
     return 0
 
 
-# -- I/O priority -----------------------------------------------------------------------------------
+# -- I/O priority -----------------------------------------------------------------------------
 def ioprio_get(t: Task, which: Int, who: Int) -> int:
     """ioprio_get(2): never set."""
     check_ioprio_which(which)

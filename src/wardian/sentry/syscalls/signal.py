@@ -70,7 +70,7 @@ PIDFD_SIGNAL_THREAD_GROUP: Final = 2
 PIDFD_SIGNAL_PROCESS_GROUP: Final = 4
 
 
-# -- actions and masks -----------------------------------------------------------------------------
+# -- actions and masks ------------------------------------------------------------------------
 def rt_sigaction(t: Task, signum: Signo, act: InSigaction | None, oldact: Addr,
                  sigsetsize: Size) -> int:
     """sigaction(2)."""
@@ -168,7 +168,7 @@ def set_alternate_stack(t: Task, sp: int, flags: int, size: int) -> None:
     t.signals.stack_flags = flags & SS_AUTODISARM
 
 
-# -- waiting ---------------------------------------------------------------------------------------
+# -- waiting ----------------------------------------------------------------------------------
 def pause(t: Task) -> int:
     """pause(2)."""
     return t.park(None)
@@ -207,7 +207,7 @@ def rt_sigtimedwait(t: Task, uthese: InSigset, uinfo: Addr, uts: InTimespec | No
     return info.signo
 
 
-# -- sending ---------------------------------------------------------------------------------------
+# -- sending ----------------------------------------------------------------------------------
 def kill(t: Task, pid: Pid, sig: Signo) -> int:
     """kill(2)."""
     check_signo(sig)

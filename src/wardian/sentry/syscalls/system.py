@@ -26,7 +26,7 @@ RANDOM_MAX: Final = 1 << 22
 PER_MASK: Final = 0xFFFF_FFFF
 
 
-# -- uname ------------------------------------------------------------------------------------------
+# -- uname ------------------------------------------------------------------------------------
 def uname(t: Task, name: Addr) -> int:
     """uname(2)."""
     t.copy_out(name, pack_utsname(t.kernel.uts))
@@ -60,7 +60,7 @@ def given_name(t: Task, name: int, length: int) -> bytes:
     return t.copy_in(name, length).partition(b"\0")[0] if length else b""
 
 
-# -- sysinfo and randomness -------------------------------------------------------------------------
+# -- sysinfo and randomness -------------------------------------------------------------------
 def sysinfo(t: Task, info: Addr) -> int:
     """sysinfo(2); uptime is the machine's, as CLOCK_BOOTTIME is."""
     kernel = t.kernel
@@ -101,7 +101,7 @@ def fill_random(t: Task, address: int, count: int) -> int:
     return done
 
 
-# -- odds and ends ----------------------------------------------------------------------------------
+# -- odds and ends ----------------------------------------------------------------------------
 def personality(t: Task, persona: UInt) -> int:
     """personality(2): the flags are kept; only PER_LINUX programs run."""
     old = t.group.personality

@@ -55,7 +55,7 @@ SIGEVENT: Final = struct.Struct("<Qiii")  # value, signo, notify, tid
 CPU_WAIT_MIN_NS: Final = 1_000_000
 
 
-# -- reading and setting clocks ---------------------------------------------------------------------
+# -- reading and setting clocks ---------------------------------------------------------------
 def time(t: Task, tloc: Addr) -> int:
     """time(2)."""
     now = t.kernel.clock.realtime_ns() // SECOND
@@ -115,7 +115,7 @@ def clock_adjtime(t: Task, which: ClockId, txc: Addr) -> int:
     return adjtimex(t, txc)
 
 
-# -- sleeping ---------------------------------------------------------------------------------------
+# -- sleeping ---------------------------------------------------------------------------------
 class SleepRemainder(InterruptAction):
     """Writes the time left of an interrupted relative sleep."""
 
@@ -189,7 +189,7 @@ def sleep_cpu(t: Task, which: int, absolute: bool, span: int) -> int:
     return t.park_until(deadline_after(t.kernel, max(left // threads, CPU_WAIT_MIN_NS)))
 
 
-# -- interval timers --------------------------------------------------------------------------------
+# -- interval timers --------------------------------------------------------------------------
 def getitimer(t: Task, which: Int, value: Addr) -> int:
     """getitimer(2)."""
     check_which(which)
@@ -235,7 +235,7 @@ def alarm(t: Task, seconds: UInt) -> int:
     return (left + SECOND // 2) // SECOND
 
 
-# -- POSIX timers -----------------------------------------------------------------------------------
+# -- POSIX timers -----------------------------------------------------------------------------
 def timer_create(t: Task, which: ClockId, event: Addr, created: Addr) -> int:
     """timer_create(2)."""
     if is_cpu_clock(which):

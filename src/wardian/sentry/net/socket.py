@@ -11,11 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import (
+    EAGAIN,
     EINVAL,
     ENOTCONN,
     ENOTTY,
     EOPNOTSUPP,
     WOULD_BLOCK,
+    LinuxError,
     error_of,
 )
 from wardian.sentry.net.constants import (
@@ -199,6 +201,14 @@ class Socket(File):
     def connect_park(self, task: Task) -> int:
         """Park ``task`` until a connect that would block is worth trying again."""
         return task.park(self.queue, WRITE_EVENTS | POLLERR | POLLHUP)
+
+    def connect_timed_out(self) -> LinuxError:
+        """The error of a connect that would block and may not wait (any longer)."""
+        return EAGAIN("would block")
+
+    def accepted_name(self) -> bytes:
+        """The peer's address as accept(2) reports it."""
+        return self.peer_name()
 
     def local_name(self) -> bytes:
         """getsockname(2): the raw sockaddr."""

@@ -23,6 +23,7 @@ from wardian.sentry.errno import (
     EOPNOTSUPP,
     EPIPE,
     WOULD_BLOCK,
+    LinuxError,
     error_of,
 )
 from wardian.sentry.net.bytequeue import ByteQueue
@@ -52,7 +53,7 @@ from wardian.sentry.net.constants import (
     TCP_TIME_WAIT,
 )
 from wardian.sentry.net.inet import InetSocket
-from wardian.sentry.net.inet_address import InetAddress, is_any, parse
+from wardian.sentry.net.inet_address import InetAddress, is_any, pack, parse
 from wardian.sentry.net.options import INT
 from wardian.sentry.net.socket import (
     HANGUP_EVENTS,
@@ -172,6 +173,7 @@ class TcpSocket(InetSocket):
             self.progress = IDLE
             self.shut = 0
             self.finished = False
+            self.restore_local()
             if number:
                 raise error_of(number, "connect failed")
             raise ECONNABORTED("connect failed, and the error was fetched")
@@ -193,6 +195,7 @@ class TcpSocket(InetSocket):
         if self.transport is not None:
             self.transport.reset()
         self.closed()
+        self.restore_local()
         self.progress = IDLE
         self.shut = 0
         self.finished = False
@@ -216,9 +219,18 @@ class TcpSocket(InetSocket):
         self.transport = None
         self.shut = SHUTDOWN_MASK
         self.finished = True
-        self.remote_port = 0
-        self.remote_ip = self.any_ip
-        self.restore_local()
+        self.forget_port()
+
+    def peer_name(self) -> bytes:
+        if self.transport is None:
+            raise ENOTCONN("not connected")
+        return self.accepted_name()
+
+    def accepted_name(self) -> bytes:
+        return pack(self.family, self.remote_ip, self.remote_port)
+
+    def connect_timed_out(self) -> LinuxError:
+        return EINPROGRESS("still connecting")
 
     def arrived(self, data: bytes) -> None:
         """Bytes came in."""

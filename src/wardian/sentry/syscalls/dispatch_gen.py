@@ -7,24 +7,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from wardian.sentry.syscalls import events, memory, pipe, poll, process_vm, task
-from wardian.sentry.syscalls.decode import s32, skip, string, struct, struct_or_none, u32
+from wardian.sentry.syscalls import (
+    events,
+    ids,
+    ioctl,
+    limits,
+    memory,
+    pipe,
+    poll,
+    prctl,
+    process,
+    process_vm,
+    sched,
+    signal,
+    socket,
+    socket_msg,
+    system,
+    task,
+    time,
+)
+from wardian.sentry.syscalls.decode import (
+    MAX_RW_COUNT,
+    SMALL_BUF_MAX,
+    buf,
+    buf_or_none,
+    s32,
+    skip,
+    string,
+    struct,
+    struct_or_none,
+    u32,
+)
 from wardian.sentry.syscalls.kinds import (
     Addr,
     ClockId,
     FD,
     Flags,
+    Gid,
+    InBuf,
     InEpollEvent,
     InItimerspec,
+    InItimerval,
+    InRlimit,
+    InSigaction,
+    InSiginfo,
     InSigset,
+    InStack,
     InTimespec,
     InTimeval,
     Int,
     OutBuf,
     Pid,
+    Signo,
     Size,
     UInt,
     ULong,
+    Uid,
     UserPath,
     UserString,
 )
@@ -38,12 +76,12 @@ RESTART_AUTO: Final = 0  # restarted under SA_RESTART or when no handler runs
 RESTART_NEVER: Final = 1  # EINTR whenever a handler ran
 RESTART_NOHAND: Final = 2  # restarted only when no handler runs
 RESTARTS: Final[bytes] = bytes.fromhex(
-    "00000000000000020000000000000000000000000000000200000000000000000000000000000000"
+    "00000000000000020000000000000000000000000000000200000000000000000000020200000000"
     "00000000000000000000000000000000000000000000000000000000000000000000000000000000"
     "00000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "00000000000000000100020000000000000000000000000000000000000000000000000000000000"
     "00000000000000000000000000000000000000000000000000000000000000000000000000000000"
-    "00000000000000000000000000000000000000000000000000000000000000000000000000000000"
-    "00000000000000000000000000000000000000000000000000000000000000000200000000000000"
+    "00000000000000000000000000000000000000000000000000000000000002000200000000000000"
     "00000000000000000000000000000000000000000000000000000000000002020000000000000000"
     "00020000000000000000000000000000000000000000000000000000000000000000000000000000"
     "00000000000000000000000000000000000000000000000000000000000000000000000000000000"
@@ -60,17 +98,23 @@ def dispatch(t: Task, r: Request) -> int:
     nr = r.nr
     if not 0 <= nr < 512:
         return unimplemented(t, nr)
-    if nr < 255:
-        return _calls_0(t, r, nr)
-    if nr < 435:
-        return _calls_1(t, r, nr)
-    return _calls_2(t, r, nr)
+    if nr < 159:
+        if nr < 51:
+            return _calls_0(t, r, nr)
+        if nr < 116:
+            return _calls_1(t, r, nr)
+        return _calls_2(t, r, nr)
+    if nr < 233:
+        return _calls_3(t, r, nr)
+    if nr < 297:
+        return _calls_4(t, r, nr)
+    return _calls_5(t, r, nr)
 
 
 def _calls_0(t: Task, r: Request, nr: int) -> int:
     a = r.args
-    if nr < 60:
-        if nr < 25:
+    if nr < 34:
+        if nr < 16:
             if nr < 12:
                 if nr < 10:
                     if nr < 9:
@@ -95,18 +139,45 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                         if nr == 11:  # munmap
                             return memory.munmap(t, Addr(a[0]), Size(a[1]))
             else:
-                if nr < 22:
-                    if nr < 15:
+                if nr < 14:
+                    if nr < 13:
                         if nr == 12:  # brk
                             return memory.brk(t, Addr(a[0]))
                     else:
+                        if nr == 13:  # rt_sigaction
+                            d = r.data
+                            return signal.rt_sigaction(
+                                t,
+                                Signo(s32(a[0])),
+                                cast("InSigaction | None", struct_or_none(t, d, 0, a[1], 32)),
+                                Addr(a[2]),
+                                Size(a[3]),
+                            )
+                else:
+                    if nr < 15:
+                        if nr == 14:  # rt_sigprocmask
+                            d = r.data
+                            return signal.rt_sigprocmask(
+                                t,
+                                Int(s32(a[0])),
+                                cast("InSigset | None", struct_or_none(t, d, 0, a[1], 8)),
+                                Addr(a[2]),
+                                Size(a[3]),
+                            )
+                    else:
                         if nr == 15:  # rt_sigreturn
                             return task.rt_sigreturn(t)
-                else:
-                    if nr < 23:
+        else:
+            if nr < 25:
+                if nr < 23:
+                    if nr < 22:
+                        if nr == 16:  # ioctl
+                            return ioctl.ioctl(t, FD(s32(a[0])), UInt(u32(a[1])), ULong(a[2]))
+                    else:
                         if nr == 22:  # pipe
                             return pipe.pipe(t, Addr(a[0]))
-                    else:
+                else:
+                    if nr < 24:
                         if nr == 23:  # select
                             d = r.data
                             return poll.select(
@@ -117,8 +188,10 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[3]),
                                 cast("InTimeval | None", struct_or_none(t, d, 0, a[4], 16)),
                             )
-        else:
-            if nr < 56:
+                    else:
+                        if nr == 24:  # sched_yield
+                            return sched.sched_yield(t)
+            else:
                 if nr < 27:
                     if nr < 26:
                         if nr == 25:  # mremap
@@ -140,9 +213,169 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 28:  # madvise
                             return memory.madvise(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
+    else:
+        if nr < 43:
+            if nr < 38:
+                if nr < 36:
+                    if nr < 35:
+                        if nr == 34:  # pause
+                            return signal.pause(t)
+                    else:
+                        if nr == 35:  # nanosleep
+                            d = r.data
+                            return time.nanosleep(
+                                t,
+                                InTimespec(struct(t, d, 0, a[0], 16)),
+                                Addr(a[1]),
+                            )
+                else:
+                    if nr < 37:
+                        if nr == 36:  # getitimer
+                            return time.getitimer(t, Int(s32(a[0])), Addr(a[1]))
+                    else:
+                        if nr == 37:  # alarm
+                            return time.alarm(t, UInt(u32(a[0])))
             else:
-                if nr < 58:
-                    if nr < 57:
+                if nr < 41:
+                    if nr < 39:
+                        if nr == 38:  # setitimer
+                            d = r.data
+                            return time.setitimer(
+                                t,
+                                Int(s32(a[0])),
+                                cast("InItimerval | None", struct_or_none(t, d, 0, a[1], 32)),
+                                Addr(a[2]),
+                            )
+                    else:
+                        if nr == 39:  # getpid
+                            return process.getpid(t)
+                else:
+                    if nr < 42:
+                        if nr == 41:  # socket
+                            return socket.socket(t, Int(s32(a[0])), Int(s32(a[1])), Int(s32(a[2])))
+                    else:
+                        if nr == 42:  # connect
+                            d = r.data
+                            return socket.connect(
+                                t,
+                                FD(s32(a[0])),
+                                InBuf(buf(t, d, 0, a[1], s32(a[2]), SMALL_BUF_MAX)),
+                                Int(s32(a[2])),
+                            )
+        else:
+            if nr < 47:
+                if nr < 45:
+                    if nr < 44:
+                        if nr == 43:  # accept
+                            return socket.accept(t, FD(s32(a[0])), Addr(a[1]), Addr(a[2]))
+                    else:
+                        if nr == 44:  # sendto
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return socket.sendto(
+                                t,
+                                FD(s32(a[0])),
+                                InBuf(buf(t, d, 0, a[1], a[2], MAX_RW_COUNT)),
+                                Size(a[2]),
+                                Flags(u32(a[3])),
+                                cast("InBuf | None", buf_or_none(t, d, p1, a[4], s32(a[5]), SMALL_BUF_MAX)),
+                                Int(s32(a[5])),
+                            )
+                else:
+                    if nr < 46:
+                        if nr == 45:  # recvfrom
+                            return socket.recvfrom(
+                                t,
+                                FD(s32(a[0])),
+                                OutBuf(a[1]),
+                                Size(a[2]),
+                                Flags(u32(a[3])),
+                                Addr(a[4]),
+                                Addr(a[5]),
+                            )
+                    else:
+                        if nr == 46:  # sendmsg
+                            return socket_msg.sendmsg(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                Flags(u32(a[2])),
+                            )
+            else:
+                if nr < 49:
+                    if nr < 48:
+                        if nr == 47:  # recvmsg
+                            return socket_msg.recvmsg(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                Flags(u32(a[2])),
+                            )
+                    else:
+                        if nr == 48:  # shutdown
+                            return socket.shutdown(t, FD(s32(a[0])), Int(s32(a[1])))
+                else:
+                    if nr < 50:
+                        if nr == 49:  # bind
+                            d = r.data
+                            return socket.bind(
+                                t,
+                                FD(s32(a[0])),
+                                InBuf(buf(t, d, 0, a[1], s32(a[2]), SMALL_BUF_MAX)),
+                                Int(s32(a[2])),
+                            )
+                    else:
+                        if nr == 50:  # listen
+                            return socket.listen(t, FD(s32(a[0])), Int(s32(a[1])))
+    return unimplemented(t, nr)
+
+
+def _calls_1(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 99:
+        if nr < 59:
+            if nr < 55:
+                if nr < 53:
+                    if nr < 52:
+                        if nr == 51:  # getsockname
+                            return socket.getsockname(t, FD(s32(a[0])), Addr(a[1]), Addr(a[2]))
+                    else:
+                        if nr == 52:  # getpeername
+                            return socket.getpeername(t, FD(s32(a[0])), Addr(a[1]), Addr(a[2]))
+                else:
+                    if nr < 54:
+                        if nr == 53:  # socketpair
+                            return socket.socketpair(
+                                t,
+                                Int(s32(a[0])),
+                                Int(s32(a[1])),
+                                Int(s32(a[2])),
+                                OutBuf(a[3]),
+                            )
+                    else:
+                        if nr == 54:  # setsockopt
+                            d = r.data
+                            return socket.setsockopt(
+                                t,
+                                FD(s32(a[0])),
+                                Int(s32(a[1])),
+                                Int(s32(a[2])),
+                                cast("InBuf | None", buf_or_none(t, d, 0, a[3], s32(a[4]), SMALL_BUF_MAX)),
+                                Int(s32(a[4])),
+                            )
+            else:
+                if nr < 57:
+                    if nr < 56:
+                        if nr == 55:  # getsockopt
+                            return socket.getsockopt(
+                                t,
+                                FD(s32(a[0])),
+                                Int(s32(a[1])),
+                                Int(s32(a[2])),
+                                Addr(a[3]),
+                                Addr(a[4]),
+                            )
+                    else:
                         if nr == 56:  # clone
                             return task.clone(
                                 t,
@@ -152,14 +385,17 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[3]),
                                 Addr(a[4]),
                             )
-                    else:
+                else:
+                    if nr < 58:
                         if nr == 57:  # fork
                             return task.fork(t)
-                else:
-                    if nr < 59:
+                    else:
                         if nr == 58:  # vfork
                             return task.vfork(t)
-                    else:
+        else:
+            if nr < 63:
+                if nr < 61:
+                    if nr < 60:
                         if nr == 59:  # execve
                             d = r.data
                             return task.execve(
@@ -168,33 +404,381 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[1]),
                                 Addr(a[2]),
                             )
-    else:
-        if nr < 231:
-            if nr < 152:
-                if nr < 150:
-                    if nr < 149:
+                    else:
                         if nr == 60:  # exit
                             return task.exit(t, Int(s32(a[0])))
+                else:
+                    if nr < 62:
+                        if nr == 61:  # wait4
+                            return process.wait4(
+                                t,
+                                Pid(s32(a[0])),
+                                Addr(a[1]),
+                                Flags(u32(a[2])),
+                                Addr(a[3]),
+                            )
                     else:
+                        if nr == 62:  # kill
+                            return signal.kill(t, Pid(s32(a[0])), Signo(s32(a[1])))
+            else:
+                if nr < 97:
+                    if nr < 96:
+                        if nr == 63:  # uname
+                            return system.uname(t, Addr(a[0]))
+                    else:
+                        if nr == 96:  # gettimeofday
+                            return time.gettimeofday(t, Addr(a[0]), Addr(a[1]))
+                else:
+                    if nr < 98:
+                        if nr == 97:  # getrlimit
+                            return limits.getrlimit(t, UInt(u32(a[0])), Addr(a[1]))
+                    else:
+                        if nr == 98:  # getrusage
+                            return process.getrusage(t, Int(s32(a[0])), Addr(a[1]))
+    else:
+        if nr < 108:
+            if nr < 104:
+                if nr < 102:
+                    if nr < 100:
+                        if nr == 99:  # sysinfo
+                            return system.sysinfo(t, Addr(a[0]))
+                    else:
+                        if nr == 100:  # times
+                            return process.times(t, Addr(a[0]))
+                else:
+                    if nr < 103:
+                        if nr == 102:  # getuid
+                            return ids.getuid(t)
+                    else:
+                        if nr == 103:  # syslog
+                            return system.syslog(t, Int(s32(a[0])), Addr(a[1]), Int(s32(a[2])))
+            else:
+                if nr < 106:
+                    if nr < 105:
+                        if nr == 104:  # getgid
+                            return ids.getgid(t)
+                    else:
+                        if nr == 105:  # setuid
+                            return ids.setuid(t, Uid(u32(a[0])))
+                else:
+                    if nr < 107:
+                        if nr == 106:  # setgid
+                            return ids.setgid(t, Gid(u32(a[0])))
+                    else:
+                        if nr == 107:  # geteuid
+                            return ids.geteuid(t)
+        else:
+            if nr < 112:
+                if nr < 110:
+                    if nr < 109:
+                        if nr == 108:  # getegid
+                            return ids.getegid(t)
+                    else:
+                        if nr == 109:  # setpgid
+                            return process.setpgid(t, Pid(s32(a[0])), Pid(s32(a[1])))
+                else:
+                    if nr < 111:
+                        if nr == 110:  # getppid
+                            return process.getppid(t)
+                    else:
+                        if nr == 111:  # getpgrp
+                            return process.getpgrp(t)
+            else:
+                if nr < 114:
+                    if nr < 113:
+                        if nr == 112:  # setsid
+                            return process.setsid(t)
+                    else:
+                        if nr == 113:  # setreuid
+                            return ids.setreuid(t, Uid(u32(a[0])), Uid(u32(a[1])))
+                else:
+                    if nr < 115:
+                        if nr == 114:  # setregid
+                            return ids.setregid(t, Gid(u32(a[0])), Gid(u32(a[1])))
+                    else:
+                        if nr == 115:  # getgroups
+                            return ids.getgroups(t, Int(s32(a[0])), Addr(a[1]))
+    return unimplemented(t, nr)
+
+
+def _calls_2(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 135:
+        if nr < 124:
+            if nr < 120:
+                if nr < 118:
+                    if nr < 117:
+                        if nr == 116:  # setgroups
+                            return ids.setgroups(t, Int(s32(a[0])), Addr(a[1]))
+                    else:
+                        if nr == 117:  # setresuid
+                            return ids.setresuid(t, Uid(u32(a[0])), Uid(u32(a[1])), Uid(u32(a[2])))
+                else:
+                    if nr < 119:
+                        if nr == 118:  # getresuid
+                            return ids.getresuid(t, Addr(a[0]), Addr(a[1]), Addr(a[2]))
+                    else:
+                        if nr == 119:  # setresgid
+                            return ids.setresgid(t, Gid(u32(a[0])), Gid(u32(a[1])), Gid(u32(a[2])))
+            else:
+                if nr < 122:
+                    if nr < 121:
+                        if nr == 120:  # getresgid
+                            return ids.getresgid(t, Addr(a[0]), Addr(a[1]), Addr(a[2]))
+                    else:
+                        if nr == 121:  # getpgid
+                            return process.getpgid(t, Pid(s32(a[0])))
+                else:
+                    if nr < 123:
+                        if nr == 122:  # setfsuid
+                            return ids.setfsuid(t, Uid(u32(a[0])))
+                    else:
+                        if nr == 123:  # setfsgid
+                            return ids.setfsgid(t, Gid(u32(a[0])))
+        else:
+            if nr < 128:
+                if nr < 126:
+                    if nr < 125:
+                        if nr == 124:  # getsid
+                            return process.getsid(t, Pid(s32(a[0])))
+                    else:
+                        if nr == 125:  # capget
+                            return ids.capget(t, Addr(a[0]), Addr(a[1]))
+                else:
+                    if nr < 127:
+                        if nr == 126:  # capset
+                            return ids.capset(t, Addr(a[0]), Addr(a[1]))
+                    else:
+                        if nr == 127:  # rt_sigpending
+                            return signal.rt_sigpending(t, Addr(a[0]), Size(a[1]))
+            else:
+                if nr < 130:
+                    if nr < 129:
+                        if nr == 128:  # rt_sigtimedwait
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return signal.rt_sigtimedwait(
+                                t,
+                                InSigset(struct(t, d, 0, a[0], 8)),
+                                Addr(a[1]),
+                                cast("InTimespec | None", struct_or_none(t, d, p1, a[2], 16)),
+                                Size(a[3]),
+                            )
+                    else:
+                        if nr == 129:  # rt_sigqueueinfo
+                            d = r.data
+                            return signal.rt_sigqueueinfo(
+                                t,
+                                Pid(s32(a[0])),
+                                Signo(s32(a[1])),
+                                InSiginfo(struct(t, d, 0, a[2], 128)),
+                            )
+                else:
+                    if nr < 131:
+                        if nr == 130:  # rt_sigsuspend
+                            d = r.data
+                            return signal.rt_sigsuspend(
+                                t,
+                                InSigset(struct(t, d, 0, a[0], 8)),
+                                Size(a[1]),
+                            )
+                    else:
+                        if nr == 131:  # sigaltstack
+                            d = r.data
+                            return signal.sigaltstack(
+                                t,
+                                cast("InStack | None", struct_or_none(t, d, 0, a[0], 24)),
+                                Addr(a[1]),
+                            )
+    else:
+        if nr < 147:
+            if nr < 143:
+                if nr < 141:
+                    if nr < 140:
+                        if nr == 135:  # personality
+                            return system.personality(t, UInt(u32(a[0])))
+                    else:
+                        if nr == 140:  # getpriority
+                            return limits.getpriority(t, Int(s32(a[0])), Int(s32(a[1])))
+                else:
+                    if nr < 142:
+                        if nr == 141:  # setpriority
+                            return limits.setpriority(
+                                t,
+                                Int(s32(a[0])),
+                                Int(s32(a[1])),
+                                Int(s32(a[2])),
+                            )
+                    else:
+                        if nr == 142:  # sched_setparam
+                            return sched.sched_setparam(t, Pid(s32(a[0])), Addr(a[1]))
+            else:
+                if nr < 145:
+                    if nr < 144:
+                        if nr == 143:  # sched_getparam
+                            return sched.sched_getparam(t, Pid(s32(a[0])), Addr(a[1]))
+                    else:
+                        if nr == 144:  # sched_setscheduler
+                            return sched.sched_setscheduler(
+                                t,
+                                Pid(s32(a[0])),
+                                Int(s32(a[1])),
+                                Addr(a[2]),
+                            )
+                else:
+                    if nr < 146:
+                        if nr == 145:  # sched_getscheduler
+                            return sched.sched_getscheduler(t, Pid(s32(a[0])))
+                    else:
+                        if nr == 146:  # sched_get_priority_max
+                            return sched.sched_get_priority_max(t, Int(s32(a[0])))
+        else:
+            if nr < 151:
+                if nr < 149:
+                    if nr < 148:
+                        if nr == 147:  # sched_get_priority_min
+                            return sched.sched_get_priority_min(t, Int(s32(a[0])))
+                    else:
+                        if nr == 148:  # sched_rr_get_interval
+                            return sched.sched_rr_get_interval(t, Pid(s32(a[0])), Addr(a[1]))
+                else:
+                    if nr < 150:
                         if nr == 149:  # mlock
                             return memory.mlock(t, Addr(a[0]), Size(a[1]))
-                else:
-                    if nr < 151:
+                    else:
                         if nr == 150:  # munlock
                             return memory.munlock(t, Addr(a[0]), Size(a[1]))
-                    else:
+            else:
+                if nr < 153:
+                    if nr < 152:
                         if nr == 151:  # mlockall
                             return memory.mlockall(t, Int(s32(a[0])))
-            else:
-                if nr < 216:
-                    if nr < 213:
+                    else:
                         if nr == 152:  # munlockall
                             return memory.munlockall(t)
+                else:
+                    if nr < 157:
+                        if nr == 153:  # vhangup
+                            return system.vhangup(t)
                     else:
+                        if nr == 157:  # prctl
+                            return prctl.prctl(
+                                t,
+                                Int(s32(a[0])),
+                                ULong(a[1]),
+                                ULong(a[2]),
+                                ULong(a[3]),
+                                ULong(a[4]),
+                            )
+    return unimplemented(t, nr)
+
+
+def _calls_3(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 203:
+        if nr < 171:
+            if nr < 167:
+                if nr < 163:
+                    if nr < 160:
+                        if nr == 159:  # adjtimex
+                            return time.adjtimex(t, Addr(a[0]))
+                    else:
+                        if nr == 160:  # setrlimit
+                            d = r.data
+                            return limits.setrlimit(
+                                t,
+                                UInt(u32(a[0])),
+                                InRlimit(struct(t, d, 0, a[1], 16)),
+                            )
+                else:
+                    if nr < 164:
+                        if nr == 163:  # acct
+                            return system.acct(t, Addr(a[0]))
+                    else:
+                        if nr == 164:  # settimeofday
+                            d = r.data
+                            return time.settimeofday(
+                                t,
+                                cast("InTimeval | None", struct_or_none(t, d, 0, a[0], 16)),
+                                Addr(a[1]),
+                            )
+            else:
+                if nr < 169:
+                    if nr < 168:
+                        if nr == 167:  # swapon
+                            return system.swapon(t, Addr(a[0]), Flags(u32(a[1])))
+                    else:
+                        if nr == 168:  # swapoff
+                            return system.swapoff(t, Addr(a[0]))
+                else:
+                    if nr < 170:
+                        if nr == 169:  # reboot
+                            return system.reboot(
+                                t,
+                                Int(s32(a[0])),
+                                Int(s32(a[1])),
+                                UInt(u32(a[2])),
+                                Addr(a[3]),
+                            )
+                    else:
+                        if nr == 170:  # sethostname
+                            return system.sethostname(t, Addr(a[0]), Int(s32(a[1])))
+        else:
+            if nr < 176:
+                if nr < 173:
+                    if nr < 172:
+                        if nr == 171:  # setdomainname
+                            return system.setdomainname(t, Addr(a[0]), Int(s32(a[1])))
+                    else:
+                        if nr == 172:  # iopl
+                            return system.iopl(t, UInt(u32(a[0])))
+                else:
+                    if nr < 175:
+                        if nr == 173:  # ioperm
+                            return system.ioperm(t, ULong(a[0]), ULong(a[1]), Int(s32(a[2])))
+                    else:
+                        if nr == 175:  # init_module
+                            return system.init_module(t, Addr(a[0]), ULong(a[1]), Addr(a[2]))
+            else:
+                if nr < 200:
+                    if nr < 186:
+                        if nr == 176:  # delete_module
+                            return system.delete_module(t, Addr(a[0]), Flags(u32(a[1])))
+                    else:
+                        if nr == 186:  # gettid
+                            return process.gettid(t)
+                else:
+                    if nr < 201:
+                        if nr == 200:  # tkill
+                            return signal.tkill(t, Pid(s32(a[0])), Signo(s32(a[1])))
+                    else:
+                        if nr == 201:  # time
+                            return time.time(t, Addr(a[0]))
+    else:
+        if nr < 225:
+            if nr < 218:
+                if nr < 213:
+                    if nr < 204:
+                        if nr == 203:  # sched_setaffinity
+                            return sched.sched_setaffinity(
+                                t,
+                                Pid(s32(a[0])),
+                                UInt(u32(a[1])),
+                                Addr(a[2]),
+                            )
+                    else:
+                        if nr == 204:  # sched_getaffinity
+                            return sched.sched_getaffinity(
+                                t,
+                                Pid(s32(a[0])),
+                                UInt(u32(a[1])),
+                                Addr(a[2]),
+                            )
+                else:
+                    if nr < 216:
                         if nr == 213:  # epoll_create
                             return events.epoll_create(t, Int(s32(a[0])))
-                else:
-                    if nr < 218:
+                    else:
                         if nr == 216:  # remap_file_pages
                             return memory.remap_file_pages(
                                 t,
@@ -204,12 +788,65 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Size(a[3]),
                                 Flags(u32(a[4])),
                             )
-                    else:
+            else:
+                if nr < 223:
+                    if nr < 222:
                         if nr == 218:  # set_tid_address
                             return task.set_tid_address(t, Addr(a[0]))
+                    else:
+                        if nr == 222:  # timer_create
+                            return time.timer_create(t, ClockId(s32(a[0])), Addr(a[1]), Addr(a[2]))
+                else:
+                    if nr < 224:
+                        if nr == 223:  # timer_settime
+                            d = r.data
+                            return time.timer_settime(
+                                t,
+                                Int(s32(a[0])),
+                                Int(s32(a[1])),
+                                InItimerspec(struct(t, d, 0, a[2], 32)),
+                                Addr(a[3]),
+                            )
+                    else:
+                        if nr == 224:  # timer_gettime
+                            return time.timer_gettime(t, Int(s32(a[0])), Addr(a[1]))
         else:
-            if nr < 238:
-                if nr < 233:
+            if nr < 229:
+                if nr < 227:
+                    if nr < 226:
+                        if nr == 225:  # timer_getoverrun
+                            return time.timer_getoverrun(t, Int(s32(a[0])))
+                    else:
+                        if nr == 226:  # timer_delete
+                            return time.timer_delete(t, Int(s32(a[0])))
+                else:
+                    if nr < 228:
+                        if nr == 227:  # clock_settime
+                            d = r.data
+                            return time.clock_settime(
+                                t,
+                                ClockId(s32(a[0])),
+                                InTimespec(struct(t, d, 0, a[1], 16)),
+                            )
+                    else:
+                        if nr == 228:  # clock_gettime
+                            return time.clock_gettime(t, ClockId(s32(a[0])), Addr(a[1]))
+            else:
+                if nr < 231:
+                    if nr < 230:
+                        if nr == 229:  # clock_getres
+                            return time.clock_getres(t, ClockId(s32(a[0])), Addr(a[1]))
+                    else:
+                        if nr == 230:  # clock_nanosleep
+                            d = r.data
+                            return time.clock_nanosleep(
+                                t,
+                                ClockId(s32(a[0])),
+                                Int(s32(a[1])),
+                                InTimespec(struct(t, d, 0, a[2], 16)),
+                                Addr(a[3]),
+                            )
+                else:
                     if nr < 232:
                         if nr == 231:  # exit_group
                             return task.exit_group(t, Int(s32(a[0])))
@@ -222,8 +859,16 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(a[2])),
                                 Int(s32(a[3])),
                             )
-                else:
-                    if nr < 237:
+    return unimplemented(t, nr)
+
+
+def _calls_4(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 275:
+        if nr < 253:
+            if nr < 239:
+                if nr < 237:
+                    if nr < 234:
                         if nr == 233:  # epoll_ctl
                             d = r.data
                             return events.epoll_ctl(
@@ -234,6 +879,15 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 cast("InEpollEvent | None", struct_or_none(t, d, 0, a[3], 12)),
                             )
                     else:
+                        if nr == 234:  # tgkill
+                            return signal.tgkill(
+                                t,
+                                Pid(s32(a[0])),
+                                Pid(s32(a[1])),
+                                Signo(s32(a[2])),
+                            )
+                else:
+                    if nr < 238:
                         if nr == 237:  # mbind
                             return memory.mbind(
                                 t,
@@ -244,12 +898,12 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 ULong(a[4]),
                                 Flags(u32(a[5])),
                             )
-            else:
-                if nr < 253:
-                    if nr < 239:
+                    else:
                         if nr == 238:  # set_mempolicy
                             return memory.set_mempolicy(t, Int(s32(a[0])), Addr(a[1]), ULong(a[2]))
-                    else:
+            else:
+                if nr < 251:
+                    if nr < 247:
                         if nr == 239:  # get_mempolicy
                             return memory.get_mempolicy(
                                 t,
@@ -259,7 +913,31 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[3]),
                                 ULong(a[4]),
                             )
+                    else:
+                        if nr == 247:  # waitid
+                            return process.waitid(
+                                t,
+                                Int(s32(a[0])),
+                                Pid(s32(a[1])),
+                                Addr(a[2]),
+                                Flags(u32(a[3])),
+                                Addr(a[4]),
+                            )
                 else:
+                    if nr < 252:
+                        if nr == 251:  # ioprio_set
+                            return sched.ioprio_set(
+                                t,
+                                Int(s32(a[0])),
+                                Int(s32(a[1])),
+                                Int(s32(a[2])),
+                            )
+                    else:
+                        if nr == 252:  # ioprio_get
+                            return sched.ioprio_get(t, Int(s32(a[0])), Int(s32(a[1])))
+        else:
+            if nr < 270:
+                if nr < 255:
                     if nr < 254:
                         if nr == 253:  # inotify_init
                             return events.inotify_init(t)
@@ -272,15 +950,7 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, a[1])),
                                 Flags(u32(a[2])),
                             )
-    return unimplemented(t, nr)
-
-
-def _calls_1(t: Task, r: Request, nr: int) -> int:
-    a = r.args
-    if nr < 289:
-        if nr < 278:
-            if nr < 273:
-                if nr < 270:
+                else:
                     if nr < 256:
                         if nr == 255:  # inotify_rm_watch
                             return events.inotify_rm_watch(t, FD(s32(a[0])), Int(s32(a[1])))
@@ -293,7 +963,8 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[2]),
                                 Addr(a[3]),
                             )
-                else:
+            else:
+                if nr < 273:
                     if nr < 271:
                         if nr == 270:  # pselect6
                             d = r.data
@@ -318,15 +989,17 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 cast("InSigset | None", struct_or_none(t, d, p1, a[3], 8)),
                                 Size(a[4]),
                             )
-            else:
-                if nr < 275:
+                else:
                     if nr < 274:
                         if nr == 273:  # set_robust_list
                             return task.set_robust_list(t, Addr(a[0]), Size(a[1]))
                     else:
                         if nr == 274:  # get_robust_list
                             return task.get_robust_list(t, Pid(s32(a[0])), Addr(a[1]), Addr(a[2]))
-                else:
+    else:
+        if nr < 286:
+            if nr < 281:
+                if nr < 278:
                     if nr < 276:
                         if nr == 275:  # splice
                             return pipe.splice(
@@ -347,9 +1020,7 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Size(a[2]),
                                 Flags(u32(a[3])),
                             )
-        else:
-            if nr < 283:
-                if nr < 281:
+                else:
                     if nr < 279:
                         if nr == 278:  # vmsplice
                             return pipe.vmsplice(
@@ -370,7 +1041,8 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[4]),
                                 Int(s32(a[5])),
                             )
-                else:
+            else:
+                if nr < 283:
                     if nr < 282:
                         if nr == 281:  # epoll_pwait
                             d = r.data
@@ -392,15 +1064,16 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 InSigset(struct(t, d, 0, a[1], 8)),
                                 Size(a[2]),
                             )
-            else:
-                if nr < 286:
+                else:
                     if nr < 284:
                         if nr == 283:  # timerfd_create
                             return events.timerfd_create(t, ClockId(s32(a[0])), Flags(u32(a[1])))
                     else:
                         if nr == 284:  # eventfd
                             return events.eventfd(t, UInt(u32(a[0])))
-                else:
+        else:
+            if nr < 290:
+                if nr < 288:
                     if nr < 287:
                         if nr == 286:  # timerfd_settime
                             d = r.data
@@ -414,11 +1087,17 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 287:  # timerfd_gettime
                             return events.timerfd_gettime(t, FD(s32(a[0])), Addr(a[1]))
-    else:
-        if nr < 322:
-            if nr < 294:
-                if nr < 291:
-                    if nr < 290:
+                else:
+                    if nr < 289:
+                        if nr == 288:  # accept4
+                            return socket.accept4(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                Addr(a[2]),
+                                Flags(u32(a[3])),
+                            )
+                    else:
                         if nr == 289:  # signalfd4
                             d = r.data
                             return events.signalfd4(
@@ -428,21 +1107,79 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Size(a[2]),
                                 Flags(u32(a[3])),
                             )
-                    else:
+            else:
+                if nr < 293:
+                    if nr < 291:
                         if nr == 290:  # eventfd2
                             return events.eventfd2(t, UInt(u32(a[0])), Flags(u32(a[1])))
-                else:
-                    if nr < 293:
+                    else:
                         if nr == 291:  # epoll_create1
                             return events.epoll_create1(t, Flags(u32(a[0])))
-                    else:
+                else:
+                    if nr < 294:
                         if nr == 293:  # pipe2
                             return pipe.pipe2(t, Addr(a[0]), Flags(u32(a[1])))
-            else:
-                if nr < 311:
-                    if nr < 310:
+                    else:
                         if nr == 294:  # inotify_init1
                             return events.inotify_init1(t, Flags(u32(a[0])))
+    return unimplemented(t, nr)
+
+
+def _calls_5(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 322:
+        if nr < 311:
+            if nr < 305:
+                if nr < 299:
+                    if nr == 297:  # rt_tgsigqueueinfo
+                        d = r.data
+                        return signal.rt_tgsigqueueinfo(
+                            t,
+                            Pid(s32(a[0])),
+                            Pid(s32(a[1])),
+                            Signo(s32(a[2])),
+                            InSiginfo(struct(t, d, 0, a[3], 128)),
+                        )
+                else:
+                    if nr < 302:
+                        if nr == 299:  # recvmmsg
+                            d = r.data
+                            return socket_msg.recvmmsg(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                UInt(u32(a[2])),
+                                Flags(u32(a[3])),
+                                cast("InTimespec | None", struct_or_none(t, d, 0, a[4], 16)),
+                            )
+                    else:
+                        if nr == 302:  # prlimit64
+                            d = r.data
+                            return limits.prlimit64(
+                                t,
+                                Pid(s32(a[0])),
+                                UInt(u32(a[1])),
+                                cast("InRlimit | None", struct_or_none(t, d, 0, a[2], 16)),
+                                Addr(a[3]),
+                            )
+            else:
+                if nr < 309:
+                    if nr < 307:
+                        if nr == 305:  # clock_adjtime
+                            return time.clock_adjtime(t, ClockId(s32(a[0])), Addr(a[1]))
+                    else:
+                        if nr == 307:  # sendmmsg
+                            return socket_msg.sendmmsg(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                UInt(u32(a[2])),
+                                Flags(u32(a[3])),
+                            )
+                else:
+                    if nr < 310:
+                        if nr == 309:  # getcpu
+                            return sched.getcpu(t, Addr(a[0]), Addr(a[1]), Addr(a[2]))
                     else:
                         if nr == 310:  # process_vm_readv
                             return process_vm.process_vm_readv(
@@ -454,18 +1191,54 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 ULong(a[4]),
                                 ULong(a[5]),
                             )
+        else:
+            if nr < 315:
+                if nr < 313:
+                    if nr == 311:  # process_vm_writev
+                        return process_vm.process_vm_writev(
+                            t,
+                            Pid(s32(a[0])),
+                            Addr(a[1]),
+                            ULong(a[2]),
+                            Addr(a[3]),
+                            ULong(a[4]),
+                            ULong(a[5]),
+                        )
                 else:
-                    if nr < 319:
-                        if nr == 311:  # process_vm_writev
-                            return process_vm.process_vm_writev(
+                    if nr < 314:
+                        if nr == 313:  # finit_module
+                            return system.finit_module(
+                                t,
+                                Int(s32(a[0])),
+                                Addr(a[1]),
+                                Flags(u32(a[2])),
+                            )
+                    else:
+                        if nr == 314:  # sched_setattr
+                            return sched.sched_setattr(
                                 t,
                                 Pid(s32(a[0])),
                                 Addr(a[1]),
-                                ULong(a[2]),
-                                Addr(a[3]),
-                                ULong(a[4]),
-                                ULong(a[5]),
+                                UInt(u32(a[2])),
                             )
+            else:
+                if nr < 318:
+                    if nr < 317:
+                        if nr == 315:  # sched_getattr
+                            return sched.sched_getattr(
+                                t,
+                                Pid(s32(a[0])),
+                                Addr(a[1]),
+                                UInt(u32(a[2])),
+                                UInt(u32(a[3])),
+                            )
+                    else:
+                        if nr == 317:  # seccomp
+                            return system.seccomp(t, UInt(u32(a[0])), UInt(u32(a[1])), Addr(a[2]))
+                else:
+                    if nr < 319:
+                        if nr == 318:  # getrandom
+                            return system.getrandom(t, OutBuf(a[0]), Size(a[1]), Flags(u32(a[2])))
                     else:
                         if nr == 319:  # memfd_create
                             d = r.data
@@ -474,25 +1247,25 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 UserString(string(t, d, 0, a[0])),
                                 Flags(u32(a[1])),
                             )
-        else:
-            if nr < 329:
-                if nr < 324:
-                    if nr < 323:
-                        if nr == 322:  # execveat
-                            d = r.data
-                            return task.execveat(
-                                t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Addr(a[2]),
-                                Addr(a[3]),
-                                Int(s32(a[4])),
-                            )
-                    else:
+    else:
+        if nr < 334:
+            if nr < 325:
+                if nr < 323:
+                    if nr == 322:  # execveat
+                        d = r.data
+                        return task.execveat(
+                            t,
+                            FD(s32(a[0])),
+                            UserPath(string(t, d, 0, a[1])),
+                            Addr(a[2]),
+                            Addr(a[3]),
+                            Int(s32(a[4])),
+                        )
+                else:
+                    if nr < 324:
                         if nr == 323:  # userfaultfd
                             return memory.userfaultfd(t, Flags(u32(a[0])))
-                else:
-                    if nr < 325:
+                    else:
                         if nr == 324:  # membarrier
                             return memory.membarrier(
                                 t,
@@ -500,12 +1273,12 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Flags(u32(a[1])),
                                 Int(s32(a[2])),
                             )
-                    else:
+            else:
+                if nr < 330:
+                    if nr < 329:
                         if nr == 325:  # mlock2
                             return memory.mlock2(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
-            else:
-                if nr < 331:
-                    if nr < 330:
+                    else:
                         if nr == 329:  # pkey_mprotect
                             return memory.pkey_mprotect(
                                 t,
@@ -514,52 +1287,73 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 ULong(a[2]),
                                 Int(s32(a[3])),
                             )
-                    else:
+                else:
+                    if nr < 331:
                         if nr == 330:  # pkey_alloc
                             return memory.pkey_alloc(t, ULong(a[0]), ULong(a[1]))
-                else:
-                    if nr < 334:
+                    else:
                         if nr == 331:  # pkey_free
                             return memory.pkey_free(t, Int(s32(a[0])))
-                    else:
-                        if nr == 334:  # rseq
-                            return task.rseq(
+        else:
+            if nr < 435:
+                if nr < 424:
+                    if nr == 334:  # rseq
+                        return task.rseq(
+                            t,
+                            Addr(a[0]),
+                            Size(a[1]),
+                            Flags(u32(a[2])),
+                            Flags(u32(a[3])),
+                        )
+                else:
+                    if nr < 434:
+                        if nr == 424:  # pidfd_send_signal
+                            d = r.data
+                            return signal.pidfd_send_signal(
                                 t,
-                                Addr(a[0]),
-                                Size(a[1]),
-                                Flags(u32(a[2])),
+                                FD(s32(a[0])),
+                                Signo(s32(a[1])),
+                                cast("InSiginfo | None", struct_or_none(t, d, 0, a[2], 128)),
                                 Flags(u32(a[3])),
                             )
-    return unimplemented(t, nr)
-
-
-def _calls_2(t: Task, r: Request, nr: int) -> int:
-    a = r.args
-    if nr < 440:
-        if nr == 435:  # clone3
-            return task.clone3(t, Addr(a[0]), Size(a[1]))
-    else:
-        if nr < 441:
-            if nr == 440:  # process_madvise
-                return memory.process_madvise(
-                    t,
-                    FD(s32(a[0])),
-                    Addr(a[1]),
-                    Size(a[2]),
-                    Int(s32(a[3])),
-                    Flags(u32(a[4])),
-                )
-        else:
-            if nr == 441:  # epoll_pwait2
-                d = r.data
-                p1 = skip(d, 0)
-                return events.epoll_pwait2(
-                    t,
-                    FD(s32(a[0])),
-                    OutBuf(a[1]),
-                    Int(s32(a[2])),
-                    cast("InTimespec | None", struct_or_none(t, d, 0, a[3], 16)),
-                    cast("InSigset | None", struct_or_none(t, d, p1, a[4], 8)),
-                    Size(a[5]),
-                )
+                    else:
+                        if nr == 434:  # pidfd_open
+                            return process.pidfd_open(t, Pid(s32(a[0])), Flags(u32(a[1])))
+            else:
+                if nr < 440:
+                    if nr < 438:
+                        if nr == 435:  # clone3
+                            return task.clone3(t, Addr(a[0]), Size(a[1]))
+                    else:
+                        if nr == 438:  # pidfd_getfd
+                            return process.pidfd_getfd(
+                                t,
+                                FD(s32(a[0])),
+                                FD(s32(a[1])),
+                                Flags(u32(a[2])),
+                            )
+                else:
+                    if nr < 441:
+                        if nr == 440:  # process_madvise
+                            return memory.process_madvise(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                Size(a[2]),
+                                Int(s32(a[3])),
+                                Flags(u32(a[4])),
+                            )
+                    else:
+                        if nr == 441:  # epoll_pwait2
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return events.epoll_pwait2(
+                                t,
+                                FD(s32(a[0])),
+                                OutBuf(a[1]),
+                                Int(s32(a[2])),
+                                cast("InTimespec | None", struct_or_none(t, d, 0, a[3], 16)),
+                                cast("InSigset | None", struct_or_none(t, d, p1, a[4], 8)),
+                                Size(a[5]),
+                            )
     return unimplemented(t, nr)

@@ -28,8 +28,25 @@ from typing import Final
 CALLS: Final = 512
 
 ENTRIES: Final[dict[int, str]] = {
+    13: "0084000000000000",  # rt_sigaction
+    14: "0081000000000000",  # rt_sigprocmask
     23: "0000000082000000",  # select
+    35: "8200000000000000",  # nanosleep
+    38: "0084000000000000",  # setitimer
+    42: "0002000000000000",  # connect
+    44: "0002000002000000",  # sendto
+    49: "0002000000000000",  # bind
+    54: "0000000200000000",  # setsockopt
     59: "0100000000000000",  # execve
+    128: "8100820000000000",  # rt_sigtimedwait
+    129: "0000900000000000",  # rt_sigqueueinfo
+    130: "8100000000000000",  # rt_sigsuspend
+    131: "8300000000000000",  # sigaltstack
+    160: "0082000000000000",  # setrlimit
+    164: "8200000000000000",  # settimeofday
+    223: "0000840000000000",  # timer_settime
+    227: "0082000000000000",  # clock_settime
+    230: "0000820000000000",  # clock_nanosleep
     233: "0000004c00000000",  # epoll_ctl
     254: "0001000000000000",  # inotify_add_watch
     270: "0000000082000000",  # pselect6
@@ -38,8 +55,12 @@ ENTRIES: Final[dict[int, str]] = {
     282: "0081000000000000",  # signalfd
     286: "0000840000000000",  # timerfd_settime
     289: "0081000000000000",  # signalfd4
+    297: "0000009000000000",  # rt_tgsigqueueinfo
+    299: "0000000082000000",  # recvmmsg
+    302: "0000820000000000",  # prlimit64
     319: "0100000000000000",  # memfd_create
     322: "0001000000000000",  # execveat
+    424: "0000900000000000",  # pidfd_send_signal
     441: "0000008281000000",  # epoll_pwait2
 }
 

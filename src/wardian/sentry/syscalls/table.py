@@ -21,6 +21,8 @@ from wardian.sentry.syscalls import (
     process_vm,
     sched,
     signal,
+    socket,
+    socket_msg,
     system,
     task,
     time,
@@ -78,7 +80,31 @@ row("inotify_init1", events.inotify_init1, 294, flags="O_CLOEXEC O_NONBLOCK")
 row("inotify_add_watch", events.inotify_add_watch, 254)
 row("inotify_rm_watch", events.inotify_rm_watch, 255)
 
-# -- sockets (syscalls/socket.py) --
+# -- sockets (syscalls/socket.py, socket_msg.py) --
+row("socket", socket.socket, 41)
+row("connect", socket.connect, 42)
+row("accept", socket.accept, 43)
+row("sendto", socket.sendto, 44, flags="MSG_OOB MSG_DONTROUTE MSG_DONTWAIT MSG_EOR "
+    "MSG_CONFIRM MSG_NOSIGNAL MSG_MORE MSG_ZEROCOPY MSG_FASTOPEN")
+row("recvfrom", socket.recvfrom, 45, flags="MSG_OOB MSG_PEEK MSG_TRUNC MSG_DONTWAIT MSG_WAITALL "
+    "MSG_ERRQUEUE MSG_WAITFORONE MSG_CMSG_CLOEXEC")
+row("sendmsg", socket_msg.sendmsg, 46, flags="MSG_OOB MSG_DONTROUTE MSG_DONTWAIT MSG_EOR "
+    "MSG_CONFIRM MSG_NOSIGNAL MSG_MORE MSG_ZEROCOPY MSG_FASTOPEN")
+row("recvmsg", socket_msg.recvmsg, 47, flags="MSG_OOB MSG_PEEK MSG_TRUNC MSG_DONTWAIT MSG_WAITALL "
+    "MSG_ERRQUEUE MSG_WAITFORONE MSG_CMSG_CLOEXEC")
+row("shutdown", socket.shutdown, 48)
+row("bind", socket.bind, 49)
+row("listen", socket.listen, 50)
+row("getsockname", socket.getsockname, 51)
+row("getpeername", socket.getpeername, 52)
+row("socketpair", socket.socketpair, 53)
+row("setsockopt", socket.setsockopt, 54)
+row("getsockopt", socket.getsockopt, 55)
+row("accept4", socket.accept4, 288, flags="O_CLOEXEC O_NONBLOCK")
+row("recvmmsg", socket_msg.recvmmsg, 299, flags="MSG_OOB MSG_PEEK MSG_TRUNC MSG_DONTWAIT MSG_WAITALL "
+    "MSG_ERRQUEUE MSG_WAITFORONE MSG_CMSG_CLOEXEC")
+row("sendmmsg", socket_msg.sendmmsg, 307, flags="MSG_OOB MSG_DONTROUTE MSG_DONTWAIT MSG_EOR "
+    "MSG_CONFIRM MSG_NOSIGNAL MSG_MORE MSG_ZEROCOPY MSG_FASTOPEN")
 
 # -- memory (syscalls/memory.py) --
 row("mmap", memory.mmap, 9, flags="MAP_SHARED MAP_PRIVATE MAP_FIXED MAP_ANONYMOUS MAP_32BIT "

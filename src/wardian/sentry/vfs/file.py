@@ -164,6 +164,10 @@ class File:
         """The queue woken when :meth:`poll` may have changed."""
         return self.queue
 
+    def timeout_ns(self, writing: bool) -> int:
+        """How long a blocking read or write waits at most (a socket's SO_RCVTIMEO, SO_SNDTIMEO); -1: for ever."""
+        return -1
+
     def pollable(self) -> bool:
         """False for regular files and directories: epoll_ctl(2) says EPERM."""
         return True

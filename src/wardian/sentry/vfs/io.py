@@ -39,6 +39,12 @@ def block(t: Task, f: File, events: int) -> int:
     """Park until ``f`` may be ready; EAGAIN for O_NONBLOCK."""
     if f.nonblocking:
         raise EAGAIN("would block")
+    limit = f.timeout_ns(events == POLLOUT)
+    if limit >= 0:
+        deadline = t.deadline(limit)
+        if t.expired():
+            raise EAGAIN("SO_RCVTIMEO or SO_SNDTIMEO has passed")
+        t.park_until(deadline)
     call = t.call
     if call is not None:
         call.hold_file(f)

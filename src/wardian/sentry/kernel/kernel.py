@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from wardian.sentry.fs.anon import ANON_DEV, ANON_INODE_MAGIC, PIPE_DEV, PIPEFS_MAGIC, AnonFS
 from wardian.sentry.fs.devices import DeviceTable
 from wardian.sentry.hostcpu import HostCpu
-from wardian.sentry.hostport import Clock, HostPoller, Machine
+from wardian.sentry.hostport import Clock, HostPoller
 from wardian.sentry.kernel.timers import TimerQueue
+from wardian.sentry.sysctl import Sysctls
 from wardian.sentry.syscalls.unimplemented import UnimplementedLog
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ class Kernel:
     def __init__(self, clock: Clock, poller: HostPoller) -> None:
         self.clock = clock
         self.poller = poller
-        self.machine = Machine()
         self.timers = TimerQueue()
         self.run_list: list[Task] = []  # unparked tasks whose handlers run next
         # Whose handler runs right now: the dispatcher sets it before each. Files are not told who reads them,
@@ -40,7 +40,9 @@ class Kernel:
         self.boot_ns = clock.monotonic_ns()
         self.host_cpu = HostCpu()  # boot replaces it by hostcpu.read_host_cpu()
         self.memory_limit = 0  # bytes, as --memory says; 0: none
+        self.cpu_limit = 0.0  # processors, as --cpus says; 0: none
         self.devices = DeviceTable(clock)
+        self.sysctls = Sysctls()
         self.unimplemented = UnimplementedLog()
         self.anonymous_devs = 0x20
         self.rename_cookie = 0  # of the last rename that inotify was told of

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_SCRIPT_DEPTH: Final = 5
 COMM_LENGTH: Final = 15
+ADDR_NO_RANDOMIZE: Final = 0x0040000  # personality(2)
 
 
 class ProgramImage(ExecImage):
@@ -105,7 +106,8 @@ def _build(kernel: Kernel, task: Task, image: ProgramImage, file: File, argv: li
     image.name = filename.rpartition(b"/")[2][:COMM_LENGTH]
     image.cmdline = b"".join([text + b"\0" for text in argv])
     image.environ = b"".join([text + b"\0" for text in envp])
-    loader = Loader(image.mappings, image.file_mappings, kernel.clock, stack_limit)
+    randomize = not task.group.personality & ADDR_NO_RANDOMIZE
+    loader = Loader(image.mappings, image.file_mappings, kernel.clock, stack_limit, randomize)
     placement = loader.place(program, interpreter)
     loader.map_program(program, program_file, placement.program_bias)
     if interpreter is not None and interpreter_file is not None:

@@ -54,13 +54,13 @@ class Loader:
     """Fills the lists of an image being built."""
 
     def __init__(self, mappings: list[Mapping], file_mappings: list[tuple[FileMapping, int]],
-                 clock: Clock, stack_limit: int) -> None:
+                 clock: Clock, stack_limit: int, randomize: bool) -> None:
         self.mappings = mappings
         self.file_mappings = file_mappings
         self.clock = clock
         self.stack_size = page_up(max(MIN_STACK, min(stack_limit, MAX_STACK)))
         self.copied = 0
-        self.randomize = True
+        self.randomize = randomize
 
     # -- addresses ---------------------------------------------------------------------------------
     def random_pages(self, bits: int) -> int:

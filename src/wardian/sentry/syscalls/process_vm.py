@@ -6,9 +6,8 @@ import struct
 from typing import Final
 
 from wardian.sentry.errno import EFAULT, EINVAL, EPERM, ESRCH, LinuxError
-from wardian.sentry.kernel.credentials import CAP_SYS_PTRACE
+from wardian.sentry.kernel.access import may_access
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.kernel.thread_group import SUID_DUMP_USER
 from wardian.sentry.mm.memory import Memory
 from wardian.sentry.syscalls.kinds import Addr, Pid, ULong
 
@@ -81,20 +80,6 @@ def read_ranges(t: Task, address: int, count: int) -> list[tuple[int, int]]:
             raise EINVAL("negative length")
         ranges.append((start, length))
     return ranges
-
-
-def may_access(t: Task, target: Task) -> bool:
-    """The rule of ptrace(2), "Ptrace access mode checking", with the real ids."""
-    if target.group is t.group:
-        return True
-    mine, theirs = t.credentials, target.credentials
-    if mine.has_cap(CAP_SYS_PTRACE):
-        return True
-    same_uid = mine.uid == theirs.uid == theirs.euid == theirs.suid
-    same_gid = mine.gid == theirs.gid == theirs.egid == theirs.sgid
-    if not (same_uid and same_gid) or target.group.dumpable != SUID_DUMP_USER:
-        return False
-    return not theirs.cap_permitted & ~mine.cap_permitted
 
 
 def _move(source: Memory, take: Cursor, target: Memory, put: Cursor) -> int:

@@ -26,23 +26,6 @@ class Clock:
         return os.urandom(count)
 
 
-class Machine:
-    """The size of the machine as the guest is to see it (sysinfo(2), sched_getaffinity(2), /proc)."""
-
-    def __init__(self) -> None:
-        self.cpus = len(os.sched_getaffinity(0))
-        self.memory_limit = 0  # bytes; 0: what the host has
-
-    def memory(self) -> tuple[int, int]:
-        """(total, free) bytes of memory."""
-        page = os.sysconf("SC_PAGE_SIZE")
-        total = os.sysconf("SC_PHYS_PAGES") * page
-        free = os.sysconf("SC_AVPHYS_PAGES") * page
-        if 0 < self.memory_limit < total:
-            total = self.memory_limit
-        return total, min(free, total)
-
-
 class HostPoller:
     """Readiness of host descriptors the kernel owns (host sockets, the user's terminal and pipes)."""
 

@@ -46,15 +46,23 @@ def getcpu(t: Task, cpu: Addr, node: Addr, unused: Addr) -> int:
 # -- CPU masks --------------------------------------------------------------------------------
 def sched_getaffinity(t: Task, pid: Pid, length: UInt, mask: Addr) -> int:
     """sched_getaffinity(2): the size of the mask written."""
-    cpus = t.kernel.machine.cpus
+    everything = all_cpus(t)
+    cpus = everything.bit_length()
     if length & 7 or length * 8 < cpus:
         raise EINVAL("the mask must be whole longs with room for every CPU")
     other = named_task(t, pid)
-    everything = (1 << cpus) - 1
     chosen = other.scheduling.affinity if other.scheduling is not None else 0
     size = min(length, (cpus + 63) // 64 * 8)
     t.copy_out(mask, (chosen or everything).to_bytes(size, "little"))
     return size
+
+
+def all_cpus(t: Task) -> int:
+    """The mask of the CPUs that the sandbox may run on."""
+    mask = 0
+    for cpu in t.kernel.host_cpu.cpus:
+        mask |= 1 << cpu
+    return mask
 
 
 def sched_setaffinity(t: Task, pid: Pid, length: UInt, mask: Addr) -> int:
@@ -62,7 +70,7 @@ def sched_setaffinity(t: Task, pid: Pid, length: UInt, mask: Addr) -> int:
     data = t.copy_in(mask, min(length, CPU_BYTES_MAX)) if length else b""
     other = named_task(t, pid)
     check_may_change(t, other)
-    chosen = int.from_bytes(data, "little") & (1 << t.kernel.machine.cpus) - 1
+    chosen = int.from_bytes(data, "little") & all_cpus(t)
     if not chosen:
         raise EINVAL("no CPU of this machine is in the mask")
     scheduling(other).affinity = chosen

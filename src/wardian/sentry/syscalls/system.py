@@ -7,6 +7,7 @@ import struct
 from typing import Final
 
 from wardian.sentry.errno import EFAULT, EINVAL, EPERM
+from wardian.sentry.fs.proc_texts import memory_total, memory_used
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN, CAP_SYSLOG
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.kernel.uts import NAME_LENGTH, UTSNamespace
@@ -62,10 +63,11 @@ def given_name(t: Task, name: int, length: int) -> bytes:
 
 # -- sysinfo and randomness -------------------------------------------------------------------
 def sysinfo(t: Task, info: Addr) -> int:
-    """sysinfo(2); uptime is the machine's, as CLOCK_BOOTTIME is."""
+    """sysinfo(2): the sandbox's size and age, as /proc/meminfo and /proc/uptime have them."""
     kernel = t.kernel
-    total, free = kernel.machine.memory()
-    uptime = kernel.clock.monotonic_ns() // SECOND
+    total = memory_total(kernel)
+    free = max(total - memory_used(kernel), 0)
+    uptime = (kernel.clock.monotonic_ns() - kernel.boot_ns) // SECOND
     tasks = min(len(kernel.pids.tasks), 0xFFFF)
     t.copy_out(info, SYSINFO.pack(uptime, 0, 0, 0, total, free, 0, 0, 0, 0, tasks, 0, 0, 1))
     return 0

@@ -1,13 +1,14 @@
 """What a guest process may ask of the host (design D3), as data.
 
-:data:`ROWS` is the policy; from it come the BPF program that the zygote installs (:func:`first_filter`),
-its stricter twin for ``--memory=validated``, and the table in docs/confinement.md. The second filter, which
-the loader installs just before the first guest instruction, takes the loader's own calls away for good.
+:func:`rows` is the policy; from it come the BPF program that the zygote installs
+(:func:`first_filter`), its stricter twin for ``--memory=validated``, and the table in
+docs/confinement.md. The second filter, which the loader installs just before the first guest
+instruction, takes the loader's own calls away for good.
 
-Whatever is allowed here can be asked for by a hostile guest with any value in every register that its row
-leaves open, also by jumping to a ``syscall`` instruction of the stub: each reason says why that is harmless.
-Pointers are never followed by a filter, so no rule may depend on what one points to. Arguments that the
-host takes as ``int`` are compared in their lower half, as the host does.
+Whatever is allowed here can be asked for by a hostile guest with any value in every register that
+its row leaves open, also by jumping to a ``syscall`` instruction of the stub: each reason says why
+that is harmless. Pointers are never followed by a filter, so no rule may depend on what one points
+to. Arguments that the host takes as ``int`` are compared in their lower half, as the host does.
 """
 
 from __future__ import annotations
@@ -21,9 +22,6 @@ OWN_TIME = "own time slice"
 OWN_END = "own thread"
 DECIDED = "decided by the Sentry"
 LOADER = "loader, before the first guest instruction"
-
-CHECK_IN = 0x57415244
-"""arch_prctl code with which the child of a fork makes itself known; no such code exists on the host."""
 
 PROT_RWX = 0x7
 MAP_SHARED = 0x01
@@ -65,6 +63,7 @@ _MREMAP_MAYMOVE = 1
 _MREMAP_FIXED = 2
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
+_SIGCHLD = 17
 
 FENCE = layout.TRUSTED_BASE - layout.GUEST_TOP
 
@@ -94,12 +93,14 @@ SENDMSG: _Call = ("sendmsg", 46)
 RECVMSG: _Call = ("recvmsg", 47)
 CLONE: _Call = ("clone", 56)
 EXIT: _Call = ("exit", 60)
+KILL: _Call = ("kill", 62)
 SIGALTSTACK: _Call = ("sigaltstack", 131)
 PRCTL: _Call = ("prctl", 157)
 ARCH_PRCTL: _Call = ("arch_prctl", 158)
 FUTEX: _Call = ("futex", 202)
 EXIT_GROUP: _Call = ("exit_group", 231)
 SECCOMP: _Call = ("seccomp", 317)
+CLOSE_RANGE: _Call = ("close_range", 436)
 
 
 def _rule(call: _Call, action: int, group: str, reason: str, *when: bpf.Condition) -> bpf.Rule:
@@ -119,8 +120,8 @@ def _memory_rows(validated: bool) -> list[bpf.Rule]:
     return [
         own(
             MMAP,
-            "private anonymous memory; it starts below GUEST_TOP and is shorter than the fence, so it "
-            "cannot reach the stub. fd and offset mean nothing to the host without a file",
+            "private anonymous memory; it starts below GUEST_TOP and is shorter than the fence, "
+            "so it cannot reach the stub. fd and offset mean nothing to the host without a file",
             _ADDRESS,
             _LENGTH,
             bpf.Bits("flags", 3, _MAP_OPTIONAL, MAP_PRIVATE | MAP_ANONYMOUS),
@@ -129,16 +130,18 @@ def _memory_rows(validated: bool) -> list[bpf.Rule]:
         own(MUNMAP, "gives up memory of its own; cannot reach the stub", _ADDRESS, _LENGTH),
         own(
             MPROTECT,
-            "protection of its own memory, execution included: the guest may run any instruction anyway. "
-            "A descriptor granted for reading only stays so, the host checks the open mode",
+            "protection of its own memory, execution included: the guest may run any instruction "
+            "anyway. A descriptor granted for reading only stays so, the host checks the open "
+            "mode",
             _ADDRESS,
             _LENGTH,
             _PROT,
         ),
         own(
             MADVISE,
-            "advice on its own memory. Left out are those that reach beyond it: REMOVE (punches holes in "
-            "files), MERGEABLE (shares pages with strangers), PAGEOUT and COLD (swap), HWPOISON",
+            "advice on its own memory. Left out are those that reach beyond it: REMOVE (punches "
+            "holes in files), MERGEABLE (shares pages with strangers), PAGEOUT and COLD (swap), "
+            "HWPOISON",
             _ADDRESS,
             _LENGTH,
             bpf.IntIn("advice", 2, _ADVICE),
@@ -169,8 +172,9 @@ def _time_rows() -> list[bpf.Rule]:
             FUTEX,
             bpf.ALLOW,
             OWN_TIME,
-            "sleeps on, or wakes sleepers of, a word it has mapped itself: its own memory, its sandbox's "
-            "shared memory, its channel. No operation that moves waiters, owns locks or runs arithmetic",
+            "sleeps on, or wakes sleepers of, a word it has mapped itself: its own memory, its "
+            "sandbox's shared memory, its channel. No operation that moves waiters, owns locks or"
+            " runs arithmetic",
             bpf.IntIn("op", 1, _FUTEX_OPS, _FUTEX_FLAGS),
         ),
         _rule(SCHED_YIELD, bpf.ALLOW, OWN_TIME, "gives up its own time slice; takes no arguments"),
@@ -178,8 +182,9 @@ def _time_rows() -> list[bpf.Rule]:
             WRITE,
             bpf.ALLOW,
             OWN_TIME,
-            "rings the doorbell, an eventfd of this sandbox; a false ring makes the Sentry look once, and "
-            "a counter filled up makes only writers of this sandbox wait until it has looked",
+            "rings the doorbell, an eventfd of this sandbox; a false ring makes the Sentry look "
+            "once, and a counter filled up makes only writers of this sandbox wait until it has "
+            "looked",
             bpf.IntIn("fd", 0, [layout.DOORBELL_FD]),
             bpf.Equal("count", 2, 8),
         ),
@@ -192,8 +197,9 @@ def _end_rows() -> list[bpf.Rule]:
             RT_SIGRETURN,
             bpf.ALLOW,
             OWN_END,
-            "loads registers and the signal mask from the caller's stack; jumped to, it changes nothing but "
-            "the guest's own registers, and a blocked SIGSYS makes the next trap fatal to itself",
+            "loads registers and the signal mask from the caller's stack; jumped to, it changes "
+            "nothing but the guest's own registers, and a blocked SIGSYS makes the next trap "
+            "fatal to itself",
             _IN_STUB,
         ),
         _rule(EXIT, bpf.ALLOW, OWN_END, "ends the calling thread only", _IN_STUB),
@@ -217,8 +223,8 @@ def _end_rows() -> list[bpf.Rule]:
             MMAP,
             bpf.ALLOW,
             OWN_END,
-            "the channel, at its one place with its one size, over itself (the child of a fork does it); "
-            "jumped to, it puts in place what is there already",
+            "the channel, at its one place with its one size, over itself (the child of a fork "
+            "does it); jumped to, it puts in place what is there already",
             _IN_STUB,
             bpf.Equal("addr", 0, layout.CHANNEL_BASE),
             bpf.Equal("length", 1, layout.CHANNEL_SIZE),
@@ -237,16 +243,16 @@ def _decided_rows() -> list[bpf.Rule]:
             CLONE,
             bpf.USER_NOTIF,
             DECIDED,
-            "a thread or a fork: the Sentry lets it go on only when it told that very thread to make it; "
-            "its arguments are values in registers, which cannot change while it waits",
+            "a thread or a fork: the Sentry lets it go on only when it told that very thread to "
+            "make it; its arguments are values in registers, which cannot change while it waits",
             _IN_STUB,
         ),
         _rule(
             MMAP,
             bpf.USER_NOTIF,
             DECIDED,
-            "maps a descriptor that the Sentry granted: the Sentry installs it, compares every argument "
-            "with what it granted, and takes it back afterwards",
+            "maps a descriptor that the Sentry granted: the Sentry installs it, compares every "
+            "argument with what it granted, and takes it back afterwards",
             _IN_STUB,
             _ADDRESS,
             _LENGTH,
@@ -258,10 +264,10 @@ def _decided_rows() -> list[bpf.Rule]:
             ARCH_PRCTL,
             bpf.USER_NOTIF,
             DECIDED,
-            "the child of a fork tells the Sentry its nonce; never goes on to the host, where the code "
-            "would be EINVAL",
+            "the child of a fork tells the Sentry its nonce; never goes on to the host, where the"
+            " code would be EINVAL",
             _IN_STUB,
-            bpf.IntIn("code", 0, [CHECK_IN]),
+            bpf.IntIn("code", 0, [layout.CHECKIN_CODE]),
         ),
     ]
 
@@ -269,21 +275,29 @@ def _decided_rows() -> list[bpf.Rule]:
 def _loader_rows() -> list[bpf.Rule]:
     """Trusted code, in a process in which no guest instruction has run yet."""
 
-    def loader(call: _Call, reason: str) -> bpf.Rule:
-        return _rule(call, bpf.ALLOW, LOADER, reason, _IN_LOADER)
+    def loader(call: _Call, reason: str, *when: bpf.Condition) -> bpf.Rule:
+        return _rule(call, bpf.ALLOW, LOADER, reason, _IN_LOADER, *when)
 
     return [
         loader(RECVMSG, "takes orders and program files from the Sentry"),
         loader(SENDMSG, "answers the Sentry, hands it the filter's listener"),
         loader(CLOSE, "closes program files and the control socket"),
+        loader(CLOSE_RANGE, "leaves a pool process just the descriptors it needs"),
         loader(DUP2, "puts descriptors at their numbers"),
+        loader(CLONE, "the zygote forks a pool process", bpf.Equal("flags", 0, _SIGCHLD)),
+        loader(
+            KILL,
+            "the zygote ends every guest process when the Sentry has gone",
+            bpf.IntIn("pid", 0, [0]),
+            bpf.IntIn("signal", 1, [_SIGKILL]),
+        ),
         loader(MMAP, "maps the program, its interpreter, its stack, the channel and the fence"),
         loader(MUNMAP, "clears what the program will replace"),
         loader(MPROTECT, "protects program segments and relocated data"),
         loader(MREMAP, "moves the vDSO to its place"),
         loader(READ, "reads from the control socket"),
         loader(PREAD64, "fills the end of a segment that shares a page with the next"),
-        loader(SECCOMP, "installs the filters"),
+        loader(SECCOMP, "installs the second filter"),
         loader(RT_SIGACTION, "installs the stub's signal handlers"),
         loader(SIGALTSTACK, "gives each of them a stack"),
         loader(RT_SIGPROCMASK, "opens the mask before the guest starts"),
@@ -295,7 +309,8 @@ def _loader_rows() -> list[bpf.Rule]:
 
 
 def rows(validated: bool = False) -> list[bpf.Rule]:
-    """The whole table. ``validated``: memory calls are trapped, and repeated by the stub as notifications."""
+    """The whole table. ``validated``: memory calls are trapped, and repeated by the stub as
+    notifications."""
     return [
         *_memory_rows(validated),
         *_time_rows(),
@@ -306,12 +321,14 @@ def rows(validated: bool = False) -> list[bpf.Rule]:
 
 
 def first_filter(validated: bool = False) -> bytes:
-    """Installed once, by the zygote, with SECCOMP_FILTER_FLAG_NEW_LISTENER; inherited by every guest."""
+    """Installed once, by the zygote, with SECCOMP_FILTER_FLAG_NEW_LISTENER; inherited by every
+    guest."""
     return bpf.compile_rules(rows(validated), default=bpf.TRAP, foreign=bpf.TRAP)
 
 
 def second_filter() -> bytes:
-    """Installed by the loader just before the first guest instruction: nothing from loader text any more."""
+    """Installed by the loader just before the first guest instruction: nothing from loader text
+    any more."""
     code: bpf.Code = [
         *_IN_LOADER.code("allow"),
         bpf.Instruction(bpf.RET_K, bpf.TRAP),

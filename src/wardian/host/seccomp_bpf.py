@@ -1,9 +1,10 @@
 """Seccomp filters as data: rules in, classic BPF out, and an evaluator to check the result with.
 
-A policy is a list of :class:`Rule`: a call, conditions on its arguments and on where it was made from, and
-what happens then. The first rule of a call that fits decides; a call that none fits gets the default
-action. :func:`compile_rules` turns the list into one program (seccomp(2)); :func:`evaluate` runs a program
-the way the host kernel would, for tests and for ``wardian doctor``.
+A policy is a list of :class:`Rule`: a call, conditions on its arguments and on where it was made
+from, and what happens then. The first rule of a call that fits decides; a call that none fits gets
+the default action. :func:`compile_rules` turns the list into one program (seccomp(2));
+:func:`evaluate` runs a program the way the host kernel would, for tests and for ``wardian
+doctor``.
 
 The policies are in ``guest_policy`` and ``sentry_policy``.
 """
@@ -64,7 +65,8 @@ _LOW = 0xFFFF_FFFF
 
 
 class Instruction:
-    """One instruction. A jump names labels until :func:`assemble` has placed them; None falls through."""
+    """One instruction. A jump names labels until :func:`assemble` has placed them; None falls
+    through."""
 
     def __init__(
         self, code: int, k: int = 0, yes: str | None = None, no: str | None = None
@@ -85,7 +87,7 @@ class Label:
 Code = list[Instruction | Label]
 
 
-# -- conditions --------------------------------------------------------------------------------------------
+# -- conditions ------------------------------------------------------------------------------------
 
 
 class Condition:
@@ -141,7 +143,8 @@ class Equal(Condition):
 
 
 class Bits(Condition):
-    """A 64-bit argument with no bit outside ``optional``, but for ``required``, which must all be set."""
+    """A 64-bit argument with no bit outside ``optional``, but for ``required``, which must all be
+    set."""
 
     def __init__(self, name: str, index: int, optional: int, required: int = 0) -> None:
         assert optional & required == 0 and (optional | required) <= _LOW
@@ -238,7 +241,8 @@ class IntRange(Condition):
 
 
 class MadeFrom(Condition):
-    """The instruction after the ``syscall`` lies in [start, end), which is inside one 4 GiB block."""
+    """The instruction after the ``syscall`` lies in [start, end), which is inside one 4 GiB
+    block."""
 
     def __init__(self, name: str, start: int, end: int) -> None:
         assert start >> 32 == end >> 32 and start < end
@@ -259,7 +263,7 @@ class MadeFrom(Condition):
         return f"from {self.name}"
 
 
-# -- rules -------------------------------------------------------------------------------------------------
+# -- rules -----------------------------------------------------------------------------------------
 
 
 class Rule:
@@ -284,8 +288,8 @@ class Rule:
 
 
 def compile_rules(rules: Iterable[Rule], default: int, foreign: int) -> bytes:
-    """The filter for ``rules``: other architectures and x32 numbers get ``foreign``, calls that no rule
-    fits get ``default``."""
+    """The filter for ``rules``: other architectures and x32 numbers get ``foreign``, calls that no
+    rule fits get ``default``."""
     by_number: dict[int, list[Rule]] = {}
     for rule in rules:
         by_number.setdefault(rule.number, []).append(rule)
@@ -345,8 +349,8 @@ def _search(
 
 
 def assemble(code: Code) -> bytes:
-    """Place labels and encode. All jumps go forward, to the nearest label of that name; one too far for
-    8 bits goes by way of a long jump."""
+    """Place labels and encode. All jumps go forward, to the nearest label of that name; one too
+    far for 8 bits goes by way of a long jump."""
     placed: list[bytes] = []  # last instruction first
     labels: dict[str, int] = {}  # label -> instructions from it to the end
     for item in reversed(code):
@@ -375,7 +379,7 @@ def _place_jump(item: Instruction, placed: list[bytes], labels: dict[str, int]) 
     placed.append(_FILTER.pack(item.code, yes, no, item.k))
 
 
-# -- evaluation --------------------------------------------------------------------------------------------
+# -- evaluation ------------------------------------------------------------------------------------
 
 
 def decode(program: bytes) -> list[tuple[int, int, int, int]]:
@@ -429,7 +433,8 @@ def _test(code: int, accumulator: int, k: int) -> bool:
 
 
 def strictest(actions: Iterable[int]) -> int:
-    """The answer of several filters together: seccomp(2) compares the action part as a signed number."""
+    """The answer of several filters together: seccomp(2) compares the action part as a signed
+    number."""
     return min(actions, key=_as_signed)
 
 

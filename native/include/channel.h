@@ -11,8 +11,11 @@
 
 #define GUEST_TOP     0x700000000000UL
 #define TRUSTED_BASE  0x7e0000000000UL
+#define LOADER_TEXT   0x7e0000001000UL
 #define STUB_TEXT     0x7e0000004000UL
 #define STUB_TEXT_END 0x7e0000010000UL
+#define STUB_RODATA   0x7e0000010000UL /* stub.lds has these two */
+#define STUB_DATA     0x7e0000012000UL
 #define CHANNEL_BASE  0x7e0010000000UL
 #define CHANNEL_SIZE  0x8000000UL
 #define SLOT_SIZE     0x8000UL
@@ -24,7 +27,6 @@
 #define STACK_SIZE    0x10000UL
 #define STACKS_SIZE   (STACK_SIZE * SLOTS)
 #define TRUSTED_END   0x7e0050000000UL
-#define IMAGE_END     0x7e0000100000UL /* the stub itself ends below */
 
 #define DOORBELL_FD    3
 #define CHANNEL_FD     4

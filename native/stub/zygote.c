@@ -8,6 +8,8 @@
 #include "channel.h"
 #include "sys.h"
 
+extern const char text_end[], rodata_end[], data_end[]; /* stub.lds */
+
 enum { PROT_R = 1, PROT_RW = 3 };
 enum { SHARED = 0x1, PRIVATE = 0x2, FIXED = 0x10, ANON = 0x20, NORESERVE = 0x4000, NOREPLACE = 0x100000 };
 enum { MAX_FDS = 32, MAX_FILTER = 8192 };
@@ -281,7 +283,10 @@ __attribute__((used)) _Noreturn void zygote(uint64_t *stack)
     sys1(SYS_setsid, 0);
     /* Everything from GUEST_TOP to our stack is taken, so that the host's own choice of an address for a
        guest's mmap always falls below GUEST_TOP. */
-    fence(IMAGE_END, TRUSTED_END);
+    fence(TRUSTED_BASE, LOADER_TEXT);
+    fence((uint64_t)text_end, STUB_RODATA);
+    fence((uint64_t)rodata_end, STUB_DATA);
+    fence((uint64_t)data_end, TRUSTED_END);
     vdso = move_vdso(vdso);
     map_trusted((uint64_t)stack);
     handle_signals();

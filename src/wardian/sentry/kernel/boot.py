@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wardian.sentry.errno import ENOENT, LinuxError
+from wardian.sentry.fs.devtmpfs import DevTmpFS
+from wardian.sentry.fs.proc import ProcFS
+from wardian.sentry.fs.sysfs import SysFS
+from wardian.sentry.fs.tmpfs import TmpFS
+from wardian.sentry.hostcpu import read_host_cpu
 from wardian.sentry.kernel.credentials import Credentials
 from wardian.sentry.kernel.dispatch import Dispatcher
 from wardian.sentry.kernel.fdtable import FDTable
@@ -19,6 +25,10 @@ from wardian.sentry.kernel.uts import UTSNamespace
 from wardian.sentry.mm.image import build_image
 from wardian.sentry.mm.memory import Memory
 from wardian.sentry.mm.program_file import AT_FDCWD, open_exec
+from wardian.sentry.net.stack import NetworkStack
+from wardian.sentry.tty.devpts import DevPts, register_terminals
+from wardian.sentry.vfs import namei
+from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, Path
 from wardian.sentry.vfs.mount_tree import MountNamespace
 
 if TYPE_CHECKING:
@@ -34,6 +44,8 @@ def make_kernel(clock: Clock, poller: HostPoller, hostname: bytes) -> Kernel:
     kernel.hooks = Dispatcher(kernel)
     kernel.pids = PidTable()
     kernel.uts = UTSNamespace(hostname)
+    kernel.network = NetworkStack(kernel)
+    kernel.host_cpu = read_host_cpu()
     return kernel
 
 
@@ -79,3 +91,46 @@ def start_program(task: Task, engine: StubEngine, path: bytes, argv: list[bytes]
     task.memory.process = host.process
     image.settle(task.memory)
     image.release()
+
+
+def make_directories(task: Task, path: bytes) -> Path | None:
+    """The place ``path``, made when missing; None when it cannot be made (a read-only root)."""
+    place = task.fs.root
+    for name in [part for part in path.split(b"/") if part]:
+        try:
+            place = namei.resolve(task, AT_FDCWD, path_below(task, place, name))
+        except ENOENT:
+            try:
+                made = place.inode.mkdir(name, 0o755, 0, 0)
+                place = Path(place.mount, namei.instantiate(place.dentry, name, made))
+            except LinuxError:
+                return None
+    return place
+
+
+def path_below(task: Task, place: Path, name: bytes) -> bytes:
+    """The absolute path of ``name`` in ``place``."""
+    return namei.path_text(place, task.fs.root).rstrip(b"/") + b"/" + name
+
+
+def mount_at(task: Task, sb: SuperBlock, path: bytes, flags: int, source: str) -> bool:
+    """Mount ``sb`` on ``path``; False when there is no such place and it cannot be made."""
+    place = make_directories(task, path)
+    if place is None:
+        return False
+    task.kernel.mounts.mount(sb, place, flags, source)
+    return True
+
+
+def mount_system(task: Task) -> None:
+    """The file systems every container has: proc, sys, dev, devpts, shm (OCI runtime spec, config-linux)."""
+    kernel = task.kernel
+    nosuid = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    register_terminals(kernel.devices)
+    kernel.devpts = DevPts(kernel, kernel.anonymous_dev())
+    mount_at(task, ProcFS(kernel), b"/proc", nosuid, "proc")
+    mount_at(task, SysFS(kernel), b"/sys", nosuid | MS_RDONLY, "sysfs")
+    if mount_at(task, DevTmpFS(kernel.anonymous_dev(), kernel.clock), b"/dev", MS_NOSUID, "devtmpfs"):
+        mount_at(task, kernel.devpts, b"/dev/pts", MS_NOSUID | MS_NOEXEC, "devpts")
+        shm = TmpFS(kernel.anonymous_dev(), kernel.clock, mode=0o1777)
+        mount_at(task, shm, b"/dev/shm", MS_NOSUID | MS_NODEV, "tmpfs")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import CloneRequest, HostThread
 from wardian.sentry.errno import EAGAIN, EFAULT, EINVAL, EPERM
+from wardian.sentry.fs.anon import anon_inode, install_new
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN
 from wardian.sentry.kernel.pidfd import PidFD
 from wardian.sentry.kernel.rlimits import RLIMIT_NPROC
@@ -217,8 +218,7 @@ def write_tids(parent: Task, child: Task, host: HostThread, arguments: CloneArgu
         except EFAULT:
             pass
     if arguments.flags & CLONE_PIDFD:
-        file = PidFD(child.kernel.anon.inode(), child.group, False)
-        fd = parent.files.install(file, True)
+        fd = install_new(parent, PidFD(anon_inode(parent), child.group, False), True)
         parent.memory.process.write(arguments.pidfd, TID.pack(fd))
 
 

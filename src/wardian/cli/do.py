@@ -1,0 +1,129 @@
+"""``wardian do``: one command in a sandbox, on this terminal, with this directory (the quick way in)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from wardian.cli.main import USAGE_STATUS
+from wardian.host.config import Config, ConfigError, parse_seconds, parse_size, parse_volume
+
+LOG_LEVELS = ("error", "warning", "info", "debug")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with our status and a one-line error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_STATUS, f"wardian do: {message}: see `wardian do --help`\n")
+
+
+def build_parser() -> Parser:
+    """Every option of the command."""
+    parser = Parser(prog="wardian do", allow_abbrev=False,
+                    usage="wardian do [options] [--] COMMAND [ARGUMENT...]",
+                    description="Run COMMAND on a kernel of its own. It sees this machine's files read-only below "
+                    "a memory overlay: what it writes is gone when it ends. The exit status is the command's; "
+                    "128+N when signal N killed it, 124 after --timeout, 125 for an error of wardian itself, "
+                    "126 when the command cannot be executed and 127 when it does not exist.")
+    add = parser.add_argument
+    add("--rootfs", metavar="DIR", help="take DIR as the root file system instead of this machine's own")
+    add("-v", "--volume", metavar="SRC:DST[:ro]", action="append", default=[],
+        help="show the host's SRC at DST; writes go to the host unless ro")
+    add("--tmpfs", metavar="DST", action="append", default=[], help="an empty memory file system at DST")
+    add("-e", "--env", metavar="NAME[=VALUE]", action="append", default=[],
+        help="set a variable (without =VALUE: pass it on); the environment is passed on as it is")
+    add("-w", "--workdir", metavar="DIR", help="start in DIR (default: the current directory if it exists inside)")
+    add("-u", "--user", metavar="UID[:GID]", default="", help="run as this user")
+    add("--hostname", default="wardian", help="the host name inside")
+    add("--read-only", action="store_true", help="no overlay: the root cannot be written to")
+    add("-m", "--memory", metavar="SIZE", help="memory limit, such as 512m")
+    add("--cpus", metavar="N", type=float, default=0.0, help="CPU limit, such as 1.5")
+    add("--pids", metavar="N", type=int, default=0, help="limit on processes and threads")
+    add("--network", choices=("none", "loopback", "host"), default="loopback",
+        help="none, an internal loopback (default), or the host's TCP and UDP")
+    add("--timeout", metavar="SECONDS", help="end everything after this time (status 124)")
+    add("--strace", metavar="CALLS", nargs="?", const="", help="print every system call, or those of CALLS, as "
+        "strace(1) does; write --strace=CALLS")
+    add("--memory-mode", choices=("direct", "validated"), default="direct",
+        help="validated: every change of memory mappings is checked by the Sentry, one by one")
+    add("--log", metavar="FILE", help="write the log there (default: standard error)")
+    add("--debug", action="store_true", help="log everything")
+    add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def environment(words: list[str]) -> dict[str, str]:
+    """Our own environment with the user's changes."""
+    env = dict(os.environ)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name:
+            raise ConfigError(f"bad variable {word!r}: write NAME=VALUE or NAME")
+        if equals:
+            env[name] = value
+        elif name in os.environ:
+            env[name] = os.environ[name]
+    return env
+
+
+def make_config(options: argparse.Namespace) -> Config:
+    """The sandbox that the options describe; ConfigError."""
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise ConfigError("no command given: wardian do [options] [--] COMMAND")
+    config = Config(argv=command, rootfs=options.rootfs, env=environment(options.env))
+    config.cwd = options.workdir or ("/" if options.rootfs else current_directory())
+    config.cwd_required = options.workdir is not None
+    config.user = options.user
+    config.hostname = options.hostname
+    config.volumes = [parse_volume(text) for text in options.volume]
+    config.tmpfs = options.tmpfs
+    config.read_only = options.read_only
+    config.memory = parse_size(options.memory) if options.memory else 0
+    config.cpus = options.cpus
+    config.pids = options.pids
+    config.network = options.network
+    config.timeout = parse_seconds(options.timeout) if options.timeout else 0.0
+    config.strace = options.strace
+    config.memory_mode = options.memory_mode
+    return config
+
+
+def current_directory() -> str:
+    """Where we are, or the root when that is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"
+
+
+def set_up_log(options: argparse.Namespace) -> None:
+    """Warnings to standard error, more with --debug, elsewhere with --log."""
+    import logging
+
+    level = logging.DEBUG if options.debug else logging.ERROR
+    try:
+        if options.log:
+            logging.basicConfig(filename=options.log, level=min(level, logging.INFO),
+                                format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        else:
+            logging.basicConfig(stream=sys.stderr, level=level, format="wardian: %(name)s: %(message)s")
+    except OSError as e:
+        raise ConfigError(f"cannot write the log {options.log}: {e.strerror}") from None
+
+
+def main(arguments: list[str]) -> int:
+    """Parse, run, answer the exit status."""
+    options = build_parser().parse_args(arguments)
+    try:
+        config = make_config(options)
+        set_up_log(options)
+        from wardian.host.sandbox import run_here
+
+        return run_here(config)
+    except ConfigError as e:
+        sys.stderr.write(f"wardian: {e}\n")
+        return e.status

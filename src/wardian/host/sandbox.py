@@ -1,0 +1,239 @@
+"""One sandbox in this process: from a :class:`Config` to an exit status.
+
+The order matters: everything the host must give (directories, terminal, zygote) is taken first,
+then the confinement closes, and only then does the first guest instruction run (design D11).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from wardian.host.config import Config, ConfigError
+from wardian.host.user import guest_user
+from wardian.platform.interface import HostProcess
+from wardian.platform.stub.engine import StubEngine
+from wardian.platform.stub.zygote import ZygoteError
+from wardian.sentry.errno import EACCES, ENOENT, ENOEXEC, ENOTDIR, LinuxError
+from wardian.sentry.fs.host import HostSuperBlock, grant
+from wardian.sentry.fs.hostcalls import HostFS
+from wardian.sentry.fs.overlay import OverlayFS
+from wardian.sentry.fs.tmpfs import TmpFS
+from wardian.sentry.hostport import Clock
+from wardian.sentry.kernel import boot
+from wardian.sentry.kernel.dispatch import Dispatcher, KernelBug
+from wardian.sentry.kernel.exit import exit_group
+from wardian.sentry.kernel.loop import Loop
+from wardian.sentry.kernel.timers import Timer
+from wardian.sentry.syscalls.marshal_gen import MARSHAL
+from wardian.sentry.vfs import namei
+from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOSUID
+from wardian.sentry.vfs.inode import SuperBlock
+
+if TYPE_CHECKING:
+    from wardian.sentry.kernel.kernel import Kernel
+    from wardian.sentry.kernel.task import Task
+
+TIMEOUT_STATUS = 124
+BUG_STATUS = 125
+AT_FDCWD = -100
+
+
+class Sandbox:
+    """A sandbox under construction, then running."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = Clock()
+        self.host_fs = HostFS()
+        self.engine: StubEngine
+        self.kernel: Kernel
+        self.task: Task
+        self.timed_out = False
+
+    # -- building ----------------------------------------------------------------------------------
+    def build(self) -> None:
+        """Everything up to, not including, the first program."""
+        root = self.grant(self.config.rootfs or "/", shared=False, read_only=True)
+        self.engine = self.start_engine()
+        dispatcher_kernel = boot.make_kernel(
+            self.clock, self.engine.poller, self.config.hostname.encode()
+        )
+        self.kernel = dispatcher_kernel
+        self.engine.events = self.dispatcher
+        self.kernel.memory_limit = self.config.memory
+        self.kernel.cpu_limit = self.config.cpus
+        sb = self.super_block(root, shared=False, read_only=True)
+        if not self.config.read_only:
+            sb = OverlayFS(self.kernel.anonymous_dev(), self.clock, sb)
+        boot.mount_root(self.kernel, sb, "overlay")
+        credentials = guest_user(self.config.user)
+        self.task = boot.first_task(self.kernel, HostProcess(), credentials, 0o022)
+        boot.mount_system(self.task)
+        self.mount_extras()
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        hooks = self.kernel.hooks
+        assert isinstance(hooks, Dispatcher)
+        return hooks
+
+    def start_engine(self) -> StubEngine:
+        """The zygote and the channels."""
+        from wardian.host import guest_policy
+
+        stub = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "stub")
+        validated = self.config.memory_mode == "validated"
+        filters = (guest_policy.first_filter(validated), guest_policy.second_filter())
+        proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
+        try:
+            return StubEngine(stub, filters, MARSHAL, proc)
+        except ZygoteError as e:
+            raise ConfigError(
+                f"cannot start guest processes: {e}: `wardian doctor` says what is missing"
+            ) from None
+
+    def grant(self, path: str, shared: bool, read_only: bool) -> tuple[int, bytes]:
+        """Open a host directory or file that the user named."""
+        try:
+            return grant(os.fsencode(path))
+        except LinuxError as e:
+            raise ConfigError(f"cannot use {path}: {e.words or e.name}") from None
+
+    def super_block(self, granted: tuple[int, bytes], shared: bool, read_only: bool) -> SuperBlock:
+        fd, only = granted
+        return HostSuperBlock(
+            self.host_fs,
+            fd,
+            self.kernel.anonymous_dev(),
+            self.clock,
+            shared=shared,
+            read_only=read_only,
+            only=only,
+        )
+
+    def mount_extras(self) -> None:
+        """--volume and --tmpfs."""
+        flags = MS_NOSUID | MS_NODEV
+        for volume in self.config.volumes:
+            granted = self.grant(volume.source, True, volume.read_only)
+            sb = self.super_block(granted, shared=True, read_only=volume.read_only)
+            self.mount(sb, volume.target, flags, volume.source, not granted[1])
+        for target in self.config.tmpfs:
+            self.mount(TmpFS(self.kernel.anonymous_dev(), self.clock), target, flags, "tmpfs", True)
+
+    def mount(self, sb: SuperBlock, target: str, flags: int, source: str, directory: bool) -> None:
+        name = os.fsencode(target)
+        if not target.startswith("/"):
+            raise ConfigError(f"bad mount point {target!r}: it must be absolute")
+        try:
+            if not directory:
+                boot.make_file(self.task, name)
+            if boot.mount_at(self.task, sb, name, flags, source):
+                return
+        except LinuxError as e:
+            raise ConfigError(f"cannot mount {source} on {target}: {e}") from None
+        raise ConfigError(
+            f"cannot mount {source} on {target}: the directory is missing and cannot be made"
+        )
+
+    # -- the first program -------------------------------------------------------------------------
+    def enter_directory(self) -> None:
+        """Stand where the command shall start."""
+        try:
+            place = namei.resolve(self.task, AT_FDCWD, os.fsencode(self.config.cwd))
+            if not place.inode.is_dir:
+                raise ENOTDIR("not a directory")
+            self.task.fs.cwd = place
+        except LinuxError as e:
+            if self.config.cwd_required:
+                raise ConfigError(f"cannot start in {self.config.cwd}: {e}") from None
+
+    def start(self) -> None:
+        """Find the command in its PATH and run it."""
+        config = self.config
+        argv = [os.fsencode(word) for word in config.argv]
+        env = [os.fsencode(f"{name}={value}") for name, value in config.env.items()]
+        failure: LinuxError = ENOENT("")
+        for path in candidates(config):
+            try:
+                boot.start_program(self.task, self.engine, path, argv, env)
+                return
+            except (ENOENT, ENOTDIR):
+                continue
+            except LinuxError as e:
+                failure = e
+                if not isinstance(e, EACCES):
+                    break
+        name = config.argv[0]
+        if isinstance(failure, ENOENT):
+            raise ConfigError(f"{name}: no such program in the sandbox", 127)
+        words = (
+            "not a program this machine can run" if isinstance(failure, ENOEXEC) else str(failure)
+        )
+        raise ConfigError(f"{name}: cannot be executed: {words}", 126)
+
+    # -- running -----------------------------------------------------------------------------------
+    def run(self) -> int:
+        """Until the first program ends; the exit status for a shell."""
+        if self.config.timeout:
+            timer = Deadline(self)
+            self.kernel.timers.arm(
+                timer, self.clock.monotonic_ns() + int(self.config.timeout * 1e9)
+            )
+        loop = Loop(self.kernel, self.engine, self.dispatcher)
+        status = loop.run()
+        if self.timed_out:
+            return TIMEOUT_STATUS
+        return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
+
+    def close(self) -> None:
+        """Nothing of the sandbox is left on the host."""
+        self.engine.close()
+
+
+class Deadline(Timer):
+    """--timeout."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        super().__init__()
+        self.sandbox = sandbox
+
+    def fire(self) -> None:
+        self.sandbox.timed_out = True
+        init = self.sandbox.kernel.init
+        if init is not None:
+            exit_group(init, signal.SIGKILL)
+
+
+def candidates(config: Config) -> list[bytes]:
+    """Where execvp(3) looks for the command."""
+    name = os.fsencode(config.argv[0])
+    if b"/" in name or not name:
+        return [name]
+    path = os.fsencode(
+        config.env.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    )
+    return [(directory or b".") + b"/" + name for directory in path.split(b":")]
+
+
+def run_here(config: Config) -> int:
+    """Build, run, clean up; ConfigError for what the user can mend."""
+    sandbox = Sandbox(config)
+    sandbox.build()
+    try:
+        sandbox.attach_streams()
+        sandbox.enter_directory()
+        sandbox.start()
+        return sandbox.run()
+    except KernelBug:
+        sys.stderr.write(
+            "wardian: internal error, the sandbox was stopped: please report what follows\n"
+        )
+        traceback.print_exc()
+        return BUG_STATUS
+    finally:
+        sandbox.close()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.uts import UTSNamespace
     from wardian.sentry.net.stack import NetworkStack
     from wardian.sentry.tty.devpts import DevPts
+    from wardian.sentry.vfs.filesystems import FileSystemType
     from wardian.sentry.vfs.mount_tree import MountNamespace
 
 
@@ -45,6 +46,7 @@ class Kernel:
         self.sysctls = Sysctls()
         self.unimplemented = UnimplementedLog()
         self.anonymous_devs = 0x20
+        self.filesystems: dict[bytes, FileSystemType] = {}  # what mount(2) can mount, by name
         self.rename_cookie = 0  # of the last rename that inotify was told of
         self.console: ControllingTerminal | None = None  # the sandbox's own terminal, for /dev/console
         self.devpts: DevPts  # what /dev/ptmx opens; boot mounts it on /dev/pts

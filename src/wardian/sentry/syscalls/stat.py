@@ -40,7 +40,7 @@ from wardian.sentry.vfs.dentry import (
     Path,
 )
 from wardian.sentry.vfs.file import O_PATH
-from wardian.sentry.vfs.inode import S_ISGID, AttributeChange, Attributes
+from wardian.sentry.vfs.inode import S_IFDIR, S_IFREG, S_ISGID, AttributeChange, Attributes
 from wardian.sentry.vfs.namei import (
     AT_EACCESS,
     AT_EMPTY_PATH,
@@ -73,7 +73,7 @@ UTIME_OMIT: Final = 0x3FFFFFFE
 UNCHANGED: Final = 0xFFFFFFFF  # a uid or gid of -1
 
 _STAT: Final = struct.Struct("<QQQIIIIQqqqqqqqqqqqq")
-_STATX: Final = struct.Struct("<IIQIIIHxxQQQQqIxxxxqIxxxxqIxxxxqIxxxxIIIIQ88x")
+_STATX: Final = struct.Struct("<IIQIIIHxxQQQQqIxxxxqIxxxxqIxxxxqIxxxxIIIIQ104x")
 _STATFS: Final = struct.Struct("<qqQQQQQiiqqqqqqq")
 _TIMESPEC2: Final = struct.Struct("<qqqq")
 
@@ -231,7 +231,7 @@ def do_access(t: Task, dirfd: int, path: bytes, mode: int, flags: int) -> int:
     if mode & MAY_EXEC and not inode.is_dir and place.mount.flags & MS_NOEXEC:
         raise EACCES("noexec mount")
     check(credentials, inode, mode)
-    if mode & MAY_WRITE and place.mount.read_only and (inode.is_dir or inode.mode & 0o100000):
+    if mode & MAY_WRITE and place.mount.read_only and inode.kind in (S_IFDIR, S_IFREG):
         raise EROFS("read-only file system")
     return 0
 

@@ -9,11 +9,16 @@ only when no handler ran (signal(7)).
 from collections.abc import Callable
 
 from wardian.sentry.syscalls import (
+    descriptors,
+    dir,
     events,
+    file,
     ids,
     ioctl,
+    iov,
     limits,
     memory,
+    mount,
     pipe,
     poll,
     prctl,
@@ -23,9 +28,11 @@ from wardian.sentry.syscalls import (
     signal,
     socket,
     socket_msg,
+    stat,
     system,
     task,
     time,
+    xattr,
 )
 
 
@@ -49,6 +56,108 @@ def row(name: str, handler: Callable[..., int], amd64: int, flags: str = "", res
 
 
 # -- files, directories, descriptors (syscalls/file.py, dir.py, stat.py, descriptors.py, xattr.py, mount.py) --
+row("read", file.read, 0)
+row("write", file.write, 1)
+row("open", file.open, 2,
+    flags="O_RDONLY O_WRONLY O_RDWR O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK "
+          "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_PATH O_TMPFILE")
+row("close", file.close, 3)
+row("stat", stat.stat, 4)
+row("fstat", stat.fstat, 5)
+row("lstat", stat.lstat, 6)
+row("lseek", file.lseek, 8)
+row("pread64", file.pread64, 17)
+row("pwrite64", file.pwrite64, 18)
+row("readv", iov.readv, 19)
+row("writev", iov.writev, 20)
+row("access", stat.access, 21)
+row("dup", descriptors.dup, 32)
+row("dup2", descriptors.dup2, 33)
+row("sendfile", iov.sendfile, 40)
+row("fcntl", descriptors.fcntl, 72)
+row("flock", descriptors.flock, 73)
+row("fsync", file.fsync, 74)
+row("fdatasync", file.fdatasync, 75)
+row("truncate", file.truncate, 76)
+row("ftruncate", file.ftruncate, 77)
+row("getdents", dir.getdents, 78)
+row("getcwd", dir.getcwd, 79)
+row("chdir", dir.chdir, 80)
+row("fchdir", dir.fchdir, 81)
+row("rename", dir.rename, 82)
+row("mkdir", dir.mkdir, 83)
+row("rmdir", dir.rmdir, 84)
+row("creat", file.creat, 85)
+row("link", dir.link, 86)
+row("unlink", dir.unlink, 87)
+row("symlink", dir.symlink, 88)
+row("readlink", dir.readlink, 89)
+row("chmod", stat.chmod, 90)
+row("fchmod", stat.fchmod, 91)
+row("chown", stat.chown, 92)
+row("fchown", stat.fchown, 93)
+row("lchown", stat.lchown, 94)
+row("umask", dir.umask, 95)
+row("utime", stat.utime, 132)
+row("mknod", dir.mknod, 133)
+row("statfs", stat.statfs, 137)
+row("fstatfs", stat.fstatfs, 138)
+row("pivot_root", mount.pivot_root, 155)
+row("chroot", mount.chroot, 161)
+row("sync", file.sync, 162)
+row("mount", mount.mount, 165,
+    flags="MS_RDONLY MS_NOSUID MS_NODEV MS_NOEXEC MS_REMOUNT MS_BIND MS_MOVE MS_REC")
+row("umount2", mount.umount2, 166, flags="MNT_FORCE MNT_DETACH MNT_EXPIRE UMOUNT_NOFOLLOW")
+row("readahead", file.readahead, 187)
+row("setxattr", xattr.setxattr, 188, flags="XATTR_CREATE XATTR_REPLACE")
+row("lsetxattr", xattr.lsetxattr, 189, flags="XATTR_CREATE XATTR_REPLACE")
+row("fsetxattr", xattr.fsetxattr, 190, flags="XATTR_CREATE XATTR_REPLACE")
+row("getxattr", xattr.getxattr, 191)
+row("lgetxattr", xattr.lgetxattr, 192)
+row("fgetxattr", xattr.fgetxattr, 193)
+row("listxattr", xattr.listxattr, 194)
+row("llistxattr", xattr.llistxattr, 195)
+row("flistxattr", xattr.flistxattr, 196)
+row("removexattr", xattr.removexattr, 197)
+row("lremovexattr", xattr.lremovexattr, 198)
+row("fremovexattr", xattr.fremovexattr, 199)
+row("getdents64", dir.getdents64, 217)
+row("fadvise64", file.fadvise64, 221)
+row("utimes", stat.utimes, 235)
+row("openat", file.openat, 257,
+    flags="O_RDONLY O_WRONLY O_RDWR O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK "
+          "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_PATH O_TMPFILE")
+row("mkdirat", dir.mkdirat, 258)
+row("mknodat", dir.mknodat, 259)
+row("fchownat", stat.fchownat, 260, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
+row("futimesat", stat.futimesat, 261)
+row("newfstatat", stat.newfstatat, 262, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH AT_NO_AUTOMOUNT")
+row("unlinkat", dir.unlinkat, 263, flags="AT_REMOVEDIR")
+row("renameat", dir.renameat, 264)
+row("linkat", dir.linkat, 265, flags="AT_SYMLINK_FOLLOW AT_EMPTY_PATH")
+row("symlinkat", dir.symlinkat, 266)
+row("readlinkat", dir.readlinkat, 267)
+row("fchmodat", stat.fchmodat, 268)
+row("faccessat", stat.faccessat, 269)
+row("sync_file_range", file.sync_file_range, 277)
+row("utimensat", stat.utimensat, 280, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
+row("fallocate", file.fallocate, 285)
+row("dup3", descriptors.dup3, 292, flags="O_CLOEXEC")
+row("preadv", iov.preadv, 295)
+row("pwritev", iov.pwritev, 296)
+row("name_to_handle_at", mount.name_to_handle_at, 303, flags="AT_SYMLINK_FOLLOW AT_EMPTY_PATH")
+row("syncfs", file.syncfs, 306)
+row("renameat2", dir.renameat2, 316, flags="RENAME_NOREPLACE RENAME_EXCHANGE RENAME_WHITEOUT")
+row("copy_file_range", iov.copy_file_range, 326)
+row("preadv2", iov.preadv2, 327, flags="RWF_HIPRI RWF_DSYNC RWF_SYNC RWF_NOWAIT RWF_APPEND")
+row("pwritev2", iov.pwritev2, 328, flags="RWF_HIPRI RWF_DSYNC RWF_SYNC RWF_NOWAIT RWF_APPEND")
+row("statx", stat.statx, 332,
+    flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH AT_NO_AUTOMOUNT AT_STATX_FORCE_SYNC "
+          "AT_STATX_DONT_SYNC")
+row("close_range", descriptors.close_range, 436, flags="CLOSE_RANGE_UNSHARE CLOSE_RANGE_CLOEXEC")
+row("openat2", file.openat2, 437)
+row("faccessat2", stat.faccessat2, 439, flags="AT_EACCESS AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
+row("fchmodat2", stat.fchmodat2, 452, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
 
 # -- pipes, eventfd, epoll, poll, timerfd, signalfd, splice, inotify (syscalls/poll.py, events.py, pipe.py) --
 row("ioctl", ioctl.ioctl, 16)

@@ -41,6 +41,7 @@ class Mount:
         self.sb = sb
         self.root = root
         self.flags = flags
+        self.locked = 0  # MS_* flags the guest may not take away; with any, it cannot unmount
         self.source = source
         self.parent: Mount | None = None
         self.mountpoint: Dentry | None = None  # a dentry of ``parent``

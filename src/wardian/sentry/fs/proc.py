@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import ENOENT
 from wardian.sentry.fs import proc_texts
-from wardian.sentry.fs.proc_pid import group_directory, parse_number
+from wardian.sentry.fs.proc_pid import TaskDirFS, group_directory, parse_number
 from wardian.sentry.fs.proc_sys import add, build_sys
 from wardian.sentry.fs.pseudo import (
     DIRECTORY_BATCH,
@@ -29,12 +29,12 @@ PID_POSITIONS: Final = 1 << 16
 """Directory positions from here on are pids, below it fixed entries."""
 
 
-class ProcFS(PseudoFS):
+class ProcFS(TaskDirFS):
     """One mounted proc."""
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel, "proc", PROC_SUPER_MAGIC)
-        self.net = build_net(self, kernel)
+        fill_net(self.net)
         self.top = ProcRoot(self)
 
     def root(self) -> Inode:
@@ -119,13 +119,11 @@ class ProcRoot(FixedDir):
         return found
 
 
-def build_net(fs: PseudoFS, kernel: Kernel) -> FixedDir:
+def fill_net(directory: FixedDir) -> None:
     """/proc/net: the tables of the network stack."""
-    directory = FixedDir(fs)
     try:
         from wardian.sentry.net import procnet
     except ImportError:
-        return directory
+        return
     for name, function in procnet.FILES:
-        directory.add(name.encode(), ProcText(fs, 0o444, function))
-    return directory
+        directory.add(name.encode(), ProcText(directory.fs, 0o444, function))

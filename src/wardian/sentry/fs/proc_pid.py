@@ -13,6 +13,7 @@ from wardian.sentry.errno import EACCES, EINVAL, EIO, ENOENT, ESRCH, LinuxError
 from wardian.sentry.fs import proc_pid_texts as texts
 from wardian.sentry.fs.pseudo import (
     DIRECTORY_BATCH,
+    FixedDir,
     PseudoDir,
     PseudoFS,
     PseudoInode,
@@ -28,6 +29,7 @@ from wardian.sentry.vfs.namei import path_text
 from wardian.sentry.vfs.seek import SEEK_CUR, SEEK_SET
 
 if TYPE_CHECKING:
+    from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.kernel.thread_group import ThreadGroup
 
@@ -65,6 +67,14 @@ def check_access(reader: Task | None, task: Task) -> None:
     """EACCES unless ``reader`` might trace ``task`` (ptrace(2))."""
     if reader is not None and not may_access(reader, task):
         raise EACCES("not allowed to look into that task")
+
+
+class TaskDirFS(PseudoFS):
+    """What the directories of tasks need of their file system: the common net directory."""
+
+    def __init__(self, kernel: Kernel, name: str, magic: int) -> None:
+        super().__init__(kernel, name, magic)
+        self.net = FixedDir(self)
 
 
 # -- text files ------------------------------------------------------------------------------------
@@ -442,8 +452,13 @@ WRITABLE: Final[list[tuple[bytes, int, texts.Render]]] = [
     (b"coredump_filter", 0o644, texts.coredump_filter), (b"clear_refs", 0o200, texts.zero),
     (b"timerslack_ns", 0o666, texts.timerslack), (b"autogroup", 0o644, texts.zero),
 ]
-LINKS: Final = (b"cwd", b"exe", b"root")
-DIRECTORIES: Final = (b"fd", b"fdinfo", b"ns", b"task", b"net")
+SPECIAL: Final = [
+    (b"fd", S_IFDIR), (b"fdinfo", S_IFDIR), (b"ns", S_IFDIR), (b"task", S_IFDIR),
+    (b"net", S_IFDIR), (b"exe", S_IFLNK), (b"cwd", S_IFLNK), (b"root", S_IFLNK),
+    (b"mem", S_IFREG),
+]
+"""Links, directories and mem; an entry's number is its place here after SPECIAL_BASE."""
+SPECIAL_BASE: Final = 100
 
 
 class TaskDir(TaskPart):
@@ -456,7 +471,7 @@ class TaskDir(TaskPart):
         self.read_only = texts.COMMON + (texts.ONLY_GROUP if whole else texts.ONLY_TASK)
 
     def links(self) -> int:
-        return 2 + len(DIRECTORIES)
+        return 7
 
     def check_alive(self) -> bool:
         """False when the directory is that of a task long gone."""
@@ -488,7 +503,7 @@ class TaskDir(TaskPart):
 
     def special(self, name: bytes) -> Inode | None:
         """Links, directories and mem."""
-        fs, task, base = self.fs, self.task, self.base + 100
+        fs, task, base = self.fs, self.task, self.base + SPECIAL_BASE
         if name == b"fd":
             return FdDir(fs, base, task, 0o500)
         if name == b"fdinfo":
@@ -509,12 +524,10 @@ class TaskDir(TaskPart):
             return MemInode(fs, base + 8, task)
         return None
 
-    def net(self) -> Inode | None:
-        """net: the same for all tasks, there is one network namespace."""
-        from wardian.sentry.fs.proc import ProcFS
-
+    def net(self) -> Inode:
+        """The same directory for all tasks: there is one network namespace."""
         fs = self.fs
-        assert isinstance(fs, ProcFS)
+        assert isinstance(fs, TaskDirFS)
         return fs.net
 
     def names(self) -> list[tuple[int, bytes, int, int]]:
@@ -524,12 +537,11 @@ class TaskDir(TaskPart):
         for entry, _, _ in self.read_only + WRITABLE:
             code += 1
             found.append((code - base, entry, inode_number(task, code), S_IFREG))
-        kinds = [(name, S_IFDIR) for name in DIRECTORIES if self.whole or name != b"task"]
-        kinds += [(name, S_IFLNK) for name in LINKS]
-        kinds.append((b"mem", S_IFREG))
-        for index, (name, kind) in enumerate(kinds):
-            code = 100 + index
-            found.append((code, name, inode_number(task, base + code), kind))
+        for index, (name, kind) in enumerate(SPECIAL):
+            if self.whole or name != b"task":
+                key = SPECIAL_BASE + index
+                ino = self.net().ino if name == b"net" else inode_number(task, base + key)
+                found.append((key, name, ino, kind))
         return found
 
 
@@ -546,6 +558,3 @@ def group_directory(fs: PseudoFS, group: ThreadGroup) -> Inode | None:
     if leader is None or group.reaped:
         return None
     return TaskDir(fs, leader, True)
-
-
-

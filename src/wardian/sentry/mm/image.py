@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import ExecImage
+from wardian.platform.layout import GUEST_TOP
 from wardian.sentry.errno import ELIBBAD, ELOOP, ENOEXEC, LinuxError
 from wardian.sentry.kernel.rlimits import RLIMIT_AS, RLIMIT_STACK
 from wardian.sentry.mm import elf, stack
@@ -184,6 +185,8 @@ def _auxiliary_vector(kernel: Kernel, image: ProgramImage, program: ElfProgram,
     if interpreter is not None:
         base = placement.interpreter_bias
         image.entry = interpreter.header.entry + base
+    if not 0 <= image.entry < GUEST_TOP:
+        raise ENOEXEC("entry point outside of the address space")
     vector.add(stack.AT_BASE, base)
     vector.add(stack.AT_FLAGS, 0)
     vector.add(stack.AT_ENTRY, entry)

@@ -21,6 +21,8 @@ ARG_MAX: Final = 131072
 ARGUMENT_LIMIT: Final = 6 << 20
 """However large the stack may grow, arguments take no more (three quarters of _STK_LIM)."""
 
+WORD_MASK: Final = (1 << 64) - 1
+
 AT_NULL: Final = 0
 AT_PHDR: Final = 3
 AT_PHENT: Final = 4
@@ -116,9 +118,9 @@ class Vector:
         self.words: list[int] = []
 
     def add(self, kind: int, value: int) -> None:
-        """One pair."""
+        """One pair; addresses wrap around as they do in the program's own arithmetic."""
         self.words.append(kind)
-        self.words.append(value)
+        self.words.append(value & WORD_MASK)
 
 
 def build_stack(top: int, argv: list[bytes], envp: list[bytes], filename: bytes, platform: bytes,

@@ -109,11 +109,19 @@ class Confinement:
         self._make_group()
         self._enter_user()
         self._enter_namespaces()
+        if "mount" not in self._spaces and capabilities.has(capabilities.SYS_CHROOT):
+            self._temporary = namespaces.TemporaryRoot({STUB.strip("/"): self._program()})
 
     def finish(self) -> None:
         """After the end of the Sentry."""
+        if self._temporary:
+            self._temporary.discard()
         if self.group:
             self.group.remove()
+
+    def _program(self) -> bytes:
+        with open(self.plan.stub, "rb") as file:
+            return file.read()
 
     def _make_group(self) -> None:
         limits = self.plan.limits
@@ -175,8 +183,7 @@ class Confinement:
     def enter(self) -> None:
         """In the Sentry, single-threaded, before the zygote is started."""
         self.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        with open(self.plan.stub, "rb") as file:
-            program = file.read()
+        program = self._program()
         self._open_grants()
         self._open_proc()
         self._leave_root({STUB.strip("/"): program})
@@ -186,8 +193,6 @@ class Confinement:
 
     def seal(self) -> None:
         """In the Sentry, after the zygote has started and everything is open and imported."""
-        if self._temporary:
-            self._temporary.discard()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         rows = sentry_policy.rows(
             self.plan.writes, self.plan.network_host, sentry_policy.host_has_xattrat()
@@ -251,20 +256,17 @@ class Confinement:
 
     def _leave_root(self, files: dict[str, bytes]) -> None:
         try:
-            if "mount" not in self._spaces:
-                raise PermissionError(1, "no mount namespace")
-            namespaces.empty_root(files)
-            self._note("root", APPLIED, "empty and read-only")
+            if self._temporary:
+                self._temporary.enter()
+                self._note("root", PARTLY, "chroot, for want of a mount namespace", _HOW["root"])
+            elif "mount" in self._spaces:
+                namespaces.empty_root(files)
+                self._note("root", APPLIED, "empty and read-only")
+            else:
+                raise PermissionError(1, "no mount namespace and no CAP_SYS_CHROOT")
+            self.stub = STUB
         except OSError as error:
-            if not capabilities.has(capabilities.SYS_CHROOT):
-                self._note("root", MISSING, _words(error), _HOW["root"])
-                return
-            self._leave_root_by_chroot(files, _words(error))
-        self.stub = STUB
-
-    def _leave_root_by_chroot(self, files: dict[str, bytes], why: str) -> None:
-        self._temporary = namespaces.TemporaryRoot(files)
-        self._note("root", PARTLY, f"chroot to a directory that is removed ({why})", _HOW["root"])
+            self._note("root", MISSING, _words(error), _HOW["root"])
 
     def _restrict_files(self) -> str:
         grants: list[landlock.Grant] = []

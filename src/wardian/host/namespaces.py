@@ -209,45 +209,39 @@ def _place(directory: int, files: dict[str, bytes]) -> None:
 
 
 class TemporaryRoot:
-    """Second best, without a mount namespace: chroot(2) into a directory of our own.
-
-    It stays until :meth:`discard`, for the zygote has to be started from a file in it; afterwards
-    the root is a directory that does not exist any more.
-    """
+    """Second best, without a mount namespace: chroot(2) into a directory of our own, which the
+    launcher makes and, in the end, removes."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
-        self.name = f"wardian-{os.urandom(8).hex()}"
         self.files = list(files)
-        self.parent = os.open("/tmp", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.path = f"/tmp/wardian-{os.urandom(8).hex()}"
+        os.mkdir(self.path, 0o700)
+        directory = self._open()
         try:
-            os.mkdir(self.name, 0o700, dir_fd=self.parent)
-            self.directory = self._open()
-            _place(self.directory, files)
-            os.fchdir(self.directory)
-            os.chroot(".")
-            os.chdir("/")
-        except OSError:
-            self.discard()
-            raise
+            _place(directory, files)
+            os.chmod(self.path, 0o555)
+        finally:
+            os.close(directory)
 
     def _open(self) -> int:
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self.name, flags, dir_fd=self.parent)
+        return os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def enter(self) -> None:
+        """In the Sentry."""
+        os.chroot(self.path)
+        os.chdir("/")
 
     def discard(self) -> None:
-        """Remove it, and close the way out that the removal needed."""
+        """In the launcher, after the end of the Sentry."""
         try:
             directory = self._open()
+            os.chmod(self.path, 0o700)
             for name in self.files:
-                try:
-                    os.unlink(name, dir_fd=directory)
-                except FileNotFoundError:
-                    pass  # the file system was full, or the like
+                os.unlink(name, dir_fd=directory)
             os.close(directory)
-            os.rmdir(self.name, dir_fd=self.parent)
+            os.rmdir(self.path)
         except OSError:
-            pass
-        os.close(self.parent)
+            pass  # somebody was tidy
 
 
 # -- what is mounted -----------------------------------------------------------------------------

@@ -124,7 +124,7 @@ class Dispatcher(TaskHooks):
         if task.exited or task is self.in_handler:
             return
         if task in self.running:
-            if task.parked or task in task.kernel.run_list:
+            if task.parked:
                 self.interrupt(task)
             return
         host(task).interrupt()

@@ -195,11 +195,13 @@ def notify_parent(group: ThreadGroup) -> None:
         forget = action.handler == SIG_IGN or bool(action.flags & SA_NOCLDWAIT)
         if action.handler == SIG_IGN:
             signo = 0
-    if signo:
-        send_to_group(parent, exit_siginfo(group, signo))
+    # a wait(2) in progress is woken first: it collects the child before a SIGCHLD handler runs
+    parent.wait_queue.wake(0)
+    info = exit_siginfo(group, signo) if signo else None
     if forget:
         reap(group)
-    parent.wait_queue.wake(0)
+    if info is not None:
+        send_to_group(parent, info)
 
 
 def exit_siginfo(group: ThreadGroup, signo: int) -> SigInfo:

@@ -512,6 +512,7 @@ def notify_parent_of_job_control(group: ThreadGroup, code: int, status: int) -> 
     parent = group.parent
     if parent is None:
         return
+    parent.wait_queue.wake(0)  # first: see exit.notify_parent
     action = parent.actions.get(SIGCHLD)
     if action.handler != SIG_IGN and not action.flags & SA_NOCLDSTOP:
         info = SigInfo(SIGCHLD, code)
@@ -523,7 +524,6 @@ def notify_parent_of_job_control(group: ThreadGroup, code: int, status: int) -> 
         ticks = group.cpu_time_ns() // 10_000_000
         info.utime = ticks
         send_to_group(parent, info)
-    parent.wait_queue.wake(0)
 
 
 def is_ignored(task: Task, signo: int) -> bool:

@@ -8,11 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from wardian.sentry.syscalls import (
+    descriptors,
+    dir,
     events,
+    file,
     ids,
     ioctl,
+    iov,
     limits,
     memory,
+    mount,
     pipe,
     poll,
     prctl,
@@ -22,9 +27,11 @@ from wardian.sentry.syscalls import (
     signal,
     socket,
     socket_msg,
+    stat,
     system,
     task,
     time,
+    xattr,
 )
 from wardian.sentry.syscalls.decode import (
     MAX_RW_COUNT,
@@ -32,8 +39,10 @@ from wardian.sentry.syscalls.decode import (
     buf,
     buf_or_none,
     s32,
+    s64,
     skip,
     string,
+    string_or_none,
     struct,
     struct_or_none,
     u32,
@@ -54,8 +63,13 @@ from wardian.sentry.syscalls.kinds import (
     InSigset,
     InStack,
     InTimespec,
+    InTimespec2,
     InTimeval,
+    InTimeval2,
     Int,
+    LongFlags,
+    Mode,
+    Offset,
     OutBuf,
     Pid,
     Signo,
@@ -98,28 +112,79 @@ def dispatch(t: Task, r: Request) -> int:
     nr = r.nr
     if not 0 <= nr < 512:
         return unimplemented(t, nr)
-    if nr < 159:
-        if nr < 51:
-            return _calls_0(t, r, nr)
-        if nr < 116:
+    if nr < 143:
+        if nr < 75:
+            if nr < 35:
+                return _calls_0(t, r, nr)
             return _calls_1(t, r, nr)
-        return _calls_2(t, r, nr)
-    if nr < 233:
+        if nr < 108:
+            return _calls_2(t, r, nr)
         return _calls_3(t, r, nr)
-    if nr < 297:
-        return _calls_4(t, r, nr)
-    return _calls_5(t, r, nr)
+    if nr < 233:
+        if nr < 188:
+            return _calls_4(t, r, nr)
+        return _calls_5(t, r, nr)
+    if nr < 277:
+        return _calls_6(t, r, nr)
+    if nr < 315:
+        return _calls_7(t, r, nr)
+    return _calls_8(t, r, nr)
 
 
 def _calls_0(t: Task, r: Request, nr: int) -> int:
     a = r.args
-    if nr < 34:
-        if nr < 16:
+    if nr < 16:
+        if nr < 8:
+            if nr < 4:
+                if nr < 2:
+                    if nr < 1:
+                        if nr == 0:  # read
+                            return file.read(t, FD(s32(a[0])), OutBuf(a[1]), Size(a[2]))
+                    else:
+                        if nr == 1:  # write
+                            d = r.data
+                            return file.write(
+                                t,
+                                FD(s32(a[0])),
+                                InBuf(buf(t, d, 0, a[1], a[2], MAX_RW_COUNT)),
+                                Size(a[2]),
+                            )
+                else:
+                    if nr < 3:
+                        if nr == 2:  # open
+                            d = r.data
+                            return file.open(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                Flags(u32(a[1])),
+                                Mode(u32(a[2])),
+                            )
+                    else:
+                        if nr == 3:  # close
+                            return file.close(t, FD(s32(a[0])))
+            else:
+                if nr < 6:
+                    if nr < 5:
+                        if nr == 4:  # stat
+                            d = r.data
+                            return stat.stat(t, UserPath(string(t, d, 0, a[0])), OutBuf(a[1]))
+                    else:
+                        if nr == 5:  # fstat
+                            return stat.fstat(t, FD(s32(a[0])), OutBuf(a[1]))
+                else:
+                    if nr < 7:
+                        if nr == 6:  # lstat
+                            d = r.data
+                            return stat.lstat(t, UserPath(string(t, d, 0, a[0])), OutBuf(a[1]))
+                    else:
+                        if nr == 7:  # poll
+                            return poll.poll(t, Addr(a[0]), UInt(u32(a[1])), Int(s32(a[2])))
+        else:
             if nr < 12:
                 if nr < 10:
                     if nr < 9:
-                        if nr == 7:  # poll
-                            return poll.poll(t, Addr(a[0]), UInt(u32(a[1])), Int(s32(a[2])))
+                        if nr == 8:  # lseek
+                            return file.lseek(t, FD(s32(a[0])), Offset(s64(a[1])), UInt(u32(a[2])))
                     else:
                         if nr == 9:  # mmap
                             return memory.mmap(
@@ -167,17 +232,50 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 15:  # rt_sigreturn
                             return task.rt_sigreturn(t)
-        else:
-            if nr < 25:
-                if nr < 23:
-                    if nr < 22:
+    else:
+        if nr < 24:
+            if nr < 20:
+                if nr < 18:
+                    if nr < 17:
                         if nr == 16:  # ioctl
                             return ioctl.ioctl(t, FD(s32(a[0])), UInt(u32(a[1])), ULong(a[2]))
                     else:
+                        if nr == 17:  # pread64
+                            return file.pread64(
+                                t,
+                                FD(s32(a[0])),
+                                OutBuf(a[1]),
+                                Size(a[2]),
+                                Offset(s64(a[3])),
+                            )
+                else:
+                    if nr < 19:
+                        if nr == 18:  # pwrite64
+                            d = r.data
+                            return file.pwrite64(
+                                t,
+                                FD(s32(a[0])),
+                                InBuf(buf(t, d, 0, a[1], a[2], MAX_RW_COUNT)),
+                                Size(a[2]),
+                                Offset(s64(a[3])),
+                            )
+                    else:
+                        if nr == 19:  # readv
+                            return iov.readv(t, FD(s32(a[0])), Addr(a[1]), Size(a[2]))
+            else:
+                if nr < 22:
+                    if nr < 21:
+                        if nr == 20:  # writev
+                            return iov.writev(t, FD(s32(a[0])), Addr(a[1]), Size(a[2]))
+                    else:
+                        if nr == 21:  # access
+                            d = r.data
+                            return stat.access(t, UserPath(string(t, d, 0, a[0])), Int(s32(a[1])))
+                else:
+                    if nr < 23:
                         if nr == 22:  # pipe
                             return pipe.pipe(t, Addr(a[0]))
-                else:
-                    if nr < 24:
+                    else:
                         if nr == 23:  # select
                             d = r.data
                             return poll.select(
@@ -188,12 +286,13 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[3]),
                                 cast("InTimeval | None", struct_or_none(t, d, 0, a[4], 16)),
                             )
-                    else:
+        else:
+            if nr < 28:
+                if nr < 26:
+                    if nr < 25:
                         if nr == 24:  # sched_yield
                             return sched.sched_yield(t)
-            else:
-                if nr < 27:
-                    if nr < 26:
+                    else:
                         if nr == 25:  # mremap
                             return memory.mremap(
                                 t,
@@ -203,24 +302,38 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Flags(u32(a[3])),
                                 Addr(a[4]),
                             )
-                    else:
+                else:
+                    if nr < 27:
                         if nr == 26:  # msync
                             return memory.msync(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
-                else:
-                    if nr < 28:
+                    else:
                         if nr == 27:  # mincore
                             return memory.mincore(t, Addr(a[0]), Size(a[1]), Addr(a[2]))
-                    else:
+            else:
+                if nr < 33:
+                    if nr < 32:
                         if nr == 28:  # madvise
                             return memory.madvise(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
-    else:
-        if nr < 43:
-            if nr < 38:
-                if nr < 36:
-                    if nr < 35:
+                    else:
+                        if nr == 32:  # dup
+                            return descriptors.dup(t, FD(s32(a[0])))
+                else:
+                    if nr < 34:
+                        if nr == 33:  # dup2
+                            return descriptors.dup2(t, FD(s32(a[0])), FD(s32(a[1])))
+                    else:
                         if nr == 34:  # pause
                             return signal.pause(t)
-                    else:
+    return unimplemented(t, nr)
+
+
+def _calls_1(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 51:
+        if nr < 43:
+            if nr < 39:
+                if nr < 37:
+                    if nr < 36:
                         if nr == 35:  # nanosleep
                             d = r.data
                             return time.nanosleep(
@@ -228,16 +341,14 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 InTimespec(struct(t, d, 0, a[0], 16)),
                                 Addr(a[1]),
                             )
-                else:
-                    if nr < 37:
+                    else:
                         if nr == 36:  # getitimer
                             return time.getitimer(t, Int(s32(a[0])), Addr(a[1]))
-                    else:
+                else:
+                    if nr < 38:
                         if nr == 37:  # alarm
                             return time.alarm(t, UInt(u32(a[0])))
-            else:
-                if nr < 41:
-                    if nr < 39:
+                    else:
                         if nr == 38:  # setitimer
                             d = r.data
                             return time.setitimer(
@@ -246,9 +357,20 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 cast("InItimerval | None", struct_or_none(t, d, 0, a[1], 32)),
                                 Addr(a[2]),
                             )
-                    else:
+            else:
+                if nr < 41:
+                    if nr < 40:
                         if nr == 39:  # getpid
                             return process.getpid(t)
+                    else:
+                        if nr == 40:  # sendfile
+                            return iov.sendfile(
+                                t,
+                                FD(s32(a[0])),
+                                FD(s32(a[1])),
+                                Addr(a[2]),
+                                Size(a[3]),
+                            )
                 else:
                     if nr < 42:
                         if nr == 41:  # socket
@@ -327,12 +449,7 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 50:  # listen
                             return socket.listen(t, FD(s32(a[0])), Int(s32(a[1])))
-    return unimplemented(t, nr)
-
-
-def _calls_1(t: Task, r: Request, nr: int) -> int:
-    a = r.args
-    if nr < 99:
+    else:
         if nr < 59:
             if nr < 55:
                 if nr < 53:
@@ -421,10 +538,157 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                         if nr == 62:  # kill
                             return signal.kill(t, Pid(s32(a[0])), Signo(s32(a[1])))
             else:
-                if nr < 97:
-                    if nr < 96:
+                if nr < 73:
+                    if nr < 72:
                         if nr == 63:  # uname
                             return system.uname(t, Addr(a[0]))
+                    else:
+                        if nr == 72:  # fcntl
+                            return descriptors.fcntl(t, FD(s32(a[0])), Int(s32(a[1])), ULong(a[2]))
+                else:
+                    if nr < 74:
+                        if nr == 73:  # flock
+                            return descriptors.flock(t, FD(s32(a[0])), Int(s32(a[1])))
+                    else:
+                        if nr == 74:  # fsync
+                            return file.fsync(t, FD(s32(a[0])))
+    return unimplemented(t, nr)
+
+
+def _calls_2(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 91:
+        if nr < 83:
+            if nr < 79:
+                if nr < 77:
+                    if nr < 76:
+                        if nr == 75:  # fdatasync
+                            return file.fdatasync(t, FD(s32(a[0])))
+                    else:
+                        if nr == 76:  # truncate
+                            d = r.data
+                            return file.truncate(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                Offset(s64(a[1])),
+                            )
+                else:
+                    if nr < 78:
+                        if nr == 77:  # ftruncate
+                            return file.ftruncate(t, FD(s32(a[0])), Offset(s64(a[1])))
+                    else:
+                        if nr == 78:  # getdents
+                            return dir.getdents(t, FD(s32(a[0])), OutBuf(a[1]), UInt(u32(a[2])))
+            else:
+                if nr < 81:
+                    if nr < 80:
+                        if nr == 79:  # getcwd
+                            return dir.getcwd(t, OutBuf(a[0]), ULong(a[1]))
+                    else:
+                        if nr == 80:  # chdir
+                            d = r.data
+                            return dir.chdir(t, UserPath(string(t, d, 0, a[0])))
+                else:
+                    if nr < 82:
+                        if nr == 81:  # fchdir
+                            return dir.fchdir(t, FD(s32(a[0])))
+                    else:
+                        if nr == 82:  # rename
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return dir.rename(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                UserPath(string(t, d, p1, a[1])),
+                            )
+        else:
+            if nr < 87:
+                if nr < 85:
+                    if nr < 84:
+                        if nr == 83:  # mkdir
+                            d = r.data
+                            return dir.mkdir(t, UserPath(string(t, d, 0, a[0])), Mode(u32(a[1])))
+                    else:
+                        if nr == 84:  # rmdir
+                            d = r.data
+                            return dir.rmdir(t, UserPath(string(t, d, 0, a[0])))
+                else:
+                    if nr < 86:
+                        if nr == 85:  # creat
+                            d = r.data
+                            return file.creat(t, UserPath(string(t, d, 0, a[0])), Mode(u32(a[1])))
+                    else:
+                        if nr == 86:  # link
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return dir.link(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                UserPath(string(t, d, p1, a[1])),
+                            )
+            else:
+                if nr < 89:
+                    if nr < 88:
+                        if nr == 87:  # unlink
+                            d = r.data
+                            return dir.unlink(t, UserPath(string(t, d, 0, a[0])))
+                    else:
+                        if nr == 88:  # symlink
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return dir.symlink(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                UserPath(string(t, d, p1, a[1])),
+                            )
+                else:
+                    if nr < 90:
+                        if nr == 89:  # readlink
+                            d = r.data
+                            return dir.readlink(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                OutBuf(a[1]),
+                                Int(s32(a[2])),
+                            )
+                    else:
+                        if nr == 90:  # chmod
+                            d = r.data
+                            return stat.chmod(t, UserPath(string(t, d, 0, a[0])), Mode(u32(a[1])))
+    else:
+        if nr < 99:
+            if nr < 95:
+                if nr < 93:
+                    if nr < 92:
+                        if nr == 91:  # fchmod
+                            return stat.fchmod(t, FD(s32(a[0])), Mode(u32(a[1])))
+                    else:
+                        if nr == 92:  # chown
+                            d = r.data
+                            return stat.chown(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                Uid(u32(a[1])),
+                                Gid(u32(a[2])),
+                            )
+                else:
+                    if nr < 94:
+                        if nr == 93:  # fchown
+                            return stat.fchown(t, FD(s32(a[0])), Uid(u32(a[1])), Gid(u32(a[2])))
+                    else:
+                        if nr == 94:  # lchown
+                            d = r.data
+                            return stat.lchown(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                Uid(u32(a[1])),
+                                Gid(u32(a[2])),
+                            )
+            else:
+                if nr < 97:
+                    if nr < 96:
+                        if nr == 95:  # umask
+                            return dir.umask(t, Mode(u32(a[0])))
                     else:
                         if nr == 96:  # gettimeofday
                             return time.gettimeofday(t, Addr(a[0]), Addr(a[1]))
@@ -435,8 +699,7 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 98:  # getrusage
                             return process.getrusage(t, Int(s32(a[0])), Addr(a[1]))
-    else:
-        if nr < 108:
+        else:
             if nr < 104:
                 if nr < 102:
                     if nr < 100:
@@ -467,7 +730,13 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 107:  # geteuid
                             return ids.geteuid(t)
-        else:
+    return unimplemented(t, nr)
+
+
+def _calls_3(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 124:
+        if nr < 116:
             if nr < 112:
                 if nr < 110:
                     if nr < 109:
@@ -498,13 +767,7 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 115:  # getgroups
                             return ids.getgroups(t, Int(s32(a[0])), Addr(a[1]))
-    return unimplemented(t, nr)
-
-
-def _calls_2(t: Task, r: Request, nr: int) -> int:
-    a = r.args
-    if nr < 135:
-        if nr < 124:
+        else:
             if nr < 120:
                 if nr < 118:
                     if nr < 117:
@@ -535,7 +798,8 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 123:  # setfsgid
                             return ids.setfsgid(t, Gid(u32(a[0])))
-        else:
+    else:
+        if nr < 132:
             if nr < 128:
                 if nr < 126:
                     if nr < 125:
@@ -590,13 +854,35 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 cast("InStack | None", struct_or_none(t, d, 0, a[0], 24)),
                                 Addr(a[1]),
                             )
-    else:
-        if nr < 147:
-            if nr < 143:
-                if nr < 141:
-                    if nr < 140:
+        else:
+            if nr < 138:
+                if nr < 135:
+                    if nr < 133:
+                        if nr == 132:  # utime
+                            d = r.data
+                            return stat.utime(t, UserPath(string(t, d, 0, a[0])), Addr(a[1]))
+                    else:
+                        if nr == 133:  # mknod
+                            d = r.data
+                            return dir.mknod(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                Mode(u32(a[1])),
+                                ULong(a[2]),
+                            )
+                else:
+                    if nr < 137:
                         if nr == 135:  # personality
                             return system.personality(t, UInt(u32(a[0])))
+                    else:
+                        if nr == 137:  # statfs
+                            d = r.data
+                            return stat.statfs(t, UserPath(string(t, d, 0, a[0])), OutBuf(a[1]))
+            else:
+                if nr < 141:
+                    if nr < 140:
+                        if nr == 138:  # fstatfs
+                            return stat.fstatfs(t, FD(s32(a[0])), OutBuf(a[1]))
                     else:
                         if nr == 140:  # getpriority
                             return limits.getpriority(t, Int(s32(a[0])), Int(s32(a[1])))
@@ -612,7 +898,14 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 142:  # sched_setparam
                             return sched.sched_setparam(t, Pid(s32(a[0])), Addr(a[1]))
-            else:
+    return unimplemented(t, nr)
+
+
+def _calls_4(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 162:
+        if nr < 151:
+            if nr < 147:
                 if nr < 145:
                     if nr < 144:
                         if nr == 143:  # sched_getparam
@@ -632,8 +925,7 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 146:  # sched_get_priority_max
                             return sched.sched_get_priority_max(t, Int(s32(a[0])))
-        else:
-            if nr < 151:
+            else:
                 if nr < 149:
                     if nr < 148:
                         if nr == 147:  # sched_get_priority_min
@@ -648,7 +940,8 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 150:  # munlock
                             return memory.munlock(t, Addr(a[0]), Size(a[1]))
-            else:
+        else:
+            if nr < 157:
                 if nr < 153:
                     if nr < 152:
                         if nr == 151:  # mlockall
@@ -657,10 +950,21 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                         if nr == 152:  # munlockall
                             return memory.munlockall(t)
                 else:
-                    if nr < 157:
+                    if nr < 155:
                         if nr == 153:  # vhangup
                             return system.vhangup(t)
                     else:
+                        if nr == 155:  # pivot_root
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return mount.pivot_root(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                UserPath(string(t, d, p1, a[1])),
+                            )
+            else:
+                if nr < 160:
+                    if nr < 159:
                         if nr == 157:  # prctl
                             return prctl.prctl(
                                 t,
@@ -670,19 +974,11 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 ULong(a[3]),
                                 ULong(a[4]),
                             )
-    return unimplemented(t, nr)
-
-
-def _calls_3(t: Task, r: Request, nr: int) -> int:
-    a = r.args
-    if nr < 203:
-        if nr < 171:
-            if nr < 167:
-                if nr < 163:
-                    if nr < 160:
+                    else:
                         if nr == 159:  # adjtimex
                             return time.adjtimex(t, Addr(a[0]))
-                    else:
+                else:
+                    if nr < 161:
                         if nr == 160:  # setrlimit
                             d = r.data
                             return limits.setrlimit(
@@ -690,11 +986,22 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 UInt(u32(a[0])),
                                 InRlimit(struct(t, d, 0, a[1], 16)),
                             )
-                else:
-                    if nr < 164:
+                    else:
+                        if nr == 161:  # chroot
+                            d = r.data
+                            return mount.chroot(t, UserPath(string(t, d, 0, a[0])))
+    else:
+        if nr < 170:
+            if nr < 166:
+                if nr < 164:
+                    if nr < 163:
+                        if nr == 162:  # sync
+                            return file.sync(t)
+                    else:
                         if nr == 163:  # acct
                             return system.acct(t, Addr(a[0]))
-                    else:
+                else:
+                    if nr < 165:
                         if nr == 164:  # settimeofday
                             d = r.data
                             return time.settimeofday(
@@ -702,16 +1009,35 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 cast("InTimeval | None", struct_or_none(t, d, 0, a[0], 16)),
                                 Addr(a[1]),
                             )
+                    else:
+                        if nr == 165:  # mount
+                            d = r.data
+                            return mount.mount(
+                                t,
+                                Addr(a[0]),
+                                UserPath(string(t, d, 0, a[1])),
+                                Addr(a[2]),
+                                LongFlags(a[3]),
+                                Addr(a[4]),
+                            )
             else:
-                if nr < 169:
-                    if nr < 168:
+                if nr < 168:
+                    if nr < 167:
+                        if nr == 166:  # umount2
+                            d = r.data
+                            return mount.umount2(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                Flags(u32(a[1])),
+                            )
+                    else:
                         if nr == 167:  # swapon
                             return system.swapon(t, Addr(a[0]), Flags(u32(a[1])))
-                    else:
+                else:
+                    if nr < 169:
                         if nr == 168:  # swapoff
                             return system.swapoff(t, Addr(a[0]))
-                else:
-                    if nr < 170:
+                    else:
                         if nr == 169:  # reboot
                             return system.reboot(
                                 t,
@@ -720,44 +1046,177 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 UInt(u32(a[2])),
                                 Addr(a[3]),
                             )
-                    else:
+        else:
+            if nr < 175:
+                if nr < 172:
+                    if nr < 171:
                         if nr == 170:  # sethostname
                             return system.sethostname(t, Addr(a[0]), Int(s32(a[1])))
-        else:
-            if nr < 176:
-                if nr < 173:
-                    if nr < 172:
+                    else:
                         if nr == 171:  # setdomainname
                             return system.setdomainname(t, Addr(a[0]), Int(s32(a[1])))
-                    else:
+                else:
+                    if nr < 173:
                         if nr == 172:  # iopl
                             return system.iopl(t, UInt(u32(a[0])))
-                else:
-                    if nr < 175:
+                    else:
                         if nr == 173:  # ioperm
                             return system.ioperm(t, ULong(a[0]), ULong(a[1]), Int(s32(a[2])))
-                    else:
+            else:
+                if nr < 186:
+                    if nr < 176:
                         if nr == 175:  # init_module
                             return system.init_module(t, Addr(a[0]), ULong(a[1]), Addr(a[2]))
-            else:
-                if nr < 200:
-                    if nr < 186:
+                    else:
                         if nr == 176:  # delete_module
                             return system.delete_module(t, Addr(a[0]), Flags(u32(a[1])))
-                    else:
+                else:
+                    if nr < 187:
                         if nr == 186:  # gettid
                             return process.gettid(t)
+                    else:
+                        if nr == 187:  # readahead
+                            return file.readahead(t, FD(s32(a[0])), Offset(s64(a[1])), Size(a[2]))
+    return unimplemented(t, nr)
+
+
+def _calls_5(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 213:
+        if nr < 196:
+            if nr < 192:
+                if nr < 190:
+                    if nr < 189:
+                        if nr == 188:  # setxattr
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return xattr.setxattr(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                UserString(string(t, d, p1, a[1])),
+                                Addr(a[2]),
+                                Size(a[3]),
+                                Flags(u32(a[4])),
+                            )
+                    else:
+                        if nr == 189:  # lsetxattr
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return xattr.lsetxattr(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                UserString(string(t, d, p1, a[1])),
+                                Addr(a[2]),
+                                Size(a[3]),
+                                Flags(u32(a[4])),
+                            )
                 else:
+                    if nr < 191:
+                        if nr == 190:  # fsetxattr
+                            d = r.data
+                            return xattr.fsetxattr(
+                                t,
+                                FD(s32(a[0])),
+                                UserString(string(t, d, 0, a[1])),
+                                Addr(a[2]),
+                                Size(a[3]),
+                                Flags(u32(a[4])),
+                            )
+                    else:
+                        if nr == 191:  # getxattr
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return xattr.getxattr(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                UserString(string(t, d, p1, a[1])),
+                                OutBuf(a[2]),
+                                Size(a[3]),
+                            )
+            else:
+                if nr < 194:
+                    if nr < 193:
+                        if nr == 192:  # lgetxattr
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return xattr.lgetxattr(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                UserString(string(t, d, p1, a[1])),
+                                OutBuf(a[2]),
+                                Size(a[3]),
+                            )
+                    else:
+                        if nr == 193:  # fgetxattr
+                            d = r.data
+                            return xattr.fgetxattr(
+                                t,
+                                FD(s32(a[0])),
+                                UserString(string(t, d, 0, a[1])),
+                                OutBuf(a[2]),
+                                Size(a[3]),
+                            )
+                else:
+                    if nr < 195:
+                        if nr == 194:  # listxattr
+                            d = r.data
+                            return xattr.listxattr(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                OutBuf(a[1]),
+                                Size(a[2]),
+                            )
+                    else:
+                        if nr == 195:  # llistxattr
+                            d = r.data
+                            return xattr.llistxattr(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                OutBuf(a[1]),
+                                Size(a[2]),
+                            )
+        else:
+            if nr < 200:
+                if nr < 198:
+                    if nr < 197:
+                        if nr == 196:  # flistxattr
+                            return xattr.flistxattr(t, FD(s32(a[0])), OutBuf(a[1]), Size(a[2]))
+                    else:
+                        if nr == 197:  # removexattr
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return xattr.removexattr(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                UserString(string(t, d, p1, a[1])),
+                            )
+                else:
+                    if nr < 199:
+                        if nr == 198:  # lremovexattr
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return xattr.lremovexattr(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                UserString(string(t, d, p1, a[1])),
+                            )
+                    else:
+                        if nr == 199:  # fremovexattr
+                            d = r.data
+                            return xattr.fremovexattr(
+                                t,
+                                FD(s32(a[0])),
+                                UserString(string(t, d, 0, a[1])),
+                            )
+            else:
+                if nr < 203:
                     if nr < 201:
                         if nr == 200:  # tkill
                             return signal.tkill(t, Pid(s32(a[0])), Signo(s32(a[1])))
                     else:
                         if nr == 201:  # time
                             return time.time(t, Addr(a[0]))
-    else:
-        if nr < 225:
-            if nr < 218:
-                if nr < 213:
+                else:
                     if nr < 204:
                         if nr == 203:  # sched_setaffinity
                             return sched.sched_setaffinity(
@@ -774,7 +1233,10 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 UInt(u32(a[1])),
                                 Addr(a[2]),
                             )
-                else:
+    else:
+        if nr < 225:
+            if nr < 221:
+                if nr < 217:
                     if nr < 216:
                         if nr == 213:  # epoll_create
                             return events.epoll_create(t, Int(s32(a[0])))
@@ -788,11 +1250,24 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 Size(a[3]),
                                 Flags(u32(a[4])),
                             )
+                else:
+                    if nr < 218:
+                        if nr == 217:  # getdents64
+                            return dir.getdents64(t, FD(s32(a[0])), OutBuf(a[1]), UInt(u32(a[2])))
+                    else:
+                        if nr == 218:  # set_tid_address
+                            return task.set_tid_address(t, Addr(a[0]))
             else:
                 if nr < 223:
                     if nr < 222:
-                        if nr == 218:  # set_tid_address
-                            return task.set_tid_address(t, Addr(a[0]))
+                        if nr == 221:  # fadvise64
+                            return file.fadvise64(
+                                t,
+                                FD(s32(a[0])),
+                                Offset(s64(a[1])),
+                                Offset(s64(a[2])),
+                                Int(s32(a[3])),
+                            )
                     else:
                         if nr == 222:  # timer_create
                             return time.timer_create(t, ClockId(s32(a[0])), Addr(a[1]), Addr(a[2]))
@@ -862,12 +1337,12 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
     return unimplemented(t, nr)
 
 
-def _calls_4(t: Task, r: Request, nr: int) -> int:
+def _calls_6(t: Task, r: Request, nr: int) -> int:
     a = r.args
-    if nr < 275:
-        if nr < 253:
-            if nr < 239:
-                if nr < 237:
+    if nr < 260:
+        if nr < 252:
+            if nr < 238:
+                if nr < 235:
                     if nr < 234:
                         if nr == 233:  # epoll_ctl
                             d = r.data
@@ -887,7 +1362,16 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Signo(s32(a[2])),
                             )
                 else:
-                    if nr < 238:
+                    if nr < 237:
+                        if nr == 235:  # utimes
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return stat.utimes(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                cast("InTimeval2 | None", struct_or_none(t, d, p1, a[1], 32)),
+                            )
+                    else:
                         if nr == 237:  # mbind
                             return memory.mbind(
                                 t,
@@ -898,12 +1382,12 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 ULong(a[4]),
                                 Flags(u32(a[5])),
                             )
-                    else:
+            else:
+                if nr < 247:
+                    if nr < 239:
                         if nr == 238:  # set_mempolicy
                             return memory.set_mempolicy(t, Int(s32(a[0])), Addr(a[1]), ULong(a[2]))
-            else:
-                if nr < 251:
-                    if nr < 247:
+                    else:
                         if nr == 239:  # get_mempolicy
                             return memory.get_mempolicy(
                                 t,
@@ -913,7 +1397,8 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[3]),
                                 ULong(a[4]),
                             )
-                    else:
+                else:
+                    if nr < 251:
                         if nr == 247:  # waitid
                             return process.waitid(
                                 t,
@@ -923,8 +1408,7 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Flags(u32(a[3])),
                                 Addr(a[4]),
                             )
-                else:
-                    if nr < 252:
+                    else:
                         if nr == 251:  # ioprio_set
                             return sched.ioprio_set(
                                 t,
@@ -932,16 +1416,17 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(a[1])),
                                 Int(s32(a[2])),
                             )
-                    else:
+        else:
+            if nr < 256:
+                if nr < 254:
+                    if nr < 253:
                         if nr == 252:  # ioprio_get
                             return sched.ioprio_get(t, Int(s32(a[0])), Int(s32(a[1])))
-        else:
-            if nr < 270:
-                if nr < 255:
-                    if nr < 254:
+                    else:
                         if nr == 253:  # inotify_init
                             return events.inotify_init(t)
-                    else:
+                else:
+                    if nr < 255:
                         if nr == 254:  # inotify_add_watch
                             d = r.data
                             return events.inotify_add_watch(
@@ -950,11 +1435,12 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, a[1])),
                                 Flags(u32(a[2])),
                             )
-                else:
-                    if nr < 256:
+                    else:
                         if nr == 255:  # inotify_rm_watch
                             return events.inotify_rm_watch(t, FD(s32(a[0])), Int(s32(a[1])))
-                    else:
+            else:
+                if nr < 258:
+                    if nr < 257:
                         if nr == 256:  # migrate_pages
                             return memory.migrate_pages(
                                 t,
@@ -963,8 +1449,149 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[2]),
                                 Addr(a[3]),
                             )
+                    else:
+                        if nr == 257:  # openat
+                            d = r.data
+                            return file.openat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Flags(u32(a[2])),
+                                Mode(u32(a[3])),
+                            )
+                else:
+                    if nr < 259:
+                        if nr == 258:  # mkdirat
+                            d = r.data
+                            return dir.mkdirat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Mode(u32(a[2])),
+                            )
+                    else:
+                        if nr == 259:  # mknodat
+                            d = r.data
+                            return dir.mknodat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Mode(u32(a[2])),
+                                ULong(a[3]),
+                            )
+    else:
+        if nr < 268:
+            if nr < 264:
+                if nr < 262:
+                    if nr < 261:
+                        if nr == 260:  # fchownat
+                            d = r.data
+                            return stat.fchownat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Uid(u32(a[2])),
+                                Gid(u32(a[3])),
+                                Flags(u32(a[4])),
+                            )
+                    else:
+                        if nr == 261:  # futimesat
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return stat.futimesat(
+                                t,
+                                FD(s32(a[0])),
+                                cast("UserPath | None", string_or_none(t, d, 0, a[1])),
+                                cast("InTimeval2 | None", struct_or_none(t, d, p1, a[2], 32)),
+                            )
+                else:
+                    if nr < 263:
+                        if nr == 262:  # newfstatat
+                            d = r.data
+                            return stat.newfstatat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                OutBuf(a[2]),
+                                Flags(u32(a[3])),
+                            )
+                    else:
+                        if nr == 263:  # unlinkat
+                            d = r.data
+                            return dir.unlinkat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Flags(u32(a[2])),
+                            )
             else:
-                if nr < 273:
+                if nr < 266:
+                    if nr < 265:
+                        if nr == 264:  # renameat
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return dir.renameat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                FD(s32(a[2])),
+                                UserPath(string(t, d, p1, a[3])),
+                            )
+                    else:
+                        if nr == 265:  # linkat
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return dir.linkat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                FD(s32(a[2])),
+                                UserPath(string(t, d, p1, a[3])),
+                                Flags(u32(a[4])),
+                            )
+                else:
+                    if nr < 267:
+                        if nr == 266:  # symlinkat
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return dir.symlinkat(
+                                t,
+                                UserPath(string(t, d, 0, a[0])),
+                                FD(s32(a[1])),
+                                UserPath(string(t, d, p1, a[2])),
+                            )
+                    else:
+                        if nr == 267:  # readlinkat
+                            d = r.data
+                            return dir.readlinkat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                OutBuf(a[2]),
+                                Int(s32(a[3])),
+                            )
+        else:
+            if nr < 273:
+                if nr < 270:
+                    if nr < 269:
+                        if nr == 268:  # fchmodat
+                            d = r.data
+                            return stat.fchmodat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Mode(u32(a[2])),
+                            )
+                    else:
+                        if nr == 269:  # faccessat
+                            d = r.data
+                            return stat.faccessat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Int(s32(a[2])),
+                            )
+                else:
                     if nr < 271:
                         if nr == 270:  # pselect6
                             d = r.data
@@ -989,17 +1616,15 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 cast("InSigset | None", struct_or_none(t, d, p1, a[3], 8)),
                                 Size(a[4]),
                             )
-                else:
+            else:
+                if nr < 275:
                     if nr < 274:
                         if nr == 273:  # set_robust_list
                             return task.set_robust_list(t, Addr(a[0]), Size(a[1]))
                     else:
                         if nr == 274:  # get_robust_list
                             return task.get_robust_list(t, Pid(s32(a[0])), Addr(a[1]), Addr(a[2]))
-    else:
-        if nr < 286:
-            if nr < 281:
-                if nr < 278:
+                else:
                     if nr < 276:
                         if nr == 275:  # splice
                             return pipe.splice(
@@ -1020,8 +1645,25 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Size(a[2]),
                                 Flags(u32(a[3])),
                             )
-                else:
-                    if nr < 279:
+    return unimplemented(t, nr)
+
+
+def _calls_7(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 293:
+        if nr < 285:
+            if nr < 281:
+                if nr < 279:
+                    if nr < 278:
+                        if nr == 277:  # sync_file_range
+                            return file.sync_file_range(
+                                t,
+                                FD(s32(a[0])),
+                                Offset(s64(a[1])),
+                                Offset(s64(a[2])),
+                                Flags(u32(a[3])),
+                            )
+                    else:
                         if nr == 278:  # vmsplice
                             return pipe.vmsplice(
                                 t,
@@ -1030,7 +1672,8 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 ULong(a[2]),
                                 Flags(u32(a[3])),
                             )
-                    else:
+                else:
+                    if nr < 280:
                         if nr == 279:  # move_pages
                             return memory.move_pages(
                                 t,
@@ -1040,6 +1683,17 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[3]),
                                 Addr(a[4]),
                                 Int(s32(a[5])),
+                            )
+                    else:
+                        if nr == 280:  # utimensat
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return stat.utimensat(
+                                t,
+                                FD(s32(a[0])),
+                                cast("UserPath | None", string_or_none(t, d, 0, a[1])),
+                                cast("InTimespec2 | None", struct_or_none(t, d, p1, a[2], 32)),
+                                Flags(u32(a[3])),
                             )
             else:
                 if nr < 283:
@@ -1072,9 +1726,18 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                         if nr == 284:  # eventfd
                             return events.eventfd(t, UInt(u32(a[0])))
         else:
-            if nr < 290:
-                if nr < 288:
-                    if nr < 287:
+            if nr < 289:
+                if nr < 287:
+                    if nr < 286:
+                        if nr == 285:  # fallocate
+                            return file.fallocate(
+                                t,
+                                FD(s32(a[0])),
+                                Int(s32(a[1])),
+                                Offset(s64(a[2])),
+                                Offset(s64(a[3])),
+                            )
+                    else:
                         if nr == 286:  # timerfd_settime
                             d = r.data
                             return events.timerfd_settime(
@@ -1084,11 +1747,11 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 InItimerspec(struct(t, d, 0, a[2], 32)),
                                 Addr(a[3]),
                             )
-                    else:
+                else:
+                    if nr < 288:
                         if nr == 287:  # timerfd_gettime
                             return events.timerfd_gettime(t, FD(s32(a[0])), Addr(a[1]))
-                else:
-                    if nr < 289:
+                    else:
                         if nr == 288:  # accept4
                             return socket.accept4(
                                 t,
@@ -1097,7 +1760,9 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[2]),
                                 Flags(u32(a[3])),
                             )
-                    else:
+            else:
+                if nr < 291:
+                    if nr < 290:
                         if nr == 289:  # signalfd4
                             d = r.data
                             return events.signalfd4(
@@ -1107,41 +1772,65 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Size(a[2]),
                                 Flags(u32(a[3])),
                             )
-            else:
-                if nr < 293:
-                    if nr < 291:
+                    else:
                         if nr == 290:  # eventfd2
                             return events.eventfd2(t, UInt(u32(a[0])), Flags(u32(a[1])))
-                    else:
+                else:
+                    if nr < 292:
                         if nr == 291:  # epoll_create1
                             return events.epoll_create1(t, Flags(u32(a[0])))
-                else:
+                    else:
+                        if nr == 292:  # dup3
+                            return descriptors.dup3(
+                                t,
+                                FD(s32(a[0])),
+                                FD(s32(a[1])),
+                                Flags(u32(a[2])),
+                            )
+    else:
+        if nr < 305:
+            if nr < 297:
+                if nr < 295:
                     if nr < 294:
                         if nr == 293:  # pipe2
                             return pipe.pipe2(t, Addr(a[0]), Flags(u32(a[1])))
                     else:
                         if nr == 294:  # inotify_init1
                             return events.inotify_init1(t, Flags(u32(a[0])))
-    return unimplemented(t, nr)
-
-
-def _calls_5(t: Task, r: Request, nr: int) -> int:
-    a = r.args
-    if nr < 322:
-        if nr < 311:
-            if nr < 305:
-                if nr < 299:
-                    if nr == 297:  # rt_tgsigqueueinfo
-                        d = r.data
-                        return signal.rt_tgsigqueueinfo(
-                            t,
-                            Pid(s32(a[0])),
-                            Pid(s32(a[1])),
-                            Signo(s32(a[2])),
-                            InSiginfo(struct(t, d, 0, a[3], 128)),
-                        )
                 else:
-                    if nr < 302:
+                    if nr < 296:
+                        if nr == 295:  # preadv
+                            return iov.preadv(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                Size(a[2]),
+                                Offset(s64(a[3])),
+                                ULong(a[4]),
+                            )
+                    else:
+                        if nr == 296:  # pwritev
+                            return iov.pwritev(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                Size(a[2]),
+                                Offset(s64(a[3])),
+                                ULong(a[4]),
+                            )
+            else:
+                if nr < 302:
+                    if nr < 299:
+                        if nr == 297:  # rt_tgsigqueueinfo
+                            d = r.data
+                            return signal.rt_tgsigqueueinfo(
+                                t,
+                                Pid(s32(a[0])),
+                                Pid(s32(a[1])),
+                                Signo(s32(a[2])),
+                                InSiginfo(struct(t, d, 0, a[3], 128)),
+                            )
+                    else:
                         if nr == 299:  # recvmmsg
                             d = r.data
                             return socket_msg.recvmmsg(
@@ -1152,7 +1841,8 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 Flags(u32(a[3])),
                                 cast("InTimespec | None", struct_or_none(t, d, 0, a[4], 16)),
                             )
-                    else:
+                else:
+                    if nr < 303:
                         if nr == 302:  # prlimit64
                             d = r.data
                             return limits.prlimit64(
@@ -1162,12 +1852,28 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 cast("InRlimit | None", struct_or_none(t, d, 0, a[2], 16)),
                                 Addr(a[3]),
                             )
-            else:
-                if nr < 309:
-                    if nr < 307:
+                    else:
+                        if nr == 303:  # name_to_handle_at
+                            d = r.data
+                            return mount.name_to_handle_at(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Addr(a[2]),
+                                Addr(a[3]),
+                                Flags(u32(a[4])),
+                            )
+        else:
+            if nr < 310:
+                if nr < 307:
+                    if nr < 306:
                         if nr == 305:  # clock_adjtime
                             return time.clock_adjtime(t, ClockId(s32(a[0])), Addr(a[1]))
                     else:
+                        if nr == 306:  # syncfs
+                            return file.syncfs(t, FD(s32(a[0])))
+                else:
+                    if nr < 309:
                         if nr == 307:  # sendmmsg
                             return socket_msg.sendmmsg(
                                 t,
@@ -1176,11 +1882,12 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 UInt(u32(a[2])),
                                 Flags(u32(a[3])),
                             )
-                else:
-                    if nr < 310:
+                    else:
                         if nr == 309:  # getcpu
                             return sched.getcpu(t, Addr(a[0]), Addr(a[1]), Addr(a[2]))
-                    else:
+            else:
+                if nr < 313:
+                    if nr < 311:
                         if nr == 310:  # process_vm_readv
                             return process_vm.process_vm_readv(
                                 t,
@@ -1191,19 +1898,17 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 ULong(a[4]),
                                 ULong(a[5]),
                             )
-        else:
-            if nr < 315:
-                if nr < 313:
-                    if nr == 311:  # process_vm_writev
-                        return process_vm.process_vm_writev(
-                            t,
-                            Pid(s32(a[0])),
-                            Addr(a[1]),
-                            ULong(a[2]),
-                            Addr(a[3]),
-                            ULong(a[4]),
-                            ULong(a[5]),
-                        )
+                    else:
+                        if nr == 311:  # process_vm_writev
+                            return process_vm.process_vm_writev(
+                                t,
+                                Pid(s32(a[0])),
+                                Addr(a[1]),
+                                ULong(a[2]),
+                                Addr(a[3]),
+                                ULong(a[4]),
+                                ULong(a[5]),
+                            )
                 else:
                     if nr < 314:
                         if nr == 313:  # finit_module
@@ -1221,25 +1926,45 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 Addr(a[1]),
                                 UInt(u32(a[2])),
                             )
-            else:
-                if nr < 318:
+    return unimplemented(t, nr)
+
+
+def _calls_8(t: Task, r: Request, nr: int) -> int:
+    a = r.args
+    if nr < 330:
+        if nr < 323:
+            if nr < 318:
+                if nr < 316:
+                    if nr == 315:  # sched_getattr
+                        return sched.sched_getattr(
+                            t,
+                            Pid(s32(a[0])),
+                            Addr(a[1]),
+                            UInt(u32(a[2])),
+                            UInt(u32(a[3])),
+                        )
+                else:
                     if nr < 317:
-                        if nr == 315:  # sched_getattr
-                            return sched.sched_getattr(
+                        if nr == 316:  # renameat2
+                            d = r.data
+                            p1 = skip(d, 0)
+                            return dir.renameat2(
                                 t,
-                                Pid(s32(a[0])),
-                                Addr(a[1]),
-                                UInt(u32(a[2])),
-                                UInt(u32(a[3])),
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                FD(s32(a[2])),
+                                UserPath(string(t, d, p1, a[3])),
+                                Flags(u32(a[4])),
                             )
                     else:
                         if nr == 317:  # seccomp
                             return system.seccomp(t, UInt(u32(a[0])), UInt(u32(a[1])), Addr(a[2]))
+            else:
+                if nr < 319:
+                    if nr == 318:  # getrandom
+                        return system.getrandom(t, OutBuf(a[0]), Size(a[1]), Flags(u32(a[2])))
                 else:
-                    if nr < 319:
-                        if nr == 318:  # getrandom
-                            return system.getrandom(t, OutBuf(a[0]), Size(a[1]), Flags(u32(a[2])))
-                    else:
+                    if nr < 322:
                         if nr == 319:  # memfd_create
                             d = r.data
                             return pipe.memfd_create(
@@ -1247,25 +1972,24 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 UserString(string(t, d, 0, a[0])),
                                 Flags(u32(a[1])),
                             )
-    else:
-        if nr < 334:
-            if nr < 325:
-                if nr < 323:
-                    if nr == 322:  # execveat
-                        d = r.data
-                        return task.execveat(
-                            t,
-                            FD(s32(a[0])),
-                            UserPath(string(t, d, 0, a[1])),
-                            Addr(a[2]),
-                            Addr(a[3]),
-                            Int(s32(a[4])),
-                        )
-                else:
-                    if nr < 324:
-                        if nr == 323:  # userfaultfd
-                            return memory.userfaultfd(t, Flags(u32(a[0])))
                     else:
+                        if nr == 322:  # execveat
+                            d = r.data
+                            return task.execveat(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Addr(a[2]),
+                                Addr(a[3]),
+                                Int(s32(a[4])),
+                            )
+        else:
+            if nr < 326:
+                if nr < 324:
+                    if nr == 323:  # userfaultfd
+                        return memory.userfaultfd(t, Flags(u32(a[0])))
+                else:
+                    if nr < 325:
                         if nr == 324:  # membarrier
                             return memory.membarrier(
                                 t,
@@ -1273,11 +1997,45 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 Flags(u32(a[1])),
                                 Int(s32(a[2])),
                             )
-            else:
-                if nr < 330:
-                    if nr < 329:
+                    else:
                         if nr == 325:  # mlock2
                             return memory.mlock2(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
+            else:
+                if nr < 328:
+                    if nr < 327:
+                        if nr == 326:  # copy_file_range
+                            return iov.copy_file_range(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                FD(s32(a[2])),
+                                Addr(a[3]),
+                                Size(a[4]),
+                                Flags(u32(a[5])),
+                            )
+                    else:
+                        if nr == 327:  # preadv2
+                            return iov.preadv2(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                Size(a[2]),
+                                Offset(s64(a[3])),
+                                ULong(a[4]),
+                                Flags(u32(a[5])),
+                            )
+                else:
+                    if nr < 329:
+                        if nr == 328:  # pwritev2
+                            return iov.pwritev2(
+                                t,
+                                FD(s32(a[0])),
+                                Addr(a[1]),
+                                Size(a[2]),
+                                Offset(s64(a[3])),
+                                ULong(a[4]),
+                                Flags(u32(a[5])),
+                            )
                     else:
                         if nr == 329:  # pkey_mprotect
                             return memory.pkey_mprotect(
@@ -1287,26 +2045,39 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 ULong(a[2]),
                                 Int(s32(a[3])),
                             )
+    else:
+        if nr < 436:
+            if nr < 334:
+                if nr < 331:
+                    if nr == 330:  # pkey_alloc
+                        return memory.pkey_alloc(t, ULong(a[0]), ULong(a[1]))
                 else:
-                    if nr < 331:
-                        if nr == 330:  # pkey_alloc
-                            return memory.pkey_alloc(t, ULong(a[0]), ULong(a[1]))
-                    else:
+                    if nr < 332:
                         if nr == 331:  # pkey_free
                             return memory.pkey_free(t, Int(s32(a[0])))
-        else:
-            if nr < 435:
-                if nr < 424:
-                    if nr == 334:  # rseq
-                        return task.rseq(
-                            t,
-                            Addr(a[0]),
-                            Size(a[1]),
-                            Flags(u32(a[2])),
-                            Flags(u32(a[3])),
-                        )
-                else:
-                    if nr < 434:
+                    else:
+                        if nr == 332:  # statx
+                            d = r.data
+                            return stat.statx(
+                                t,
+                                FD(s32(a[0])),
+                                cast("UserPath | None", string_or_none(t, d, 0, a[1])),
+                                Flags(u32(a[2])),
+                                Flags(u32(a[3])),
+                                OutBuf(a[4]),
+                            )
+            else:
+                if nr < 434:
+                    if nr < 424:
+                        if nr == 334:  # rseq
+                            return task.rseq(
+                                t,
+                                Addr(a[0]),
+                                Size(a[1]),
+                                Flags(u32(a[2])),
+                                Flags(u32(a[3])),
+                            )
+                    else:
                         if nr == 424:  # pidfd_send_signal
                             d = r.data
                             return signal.pidfd_send_signal(
@@ -1316,14 +2087,34 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 cast("InSiginfo | None", struct_or_none(t, d, 0, a[2], 128)),
                                 Flags(u32(a[3])),
                             )
-                    else:
+                else:
+                    if nr < 435:
                         if nr == 434:  # pidfd_open
                             return process.pidfd_open(t, Pid(s32(a[0])), Flags(u32(a[1])))
-            else:
-                if nr < 440:
-                    if nr < 438:
+                    else:
                         if nr == 435:  # clone3
                             return task.clone3(t, Addr(a[0]), Size(a[1]))
+        else:
+            if nr < 439:
+                if nr < 437:
+                    if nr == 436:  # close_range
+                        return descriptors.close_range(
+                            t,
+                            UInt(u32(a[0])),
+                            UInt(u32(a[1])),
+                            Flags(u32(a[2])),
+                        )
+                else:
+                    if nr < 438:
+                        if nr == 437:  # openat2
+                            d = r.data
+                            return file.openat2(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Addr(a[2]),
+                                Size(a[3]),
+                            )
                     else:
                         if nr == 438:  # pidfd_getfd
                             return process.pidfd_getfd(
@@ -1332,8 +2123,19 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 FD(s32(a[1])),
                                 Flags(u32(a[2])),
                             )
-                else:
-                    if nr < 441:
+            else:
+                if nr < 441:
+                    if nr < 440:
+                        if nr == 439:  # faccessat2
+                            d = r.data
+                            return stat.faccessat2(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Int(s32(a[2])),
+                                Flags(u32(a[3])),
+                            )
+                    else:
                         if nr == 440:  # process_madvise
                             return memory.process_madvise(
                                 t,
@@ -1343,7 +2145,8 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(a[3])),
                                 Flags(u32(a[4])),
                             )
-                    else:
+                else:
+                    if nr < 452:
                         if nr == 441:  # epoll_pwait2
                             d = r.data
                             p1 = skip(d, 0)
@@ -1355,5 +2158,15 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 cast("InTimespec | None", struct_or_none(t, d, 0, a[3], 16)),
                                 cast("InSigset | None", struct_or_none(t, d, p1, a[4], 8)),
                                 Size(a[5]),
+                            )
+                    else:
+                        if nr == 452:  # fchmodat2
+                            d = r.data
+                            return stat.fchmodat2(
+                                t,
+                                FD(s32(a[0])),
+                                UserPath(string(t, d, 0, a[1])),
+                                Mode(u32(a[2])),
+                                Flags(u32(a[3])),
                             )
     return unimplemented(t, nr)

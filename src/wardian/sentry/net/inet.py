@@ -14,6 +14,7 @@ from wardian.sentry.errno import (
     ENODEV,
     ENOPROTOOPT,
     ENOTCONN,
+    EOPNOTSUPP,
     EPERM,
 )
 from wardian.sentry.net.constants import (
@@ -26,6 +27,7 @@ from wardian.sentry.net.constants import (
     IP_MULTICAST_IF,
     IP_MULTICAST_TTL,
     IP_OPTIONS,
+    IP_TOS,
     IP_TRANSPARENT,
     IP_TTL,
     IPPROTO_IP,
@@ -71,6 +73,8 @@ FREEBIND: Final = (
     key(IPPROTO_IP, IP_FREEBIND), key(IPPROTO_IP, IP_TRANSPARENT),
     key(IPPROTO_IPV6, IPV6_FREEBIND), key(IPPROTO_IPV6, IPV6_TRANSPARENT),
 )
+TIME_TO_LIVE: Final = key(IPPROTO_IP, IP_TTL)
+TYPE_OF_SERVICE: Final = key(IPPROTO_IP, IP_TOS)
 V6ONLY: Final = key(IPPROTO_IPV6, IPV6_V6ONLY)
 MAX_MEMBERSHIPS: Final = 20
 """net.ipv4.igmp_max_memberships."""
@@ -181,6 +185,10 @@ class InetSocket(Socket):
             number = int(number != 0)
         elif not least <= number <= greatest:
             raise EINVAL("option value out of range")
+        if number == 0 and k == TIME_TO_LIVE:
+            raise EINVAL("a TTL of 0")
+        if k == TYPE_OF_SERVICE and self.table.stream:
+            number &= ~3  # the ECN bits are TCP's own
         if number == -1 and k in HOPS:
             number = default
         if k == V6ONLY:
@@ -199,6 +207,8 @@ class InetSocket(Socket):
         if level == IPPROTO_IP and name == IP_OPTIONS:
             return b""
         k = key(level, name)
+        if self.family == AF_INET and not self.allows_level(level):
+            raise EOPNOTSUPP("no such level")
         if k not in KNOWN or not self.allows_level(level):
             raise ENOPROTOOPT(f"option {name} of level {level}")
         number = self.number(level, name)

@@ -11,10 +11,12 @@ from wardian.sentry.errno import (
     ENODATA,
     ENODEV,
     ENOPROTOOPT,
+    EOPNOTSUPP,
     EPERM,
     ERANGE,
 )
 from wardian.sentry.net.constants import (
+    AF_NETLINK,
     AF_UNIX,
     DEFAULT_BUFFER,
     MIN_RCVBUF,
@@ -156,13 +158,14 @@ class SocketOptions:
             self.reuse_address = number != 0
         elif name == SO_REUSEPORT:
             if not socket.is_inet:
-                raise EINVAL("SO_REUSEPORT is for AF_INET and AF_INET6")
+                raise EOPNOTSUPP("SO_REUSEPORT is for AF_INET and AF_INET6")
             self.reuse_port = number != 0
         elif name == SO_KEEPALIVE:
             self.keepalive = number != 0
         elif name == SO_BROADCAST:
             self.broadcast = number != 0
         elif name == SO_PASSCRED:
+            check_passes_credentials(socket)
             self.passcred = number != 0
         elif name == SO_LINGER:
             if len(value) < LINGER.size:
@@ -267,6 +270,7 @@ class SocketOptions:
         if name == SO_BROADCAST:
             return int(self.broadcast)
         if name == SO_PASSCRED:
+            check_passes_credentials(socket)
             return int(self.passcred)
         if name == SO_ACCEPTCONN:
             return int(socket.listening)
@@ -287,6 +291,12 @@ class SocketOptions:
         if name in REMEMBERED:
             return self.others.get(name, 0)
         raise ENOPROTOOPT(f"SOL_SOCKET option {name}")
+
+
+def check_passes_credentials(socket: Socket) -> None:
+    """SO_PASSCRED is for families that have credentials to pass."""
+    if socket.family not in (AF_UNIX, AF_NETLINK):
+        raise EOPNOTSUPP("no credentials to pass")
 
 
 def timeout_of(value: bytes) -> int:

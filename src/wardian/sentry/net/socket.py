@@ -23,6 +23,7 @@ from wardian.sentry.errno import (
 from wardian.sentry.net.constants import (
     AF_INET,
     AF_INET6,
+    MSG_DONTWAIT,
     RCV_SHUTDOWN,
     SEND_SHUTDOWN,
     SHUT_RD,
@@ -232,6 +233,12 @@ class Socket(File):
 
     def write(self, source: Source, offset: int) -> int:
         return self.send(None, source, 0, None)
+
+    def end_or_block(self, flags: int) -> int:
+        """An empty datagram queue: only a blocking read sees shutdown(2) as end of file."""
+        if self.shut & RCV_SHUTDOWN and not (self.nonblocking or flags & MSG_DONTWAIT):
+            return 0
+        return WOULD_BLOCK
 
     def is_stream(self) -> bool:
         """True when byte counts may be split freely (MSG_WAITALL applies, sends go on until done)."""

@@ -413,7 +413,10 @@ class TcpSocket(InetSocket):
                 self.connect_failed(0)
                 self.progress = IDLE
                 return
+            self.shut |= bits  # inet_shutdown() does so, to wake who polls
             raise ENOTCONN("not connected")
+        if self.finished and self.shut & SEND_SHUTDOWN:
+            raise ENOTCONN("closed in both directions")
         finishing = bits & SEND_SHUTDOWN and not self.shut & SEND_SHUTDOWN
         self.shut |= bits
         if finishing:

@@ -153,6 +153,7 @@ class UdpSocket(InetSocket):
             raise EOPNOTSUPP("no out-of-band data on UDP")
         if self.error:
             self.raise_error()
+        self.autobind()
         if self.shut & SEND_SHUTDOWN:
             raise EPIPE("shut down for sending")
         if out is not None and out.address:
@@ -168,7 +169,6 @@ class UdpSocket(InetSocket):
         if is_any(from_ip) or (out is not None and out.messages):
             from_ip, to_ip = self.stack.route(self, to_ip)
             from_ip = self.chosen_source(out, from_ip)
-        self.autobind()
         datagram = Datagram(source.take(count), from_ip, self.local_port, to_ip, to_port,
                             self.stack.realtime_ns())
         self.stack.udp.deliver(self, datagram)
@@ -237,7 +237,7 @@ class UdpSocket(InetSocket):
         if not self.received:
             if self.error:
                 self.raise_error()
-            return 0 if self.shut & RCV_SHUTDOWN else WOULD_BLOCK
+            return self.end_or_block(flags)
         datagram = self.received[0]
         data = datagram.data
         room = sink.left
@@ -318,10 +318,10 @@ class UdpSocket(InetSocket):
 
     def shutdown(self, how: int) -> None:
         bits = shutdown_bits(how)
-        if not self.remote_port:
-            raise ENOTCONN("not connected")
         self.shut |= bits
         self.queue.wake(HANGUP_EVENTS)
+        if not self.remote_port:
+            raise ENOTCONN("not connected")
 
     def unread_bytes(self) -> int:
         return len(self.received[0].data) if self.received else 0

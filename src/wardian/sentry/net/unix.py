@@ -98,7 +98,7 @@ class UnixSocket(UnixEnd):
         if len(address) == 2:
             raise EINVAL("empty address")
         if is_abstract(address):
-            found = self.stack.abstract.names.get(address)
+            found = self.stack.abstract.find(self.kind, address)
             if found is None:
                 raise ECONNREFUSED("nobody has that abstract name")
         else:

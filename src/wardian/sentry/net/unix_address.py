@@ -43,32 +43,36 @@ def path_address(path: bytes) -> bytes:
 
 
 class AbstractNames:
-    """Who is bound to which abstract name; names are the whole sockaddr."""
+    """Who is bound to which abstract name; each socket type has names of its own."""
 
     def __init__(self) -> None:
-        self.names: dict[bytes, UnixSocket] = {}
+        self.names: dict[tuple[int, bytes], UnixSocket] = {}
         self.next_auto = 0
 
     def bind(self, address: bytes, socket: UnixSocket) -> None:
         """Take a name; EADDRINUSE."""
-        if address in self.names:
+        if (socket.kind, address) in self.names:
             raise EADDRINUSE("abstract name taken")
-        self.names[address] = socket
+        self.names[(socket.kind, address)] = socket
+
+    def find(self, kind: int, address: bytes) -> UnixSocket | None:
+        """The socket of type ``kind`` that has a name."""
+        return self.names.get((kind, address))
 
     def autobind(self, socket: UnixSocket) -> bytes:
         """Take a free five-digit name (unix(7), "Autobind feature")."""
         for _ in range(AUTOBIND_LIMIT):
             address = FAMILY + b"\0%05x" % self.next_auto
             self.next_auto = (self.next_auto + 1) % AUTOBIND_LIMIT
-            if address not in self.names:
-                self.names[address] = socket
+            if (socket.kind, address) not in self.names:
+                self.names[(socket.kind, address)] = socket
                 return address
         raise EADDRINUSE("no free autobind name")
 
     def release(self, address: bytes, socket: UnixSocket) -> None:
         """Give a name back, if it is this socket's."""
-        if self.names.get(address) is socket:
-            del self.names[address]
+        if self.names.get((socket.kind, address)) is socket:
+            del self.names[(socket.kind, address)]
 
 
 assert FAMILY[0] == AF_UNIX

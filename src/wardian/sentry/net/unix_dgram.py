@@ -153,7 +153,7 @@ class UnixDatagram(UnixSocket):
         if not self.packets:
             if self.error:
                 self.raise_error()
-            return 0 if self.shut & RCV_SHUTDOWN else WOULD_BLOCK
+            return self.end_or_block(flags)
         packet = self.packets[0]
         room = sink.left
         taken = put_packet(sink, packet.data)

@@ -53,17 +53,6 @@ NETLINK_HEAD: Final = (
     "    Inode\n")
 
 
-def tables() -> dict[bytes, Callable[[Kernel], bytes]]:
-    """Every file of /proc/net, by name."""
-    return {
-        b"tcp": tcp, b"tcp6": tcp6, b"udp": udp, b"udp6": udp6, b"unix": unix, b"dev": dev,
-        b"route": route, b"if_inet6": if_inet6, b"ipv6_route": ipv6_route, b"arp": arp,
-        b"netlink": netlink, b"packet": packet, b"raw": raw, b"raw6": raw6,
-        b"sockstat": sockstat, b"sockstat6": sockstat6, b"snmp": snmp, b"netstat": netstat,
-        b"igmp": igmp,
-    }
-
-
 def sockets_of(kernel: Kernel, family: int, kind: int) -> list[Socket]:
     """All sockets of one family and type."""
     return [s for s in kernel.network.sockets.values() if s.family == family and s.kind == kind]
@@ -195,7 +184,8 @@ def if_inet6(kernel: Kernel) -> bytes:
             if a.family == AF_INET6:
                 scope = 0x10 if a.scope == 254 else 0x20 if a.scope == 253 else 0
                 name = i.name.decode("ascii", "replace")
-                lines.append(f"{a.ip.hex()} {i.index:02x} {a.prefix:02x} {scope:02x} 80 {name:>8}\n")
+                lines.append(f"{a.ip.hex()} {i.index:02x} {a.prefix:02x} {scope:02x} 80"
+                             f" {name:>8}\n")
     return "".join(lines).encode()
 
 
@@ -300,3 +290,13 @@ def counters(groups: dict[str, str]) -> bytes:
         zeros = " ".join("0" for _ in fields.split())
         lines.append(f"{name}: {fields}\n{name}: {zeros}\n")
     return "".join(lines).encode()
+
+
+FILES: Final[list[tuple[str, "Callable[[Kernel], bytes]"]]] = [
+    ("tcp", tcp), ("tcp6", tcp6), ("udp", udp), ("udp6", udp6), ("unix", unix), ("dev", dev),
+    ("route", route), ("if_inet6", if_inet6), ("ipv6_route", ipv6_route), ("arp", arp),
+    ("netlink", netlink), ("packet", packet), ("raw", raw), ("raw6", raw6),
+    ("sockstat", sockstat), ("sockstat6", sockstat6), ("snmp", snmp), ("netstat", netstat),
+    ("igmp", igmp),
+]
+"""Every file of /proc/net."""

@@ -152,7 +152,7 @@ def check_sound(found: elf.ElfProgram, size: int) -> None:
     assert found.align & (found.align - 1) == 0 and found.align <= elf.MAX_ALIGN
     assert found.interpreter_offset + found.interpreter_size <= size
     for s in found.segments:
-        assert 0 < s.memory_size and s.file_size <= s.memory_size
+        assert s.memory_size > 0 and s.file_size <= s.memory_size
         assert found.low <= s.address and s.address + s.memory_size <= found.high
         if s.file_size:
             assert s.offset + s.file_size <= size

@@ -562,8 +562,11 @@ def force(task: Task, info: SigInfo) -> None:
 
 
 def flush_for_exec(task: Task) -> None:
-    """execve(2): actions (no longer shared by CLONE_SIGHAND) reset, alternate stack gone; the mask
-    and pending signals stay."""
-    task.group.actions = task.group.actions.copy()
-    task.group.actions.reset_for_exec()
+    """execve(2): actions (no longer shared by CLONE_SIGHAND) reset, alternate stack and POSIX timers
+    gone; the mask and pending signals stay."""
+    group = task.group
+    group.actions = group.actions.copy()
+    group.actions.reset_for_exec()
+    if group.timers is not None:
+        group.timers.delete_posix()
     task.signals.reset_stack()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from wardian.sentry.errno import EINVAL, EOPNOTSUPP, EPERM
+from wardian.sentry.errno import EFAULT, EINVAL, EOPNOTSUPP, EPERM
 from wardian.sentry.kernel.itimers import (
     ITIMER_PROF,
     ITIMER_REAL,
@@ -126,10 +126,10 @@ class SleepRemainder(InterruptAction):
         call = task.call
         assert call is not None
         left = max(call.deadline_ns - task.kernel.clock.monotonic_ns(), 0)
-        # a bad address would make the call fail with EFAULT; here EINTR stands
-        data = pack_timespec(left)
-        if task.memory.process.read_some(self.address, len(data)):
-            task.memory.process.write(self.address, data)
+        try:
+            task.memory.process.write(self.address, pack_timespec(left))
+        except EFAULT:
+            pass  # Linux would turn the EINTR into EFAULT
 
 
 class CpuTarget:

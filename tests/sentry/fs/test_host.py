@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from fake_host import FakeClock
+from support import make_task
 from wardian.sentry.errno import (
     EEXIST,
     EINVAL,
@@ -22,6 +24,7 @@ from wardian.sentry.errno import (
     LinuxError,
 )
 from wardian.sentry.fs import host as host_module
+from wardian.sentry.fs.devices import NullFile
 from wardian.sentry.fs.host import HostDirectory, HostSuperBlock, grant
 from wardian.sentry.fs.hostcalls import HostFS
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource
@@ -155,13 +158,16 @@ def test_other_host_devices_do_not_share_inode_numbers() -> None:
     assert shm.getattr().ino == shm.ino
 
 
-def test_sockets_and_devices_are_shown_only(tmp_path: Path) -> None:
+def test_devices_are_the_guests_and_sockets_are_shown_only(tmp_path: Path) -> None:
     root = superblock(Path("/dev"), shared=False).root()
     null = child(root, b"null")
     assert null.kind == S_IFCHR
     assert null.getattr().rdev == os.makedev(1, 3)
+    assert isinstance(null.open(make_task(), O_RDONLY), NullFile)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(tmp_path / "s"))
     with pytest.raises(ENXIO):
-        null.open(NO_TASK, O_RDONLY)
+        child(superblock(tmp_path).root(), b"s").open(NO_TASK, O_RDONLY)
 
 
 def test_a_granted_file_is_its_own_root(tmp_path: Path) -> None:

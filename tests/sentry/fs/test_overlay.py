@@ -273,7 +273,7 @@ def test_symlinks_and_fifos_copy_up(tmp_path: Path) -> None:
     assert tree.list("d") == ["m"]
 
 
-# -- removing ----------------------------------------------------------------------------------------
+# -- removing --------------------------------------------------------------------------------------
 def test_unlinked_lower_names_stay_gone(make: Maker) -> None:
     tree = make({"a": b"1", "b": b"2"})
     open_before = tree.open("a")
@@ -325,7 +325,7 @@ def test_link_count_of_directories_follows(make: Maker) -> None:
     assert tree.at("d").getattr().nlink == base - 1
 
 
-# -- moving ------------------------------------------------------------------------------------------
+# -- moving ----------------------------------------------------------------------------------------
 def test_renaming_a_lower_directory_moves_its_tree(make: Maker) -> None:
     tree = make({"d/sub/f": b"deep", "d/g": b"g", "t": None})
     moved = tree.at("d")
@@ -367,7 +367,7 @@ def test_rename_does_not_copy_data(make: Maker) -> None:
     assert tree.read("moved") == b"x" * 1_000_000
 
 
-# -- hard links --------------------------------------------------------------------------------------
+# -- hard links ------------------------------------------------------------------------------------
 def test_hard_links_after_copy_up_are_one_file(make: Maker) -> None:
     tree = make({"f": b"one"})
     tree.root.link(b"g", tree.at("f"))
@@ -419,7 +419,7 @@ def test_changing_a_file_does_not_bring_a_removed_name_back(tmp_path: Path) -> N
     assert tree.at("b").getattr().nlink == 1
 
 
-# -- reading directories -----------------------------------------------------------------------------
+# -- reading directories ---------------------------------------------------------------------------
 def test_merged_directory_lists_each_name_once(make: Maker) -> None:
     tree = make({f"d/f{i}": b"" for i in range(700)})
     for i in range(0, 700, 2):
@@ -494,7 +494,7 @@ def test_entry_numbers_agree_with_stat(make: Maker) -> None:
     file.drop()
 
 
-# -- bounds and everything at once -------------------------------------------------------------------
+# -- bounds and everything at once -----------------------------------------------------------------
 def test_unused_wrappers_are_swept_and_changed_ones_kept(tmp_path: Path) -> None:
     tree = host_tree(tmp_path, {f"d{i}/f": b"" for i in range(300)})
     tree.fs.sweep_at = 100

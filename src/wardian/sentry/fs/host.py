@@ -14,9 +14,9 @@ modes:
   and attributes are believed for a while (``TRUST_NS``), read-only opens of one file share one
   host descriptor, and the last few of those stay open. ``fs.overlay`` keeps the identity of inodes.
 
-Devices and sockets of the host can be seen, not opened. A FIFO is the guest's own pipe. Kernel
-file systems of the host (proc, sysfs, ...) mounted below the granted directory show as empty
-directories.
+Sockets of the host can be seen, not opened. A FIFO is the guest's own pipe, a device the guest's
+device of that number. Kernel file systems of the host (proc, sysfs, ...) mounted below the granted
+directory show as empty directories.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from wardian.sentry.errno import (
     ESTALE,
     from_os_error,
 )
+from wardian.sentry.fs.devices import open_device
 from wardian.sentry.fs.host_files import HostDirFile, HostFile, HostHandle
 from wardian.sentry.fs.hostcalls import HostFS
 from wardian.sentry.fs.pipe import open_fifo
@@ -545,7 +546,9 @@ class HostSpecial(HostInode):
     def open(self, task: Task, flags: int) -> File:
         if self.kind == S_IFIFO:
             return open_fifo(task, self, flags)
-        raise ENXIO("devices and sockets of the host are only shown")
+        if self.kind in (S_IFCHR, S_IFBLK):  # the number is the guest's to interpret
+            return open_device(task, self, self.attributes.rdev, flags)
+        raise ENXIO("sockets of the host are only shown")
 
 
 class HostDirectory(HostInode):

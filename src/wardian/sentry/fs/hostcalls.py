@@ -26,7 +26,7 @@ RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
 """How the host resolves every path we give it: below the directory, no links of any kind."""
 
 SYS_GETDENTS64, SYS_STATX, SYS_OPENAT2, SYS_FCHMODAT2 = 217, 332, 437, 452
-SYS_RENAMEAT2 = 316
+SYS_KCMP, SYS_RENAMEAT2 = 312, 316
 SYS_SETXATTRAT, SYS_GETXATTRAT, SYS_LISTXATTRAT, SYS_REMOVEXATTRAT = 463, 464, 465, 466
 
 AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = 0x100, 0x1000
@@ -96,6 +96,7 @@ class HostFS:
         self._xattr_value = _function("syscall", number, fd, text, flags, text, pointer, size)
         self._xattr_list = _function("syscall", number, fd, text, flags, pointer, size)
         self._xattr_remove = _function("syscall", number, fd, text, flags, text)
+        self._kcmp = _function("syscall", number, fd, fd, fd, number, number)
         self._fstatfs = _function("fstatfs", fd, pointer)
         self._syncfs = _function("syncfs", fd)
         self._fallocate = _function("fallocate", fd, fd, number, number)
@@ -115,6 +116,12 @@ class HostFS:
             os.close(fd)
         except OSError:
             pass
+
+    def same_description(self, one: int, two: int) -> bool:
+        """True when two of our descriptors are dup(2)s of each other; kcmp(2), False when it is not
+        allowed."""
+        pid = os.getpid()
+        return self._kcmp(SYS_KCMP, pid, pid, 0, one, two) == 0
 
     # -- attributes ------------------------------------------------------------------------------
     def stat(self, dirfd: int, name: bytes) -> Attributes | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EINVAL, ENOSPC, ENXIO, LinuxError
 from wardian.sentry.fs.contents import Contents
+from wardian.sentry.fs.devices import open_device
 from wardian.sentry.fs.host import HostRegular
 from wardian.sentry.fs.host_files import HostFile
 from wardian.sentry.fs.pipe import open_fifo
@@ -20,6 +21,8 @@ from wardian.sentry.fs.tmpfs import TmpFile, TmpInode, TmpRegular, TmpSymlink
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource, Sink
 from wardian.sentry.vfs.file import O_ACCMODE, O_RDONLY, File, MapSource
 from wardian.sentry.vfs.inode import (
+    S_IFBLK,
+    S_IFCHR,
     S_IFIFO,
     S_IFLNK,
     S_IFMT,
@@ -216,8 +219,10 @@ class OverlayNode(Inode):
         kind = self.mode & S_IFMT
         if kind == S_IFIFO:
             return open_fifo(task, self, flags)
+        if kind in (S_IFCHR, S_IFBLK):
+            return open_device(task, self, self.getattr().rdev, flags)
         if kind != S_IFREG:
-            raise ENXIO("no such device, or a socket")
+            raise ENXIO("a socket")
         if self.lower is not None:
             if flags & O_ACCMODE == O_RDONLY:
                 return OverlayFile(self, flags, open_lower(self.lower))

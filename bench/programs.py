@@ -4,6 +4,7 @@ A script runs under ``sh -ec`` in the work directory, in the runtime under test,
 ``micro time``, so that the start of the sandbox is not counted (the row ``start`` measures that).
 It may write to ``scratch/``, which is empty before each run. Unless a program has a ``rates``
 reader, its figure is the wall time of the script.
+"""
 
 from __future__ import annotations
 

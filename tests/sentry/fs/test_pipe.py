@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from support import PARKED, call, fork, get, host, make_kernel, make_task, put, room, run
 
+from support import PARKED, call, fork, get, host, make_kernel, make_task, put, room, run
 from wardian.sentry.errno import EBUSY, ENXIO, EPERM, EPIPE, WOULD_BLOCK
 from wardian.sentry.fs.pipe import Pipe, PipeFile, make_pipe, open_fifo, pipe_of
 from wardian.sentry.kernel.task import Task

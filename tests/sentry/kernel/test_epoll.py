@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from support import PARKED, advance, call, get, host, make_kernel, make_task, room, run
 
+from support import PARKED, advance, call, get, host, make_kernel, make_task, room, run
 from wardian.sentry.fs.anon import anon_inode
 from wardian.sentry.kernel.epoll import (
     EPOLL_CTL_ADD,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 
 import pytest
-from support import PARKED, advance, call, clock, get, host, make_kernel, make_task, put, room, run
 
-from wardian.sentry.fs.memfd import MemfdFile, add_seals, get_seals
+from support import PARKED, advance, call, clock, get, host, make_kernel, make_task, put, room, run
+from wardian.sentry.fs.memfd import MemfdFile
 from wardian.sentry.kernel.inotify import IN_IGNORED, IN_MASK_ADD, IN_ONESHOT, MAX_EVENTS, Inotify
 from wardian.sentry.kernel.signals import SIGUSR1, SIGUSR2, SigInfo, bit, send_to_group, set_blocked
 from wardian.sentry.kernel.task import Task
@@ -213,14 +213,15 @@ def test_memfd_is_a_file_with_seals(task: Task) -> None:
     sink = BytesSink(5)
     assert file.read(sink, 6) == 5
     assert sink.data == b"world"
-    assert file.memory.getattr().size == 11
-    assert add_seals(file, 0x2 | 0x4) == 0
-    assert get_seals(file) == 6
+    assert file.node.getattr().size == 11
+    file.node.add_seals(0x2 | 0x4)
+    assert file.node.seals == 6
     with pytest.raises(Exception, match="EPERM"):
         file.truncate(100)
     assert file.describe() == "/memfd:name (deleted)"
-    task.files.close(fd)
-    assert file.memory.host_fd == -1
+    unsealable = task.files.get(call(task, memfd_create, b"", 0))
+    assert isinstance(unsealable, MemfdFile)
+    assert unsealable.node.seals == 1
     assert call(task, memfd_create, b"n" * 250, 0) == -22
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from support import PARKED, advance, call, clock, get, host, make_kernel, make_task, put, room, run
 
+from support import PARKED, advance, call, clock, get, host, make_kernel, make_task, put, room, run
 from wardian.platform.interface import Request
 from wardian.sentry.kernel.signals import SIGUSR1, SigInfo, bit, send_to_task, set_blocked
 from wardian.sentry.kernel.task import Call, Task

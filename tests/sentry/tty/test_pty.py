@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from support import PARKED, advance, call, fork, get, host, make_kernel, make_task, put, room, run
 
+from support import PARKED, advance, call, fork, get, host, make_kernel, make_task, put, room, run
 from wardian.sentry.errno import EIO, WOULD_BLOCK
 from wardian.sentry.kernel.exit import exit_group
 from wardian.sentry.kernel.signals import (
@@ -24,11 +24,11 @@ from wardian.sentry.kernel.signals import (
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls.ioctl import ioctl
 from wardian.sentry.tty import pty as ptys
-from wardian.sentry.tty import tty as ttys
+from wardian.sentry.tty import tty_ioctl as ttys
 from wardian.sentry.tty.devpts import DevPts
 from wardian.sentry.tty.pty import MasterFile, Pty
 from wardian.sentry.tty.termios import ECHO, ICANON, TOSTOP, VMIN, VTIME
-from wardian.sentry.tty.tty import TtyFile, open_controlling
+from wardian.sentry.tty.tty_file import TtyFile, open_controlling
 from wardian.sentry.vfs import io
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource
 from wardian.sentry.vfs.file import O_NOCTTY, O_NONBLOCK, O_RDWR, POLLHUP, POLLIN, File
@@ -69,7 +69,8 @@ class Shell:
             self.pty.foreground = child.group.process_group
         return child
 
-    def settings(self, *, no_lflag: int = 0, lflag: int = 0, least: int = 1, tenths: int = 0) -> None:
+    def settings(self, *, no_lflag: int = 0, lflag: int = 0, least: int = 1,
+                 tenths: int = 0) -> None:
         address = room(self.task, 36)
         assert call(self.task, ioctl, 0, ttys.TCGETS, address) == 0
         data = bytearray(get(self.task, address, 36))

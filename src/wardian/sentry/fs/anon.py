@@ -1,7 +1,7 @@
 """Inodes without a name: what fstat(2) shows of pipes, eventfds, epolls, memfds and the like.
 
-Linux keeps them on kernel-internal mounts (anon_inodefs, pipefs, sockfs). ``Kernel.anon`` and ``Kernel.pipefs`` are
-ours. Such an inode cannot be reached by a path, only through /proc/<pid>/fd.
+Linux keeps them on kernel-internal mounts (anon_inodefs, pipefs, sockfs); ``Kernel.anon`` and
+``Kernel.pipefs`` are ours. Such an inode cannot be reached by a path, only through /proc/<pid>/fd.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ class AnonInode(Inode):
 
 
 def anon_inode(task: Task) -> AnonInode:
-    """The inode of one eventfd, epoll, ...: mode 0600, owned by the caller, as anon_inode_getfile makes."""
+    """The inode of one eventfd, epoll, ...: mode 0600, owned by the caller."""
     cred = task.credentials
     kernel = task.kernel
     return AnonInode(kernel.anon, 0o600, cred.fsuid, cred.fsgid, kernel.clock.realtime_ns())
 
 
 def install_new(task: Task, file: File, cloexec: bool) -> int:
-    """Give a file just made a descriptor; when there is none to give (EMFILE) the file is released."""
+    """Give a file just made a descriptor; when there is none (EMFILE) the file is released."""
     file.hold()
     try:
         return task.files.install(file, cloexec)

@@ -1,13 +1,13 @@
 """Pipes and FIFOs (pipe(7), fifo(7)).
 
-A pipe's bytes are kept as the ``bytes`` objects the writer handed over: a large transfer moves references and
-slices only where a reader's buffer ends inside a piece. Small neighbours are merged, so that the number of pieces
-is bounded by the capacity. Blocking and SIGPIPE are decided by the callers (``vfs.io``): a write without readers
-raises EPIPE.
+A pipe's bytes are kept as the ``bytes`` objects the writer handed over: a large transfer moves
+references and slices only where a reader's buffer ends inside a piece. Small neighbours are merged,
+so that the number of pieces is bounded by the capacity. Blocking and SIGPIPE are decided by the
+callers (``vfs.io``): a write without readers raises EPIPE.
 
 A FIFO's pipe hangs on its inode. A blocking open(2) must wait for the other end: the file system's
-``Inode.open`` returns :func:`open_fifo`'s result, and the open handler parks on it until :meth:`PipeFile.opened`,
-keeping it in a :class:`HeldFile`.
+``Inode.open`` returns :func:`open_fifo`'s result, and the open handler parks on it until
+:meth:`PipeFile.opened`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from wardian.sentry.errno import (
     LinuxError,
 )
 from wardian.sentry.fs.anon import AnonInode
-from wardian.sentry.kernel.task import CallState
 from wardian.sentry.kernel.waitqueue import WaitQueue
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import (
@@ -75,7 +74,7 @@ class Pipe:
         self.writer_opens = 0
         self.queue = WaitQueue()
 
-    # -- writing side --------------------------------------------------------------------------------
+    # -- writing side ------------------------------------------------------------------------------
     def room(self) -> int:
         """Bytes that can be taken now. A packet occupies a whole page, as on Linux."""
         if self.packet_mode:
@@ -101,7 +100,7 @@ class Pipe:
         """Bytes arrived."""
         self.queue.wake(READ_EVENTS)
 
-    # -- reading side ----------------------------------------------------------------------------------
+    # -- reading side ------------------------------------------------------------------------------
     def first(self, limit: int) -> bytes:
         """Up to ``limit`` bytes of the first piece, without taking them."""
         piece = self.pieces[0]
@@ -110,7 +109,7 @@ class Pipe:
         return piece
 
     def consume(self, count: int) -> bool:
-        """Drop ``count`` bytes of the first piece (a packet goes whole); True when it was a packet."""
+        """Drop ``count`` bytes of the first piece, or the whole packet; True when it was one."""
         self.head += count
         length = len(self.pieces[0])
         packet = self.packet_mode and self.packets[0]
@@ -154,7 +153,7 @@ class Pipe:
         return total
 
     def write(self, source: Source, packet: bool) -> int:
-        """Take bytes from ``source``: all or none up to PIPE_BUF, else what fits; WOULD_BLOCK, EPIPE."""
+        """Take bytes: all or none up to PIPE_BUF, else what fits; WOULD_BLOCK, EPIPE."""
         if self.readers == 0:
             raise EPIPE("no reader")
         wanted = source.left
@@ -179,7 +178,7 @@ class Pipe:
         self.wake_readers()
         return total
 
-    # -- size ----------------------------------------------------------------------------------------
+    # -- size --------------------------------------------------------------------------------------
     def resize(self, wanted: int) -> int:
         """F_SETPIPE_SZ: a power of two of at least a page; EBUSY when the bytes held do not fit."""
         if wanted < 0 or wanted > 1 << 31:
@@ -288,22 +287,12 @@ class PipeFile(File):
         return f"pipe:[{self.owner.ino}]"
 
 
-class HeldFile(CallState):
-    """A file that a parked open(2) already counts as one end; dropped when the open is interrupted."""
-
-    def __init__(self, file: PipeFile) -> None:
-        self.file = file
-        file.hold()
-
-    def abandon(self) -> None:
-        self.file.drop()
-
-
 def make_pipe(task: Task, flags: int) -> tuple[PipeFile, PipeFile]:
     """The read and the write end of a new pipe; ``flags`` of O_NONBLOCK and O_DIRECT."""
     cred = task.credentials
     kernel = task.kernel
-    inode = PipeInode(kernel.pipefs, S_IFIFO | 0o600, cred.fsuid, cred.fsgid, kernel.clock.realtime_ns())
+    now_ns = kernel.clock.realtime_ns()
+    inode = PipeInode(kernel.pipefs, S_IFIFO | 0o600, cred.fsuid, cred.fsgid, now_ns)
     pipe = Pipe()
     inode.pipe = pipe
     # Both ends exist at once: neither may take the other's absence for a hang-up.
@@ -334,7 +323,7 @@ def open_fifo(task: Task, inode: Inode, flags: int) -> PipeFile:
 
 
 def pipe_of(file: File) -> Pipe:
-    """The pipe behind a descriptor, for F_SETPIPE_SZ, F_GETPIPE_SZ and splice; EBADF when there is none."""
+    """The pipe behind a descriptor, for F_SETPIPE_SZ and F_GETPIPE_SZ; EBADF when there is none."""
     if isinstance(file, PipeFile):
         return file.pipe
     raise EBADF("not a pipe")

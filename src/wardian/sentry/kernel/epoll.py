@@ -1,8 +1,9 @@
 """epoll(7): an interest list, and a ready list that the watched files' wait queues feed.
 
-An :class:`EpollItem` is a waiter on its file's queue for as long as it is registered; being woken puts it on the
-ready list once, so :meth:`Epoll.collect` looks only at items that something happened to. Items do not keep
-their file open: the last ``File.drop`` removes them (epoll(7), Questions and answers, 6).
+An :class:`EpollItem` is a waiter on its file's queue for as long as it is registered; being woken
+puts it on the ready list once, so :meth:`Epoll.collect` looks only at items that something happened
+to. Items do not keep their file open: the last ``File.drop`` removes them (epoll(7), Questions and
+answers, 6).
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Epoll(File):
         self.items: dict[tuple[int, int], EpollItem] = {}
         self.ready: list[EpollItem] = []
 
-    # -- interest list -------------------------------------------------------------------------------
+    # -- interest list -----------------------------------------------------------------------------
     def add(self, fd: int, file: File, events: int, data: int) -> None:
         """EPOLL_CTL_ADD."""
         key = (fd, id(file))
@@ -140,7 +141,7 @@ class Epoll(File):
             item.file.watchers.remove(item.link)
             self.forget(item)
 
-    # -- ready list ------------------------------------------------------------------------------------
+    # -- ready list --------------------------------------------------------------------------------
     def enqueue(self, item: EpollItem) -> None:
         """Put an item on the ready list and tell those who wait for this epoll."""
         if not item.queued:
@@ -177,9 +178,9 @@ class Epoll(File):
         ready.extend(again)
         return found
 
-    # -- as a file ---------------------------------------------------------------------------------------
+    # -- as a file ---------------------------------------------------------------------------------
     def poll(self) -> int:
-        """Readable when an item is; items found not ready leave the list. Nesting bounds the recursion."""
+        """Readable when an item is; others leave the list. Nesting bounds the recursion."""
         while self.ready:
             item = self.ready[0]
             if item.ready():
@@ -219,7 +220,7 @@ def control(epoll: Epoll, op: int, fd: int, file: File, events: int, data: int) 
 
 
 def height_below(root: Epoll, forbidden: Epoll) -> int:
-    """How many epolls deep the watching goes below and with ``root``; ELOOP when it meets ``forbidden``.
+    """How many epolls deep the watching goes, ``root`` included; ELOOP when it meets ``forbidden``.
 
     Level by level: the nesting that exists is already at most MAX_NESTS + 1 deep, so this ends.
     """

@@ -71,7 +71,7 @@ class Inotify(File):
         self.events: list[bytes] = []
         self.bytes_queued = 0
 
-    # -- watches ---------------------------------------------------------------------------------------
+    # -- watches -----------------------------------------------------------------------------------
     def add(self, inode: Inode, mask: int) -> int:
         """inotify_add_watch(2) once the path is resolved; the watch descriptor."""
         old = self.by_inode.get(id(inode))
@@ -115,7 +115,7 @@ class Inotify(File):
         for watch in list(self.watches_by_wd.values()):
             self.detach(watch)
 
-    # -- events ----------------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------
     def push(self, wd: int, mask: int, cookie: int, name: bytes) -> None:
         """Queue an event; one equal to the last is not repeated."""
         padded = b""

@@ -11,8 +11,10 @@ from wardian.sentry.hostport import Clock, HostPoller
 from wardian.sentry.kernel.timers import TimerQueue
 from wardian.sentry.sysctl import Sysctls
 from wardian.sentry.syscalls.unimplemented import UnimplementedLog
+from wardian.sentry.vfs.permissions import Protected
 
 if TYPE_CHECKING:
+    from wardian.sentry.fs.tmpfs import TmpFS
     from wardian.sentry.kernel.hooks import TaskHooks
     from wardian.sentry.kernel.pids import PidTable
     from wardian.sentry.kernel.process_group import ControllingTerminal
@@ -47,8 +49,10 @@ class Kernel:
         self.unimplemented = UnimplementedLog()
         self.anonymous_devs = 0x20
         self.filesystems: dict[bytes, FileSystemType] = {}  # what mount(2) can mount, by name
+        self.protected = Protected()  # sysctl fs.protected_*
         self.rename_cookie = 0  # of the last rename that inotify was told of
         self.console: ControllingTerminal | None = None  # the sandbox's own terminal, for /dev/console
+        self.shmem: TmpFS | None = None  # the internal tmpfs of memfds, made at the first one
         self.devpts: DevPts  # what /dev/ptmx opens; boot mounts it on /dev/pts
         self.hooks: TaskHooks  # the dispatcher, as signals and exit see it
         self.vdso = 0  # where the engine has put the vDSO in every guest process; 0: nowhere

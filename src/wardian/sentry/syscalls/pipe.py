@@ -16,7 +16,6 @@ from wardian.sentry.errno import (
 )
 from wardian.sentry.fs.anon import install_new
 from wardian.sentry.fs.memfd import (
-    MFD_ALLOW_SEALING,
     MFD_CLOEXEC,
     MFD_EXEC,
     MFD_KNOWN,
@@ -265,7 +264,7 @@ def tee(t: Task, fd_in: FD, fd_out: FD, count: Size, flags: Flags) -> int:
 
 
 def vmsplice(t: Task, fd: FD, iov: Addr, count: ULong, flags: Flags) -> int:
-    """vmsplice(2). Pages are copied, never shared: a guest that changes them later sees no difference."""
+    """vmsplice(2). Pages are copied, never shared."""
     if flags & ~SPLICE_F_ALL:
         raise EINVAL("unknown flags")
     file = t.files.get(fd)
@@ -327,6 +326,4 @@ def memfd_create(t: Task, name: UserString, flags: Flags) -> int:
         raise EINVAL("MFD_EXEC and MFD_NOEXEC_SEAL exclude each other")
     if len(name) > MEMFD_NAME_MAX:
         raise EINVAL("name too long")
-    if flags & MFD_NOEXEC_SEAL:
-        flags = Flags(flags | MFD_ALLOW_SEALING)
     return install_new(t, make_memfd(t, name, flags), flags & MFD_CLOEXEC != 0)

@@ -1,8 +1,8 @@
 """poll(2), ppoll(2), select(2), pselect6(2): wait for any of a set of descriptors.
 
-The set is copied in once and kept in ``call.state``; each run of the handler looks at all of it, and parks on every
-file's queue when nothing is ready. The temporary signal mask of the p-variants stays in force while
-parked; ``signal_delivery`` puts the old one into a handler's frame.
+The set is copied in once and kept in ``call.state``; each run of the handler looks at all of it,
+and parks on every file's queue when nothing is ready. The temporary signal mask of the p-variants
+stays in force while parked; ``signal_delivery`` puts the old one into a handler's frame.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ WRITE_SET: Final = POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR
 EXCEPT_SET: Final = POLLPRI
 
 
-# -- the temporary signal mask -------------------------------------------------------------------
+# -- the temporary signal mask ---------------------------------------------------------------------
 def swap_mask(t: Task, mask: bytes | None, size: int) -> None:
-    """Block ``mask`` until :func:`restore_mask` or a signal handler's return; None changes nothing."""
+    """Block ``mask`` until :func:`restore_mask` or a handler's return; None changes nothing."""
     if mask is None:
         return
     if size != 8:
@@ -64,7 +64,7 @@ def restore_mask(t: Task) -> None:
         set_blocked(t, saved)
 
 
-# -- time-outs -----------------------------------------------------------------------------------
+# -- time-outs -------------------------------------------------------------------------------------
 class TimeLeft(InterruptAction):
     """Writes the time left to where the time-out came from (select(2), "Notes")."""
 
@@ -203,7 +203,7 @@ def ppoll(t: Task, fds: Addr, nfds: UInt, timeout: InTimespec | None, mask: InSi
         raise
 
 
-# -- select ------------------------------------------------------------------------------------------
+# -- select ----------------------------------------------------------------------------------------
 class SelectSet:
     """The three descriptor sets of one call, as integers with a bit per descriptor."""
 

@@ -1,7 +1,7 @@
 """devpts (Documentation/filesystems/devpts.rst): ``ptmx`` and one node per open pseudoterminal.
 
-Each instance numbers its own pairs. ``Kernel.devpts`` is the one that device 5:2 opens; boot mounts it on /dev/pts.
-:func:`register_terminals` gives /dev/tty and /dev/ptmx to ``kernel.devices``.
+Each instance numbers its own pairs. ``Kernel.devpts`` is the one that device 5:2 opens; boot mounts
+it on /dev/pts. :func:`register_terminals` gives /dev/tty and /dev/ptmx to ``kernel.devices``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from wardian.sentry.errno import EINVAL, EIO, ENOSPC
 from wardian.sentry.fs.devices import CONSOLE, PTMX, TTY, DeviceTable, Driver, make_dev
 from wardian.sentry.tty.pty import UNIX98_SLAVE_MAJOR, MasterFile, Pty
-from wardian.sentry.tty.tty import Terminal, open_controlling
+from wardian.sentry.tty.tty import Terminal
+from wardian.sentry.tty.tty_file import open_controlling, open_terminal
 from wardian.sentry.vfs.file import O_NOCTTY, File
 from wardian.sentry.vfs.inode import (
     S_IFCHR,
@@ -207,7 +208,7 @@ class SlaveInode(PtsInode):
     def open(self, task: Task, flags: int) -> File:
         if self.pty.locked:
             raise EIO("the slave is locked")
-        return self.pty.open(task, self, flags)
+        return open_terminal(self.pty, task, self, flags)
 
 
 def open_ptmx(task: Task, instance: DevPts, inode: Inode, flags: int) -> MasterFile:
@@ -230,7 +231,7 @@ class ConsoleDriver(Driver):
         console = task.kernel.console
         if not isinstance(console, Terminal):
             raise EIO("no console")
-        return console.open(task, inode, flags | O_NOCTTY)
+        return open_terminal(console, task, inode, flags | O_NOCTTY)
 
 
 class PtmxDriver(Driver):

@@ -1,8 +1,8 @@
-"""N_TTY, the line discipline (termios(3), Documentation/driver-api/tty/n_tty.rst): editing, echo, signals.
+"""N_TTY, the line discipline (termios(3)): editing, echo, signal characters, output processing.
 
-Sans-IO: :meth:`LineDiscipline.receive` takes what the terminal's user typed, :meth:`read` gives what a program
-may read, :meth:`output` turns what a program wrote into what the terminal shows. What else happens is left in
-``echo``, ``signals`` and ``flushed`` for the owner (``tty.Terminal``) to act on.
+Sans-IO: :meth:`LineDiscipline.receive` takes what the terminal's user typed, :meth:`read` gives
+what a program may read, :meth:`output` turns what a program wrote into what the terminal shows.
+What else happens is left in ``echo``, ``signals`` and ``flushed`` for the owner (``tty.Terminal``).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class LineDiscipline:
 
     def __init__(self) -> None:
         self.termios: Termios = default_termios()
-        self.ready: list[bytes] = []  # canonical: a line each, b"" for end of file; else just pieces
+        self.ready: list[bytes] = []  # canonical: a line each, b"" for end of file
         self.ready_size = 0
         self.edit = bytearray()  # the line being typed
         self.literal = False  # VLNEXT was typed
@@ -91,7 +91,7 @@ class LineDiscipline:
         self.signals: list[int] = []
         self.flushed = False  # a signal character threw the queues away
 
-    # -- settings ------------------------------------------------------------------------------------
+    # -- settings ----------------------------------------------------------------------------------
     def set_termios(self, new: Termios) -> None:
         """TCSETS: what was typed so far changes its meaning with ICANON, and is never lost."""
         old = self.termios
@@ -113,7 +113,7 @@ class LineDiscipline:
         """True when ``c`` is the control character ``which``; 0 disables one (_POSIX_VDISABLE)."""
         return c != 0 and self.termios.cc[which] == c
 
-    # -- input ---------------------------------------------------------------------------------------
+    # -- input -------------------------------------------------------------------------------------
     def room(self) -> int:
         """How much :meth:`receive` takes now; a line without an end never blocks its typist."""
         if self.termios.lflag & ICANON and not self.ready:
@@ -259,7 +259,7 @@ class LineDiscipline:
         else:
             plain.append(c)
 
-    # -- editing -------------------------------------------------------------------------------------
+    # -- editing -----------------------------------------------------------------------------------
     def pop_char(self) -> int:
         """Take the last character off the line: its first byte. With IUTF8 it may have several."""
         edit = self.edit
@@ -335,7 +335,7 @@ class LineDiscipline:
             return column
         return column + 1
 
-    # -- echo and output -----------------------------------------------------------------------------
+    # -- echo and output ---------------------------------------------------------------------------
     def echo_char(self, c: int) -> None:
         """Echo one character, a control character as ^X under ECHOCTL."""
         if self.termios.lflag & ECHOCTL and (c < 32 or c == 127) and c != TAB:
@@ -358,7 +358,7 @@ class LineDiscipline:
         return data.replace(b"\n", b"\r\n") if oflag & ONLCR else data
 
     def track_column(self, data: bytes, oflag: int) -> None:
-        """Follow the cursor; only the last line matters, and of that not more than a screen line or so."""
+        """Follow the cursor; only the last line matters, and of that a few screen lines."""
         start = data.rfind(b"\r") + 1
         if oflag & ONLCR:
             start = max(start, data.rfind(b"\n") + 1)
@@ -408,7 +408,7 @@ class LineDiscipline:
                 out.append(c - 32 if oflag & OLCUC and 97 <= c <= 122 else c)
         return bytes(out)
 
-    # -- the program's side --------------------------------------------------------------------------
+    # -- the program's side ------------------------------------------------------------------------
     def readable(self) -> bool:
         """poll(2) POLLIN: a line, or as many characters as VMIN asks for when there is no VTIME."""
         if self.termios.lflag & ICANON:
@@ -418,7 +418,7 @@ class LineDiscipline:
         return self.ready_size >= least
 
     def read(self, limit: int) -> bytes | None:
-        """Up to ``limit`` bytes of one line, or of what there is; b"" for end of file, None for nothing."""
+        """Up to ``limit`` bytes of a line, or of what there is; b"" at end of file, or None."""
         if not self.ready:
             return None
         if not self.termios.lflag & ICANON and len(self.ready) > 1:

@@ -1,8 +1,9 @@
 """Pseudoterminals (pty(7)): a terminal whose user is whoever holds the master.
 
-The master is a :class:`MasterFile` of a guest (a terminal emulator, ``script``, sshd), or the Sentry itself:
-``fs.hosttty`` joins the user's terminal to a :class:`Pty` with :meth:`Pty.write_from_host`, :meth:`Pty.take_output`,
-:meth:`Pty.resize` and :meth:`Pty.hang_up_master`, and listens on :attr:`Pty.master_queue`.
+The master is a :class:`MasterFile` of a guest (a terminal emulator, ``script``, sshd), or the
+Sentry itself: ``fs.hosttty`` joins the user's terminal to a :class:`Pty` with
+:meth:`Pty.write_from_host`, :meth:`Pty.take_output`, ``set_window`` and :meth:`Pty.hang_up_master`,
+and listens on ``Pty.master_queue``.
 """
 
 from __future__ import annotations
@@ -14,17 +15,9 @@ from wardian.sentry.errno import EINVAL, EIO, WOULD_BLOCK
 from wardian.sentry.fs.anon import install_new
 from wardian.sentry.kernel.waitqueue import WaitQueue
 from wardian.sentry.tty.termios import EXTPROC, VSTART, VSTOP
-from wardian.sentry.tty.tty import (
-    FIONREAD,
-    INT,
-    READ_EVENTS,
-    TIOCGDEV,
-    TIOCNOTTY,
-    TIOCSCTTY,
-    WRITE_EVENTS,
-    Terminal,
-    TtyFile,
-)
+from wardian.sentry.tty.tty import READ_EVENTS, WRITE_EVENTS, Terminal
+from wardian.sentry.tty.tty_file import TtyFile, open_terminal
+from wardian.sentry.tty.tty_ioctl import FIONREAD, INT, TIOCGDEV, TIOCNOTTY, TIOCSCTTY, ioctl
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import (
     O_ACCMODE,
@@ -78,9 +71,9 @@ class Pty(Terminal):
         self.packet_mode = False
         self.packet_status = 0
 
-    # -- the master held by the Sentry ---------------------------------------------------------------
+    # -- the master held by the Sentry -------------------------------------------------------------
     def write_from_host(self, data: bytes) -> int:
-        """The user typed ``data``; how much was taken (wait for POLLOUT on ``master_queue`` for the rest)."""
+        """The user typed ``data``; how much was taken (for the rest wait on ``master_queue``)."""
         return self.receive(data)
 
     def take_output(self, limit: int) -> bytes:
@@ -114,7 +107,7 @@ class Pty(Terminal):
         return joined
 
     def resize(self, rows: int, columns: int) -> None:
-        """The user's window has this size now: SIGWINCH for the foreground group when it changed."""
+        """The user's window has this size now; SIGWINCH when that is a change."""
         self.set_window(WINDOW.pack(rows & 0xFFFF, columns & 0xFFFF, 0, 0))
 
     def hang_up_master(self) -> None:
@@ -128,7 +121,7 @@ class Pty(Terminal):
         if self.devpts is not None:
             self.devpts.forget(self)
 
-    # -- Terminal ------------------------------------------------------------------------------------
+    # -- Terminal ----------------------------------------------------------------------------------
     def transmit(self, data: bytes) -> None:
         if data and self.master_open:
             self.out.append(data)
@@ -169,12 +162,14 @@ class Pty(Terminal):
             self.packet_status = (self.packet_status & ~opposite.get(status, 0)) | status
             self.master_queue.wake(READ_EVENTS | POLLPRI)
 
-    def open(self, task: Task | None, inode: Inode | None, flags: int) -> TtyFile:
+    def check_open(self, task: Task | None) -> None:
         if not self.master_open:
             raise EIO("the master is closed")
-        file = super().open(task, inode, flags)
+        super().check_open(task)
+
+    def opened(self, file: TtyFile) -> None:
+        super().opened(file)
         self.slave_gone = False
-        return file
 
     def last_closed(self) -> None:
         self.slave_gone = True
@@ -268,7 +263,7 @@ class MasterFile(File):
                 raise EINVAL("no such signal")
             pty.signal_foreground(argument)
         else:
-            return pty.ioctl(task, command, argument, False)
+            return ioctl(pty, task, command, argument, False)
         return 0
 
     def open_peer(self, task: Task, flags: int) -> int:
@@ -277,5 +272,5 @@ class MasterFile(File):
         if flags & ~(O_ACCMODE | O_CLOEXEC | O_NOCTTY | O_NONBLOCK):
             raise EINVAL("unknown open flags")
         inode = pty.devpts.slave_inode(pty.index) if pty.devpts is not None else None
-        file = pty.open(task, inode, flags & ~O_CLOEXEC)
+        file = open_terminal(pty, task, inode, flags & ~O_CLOEXEC)
         return install_new(task, file, flags & O_CLOEXEC != 0)

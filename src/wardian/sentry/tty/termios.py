@@ -68,7 +68,8 @@ DEFAULT_CC: Final = b"\x03\x1c\x7f\x15\x04\x00\x01\x00\x11\x13\x1a\x00\x12\x0f\x
 class Termios:
     """struct termios2; immutable by convention: settings change by replacing the object."""
 
-    def __init__(self, iflag: int, oflag: int, cflag: int, lflag: int, line: int, cc: bytes) -> None:
+    def __init__(self, iflag: int, oflag: int, cflag: int, lflag: int, line: int,
+                 cc: bytes) -> None:
         self.iflag = iflag
         self.oflag = oflag
         self.cflag = cflag

@@ -1,8 +1,9 @@
 """Telling inotify(7) what happens to files: hooks for whoever changes them.
 
-A file system operation calls :func:`notify_entry` when a directory's names change and :func:`notify_path` when something
-is done to an open or named file; both cost two attribute tests when nobody watches. Watches hang on the inode
-(``Inode.watches``), so an inode object must stay the same as long as it is watched.
+A file system operation calls :func:`notify_entry` when a directory's names change and
+:func:`notify_path` when something is done to an open or named file; both cost two attribute tests
+when nobody watches. Watches hang on the inode (``Inode.watches``), so an inode object must stay the
+same as long as it is watched.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def notify(inode: Inode, mask: int, name: bytes = b"", cookie: int = 0) -> None:
             watch.event(mask, name, cookie)
 
 
-def notify_entry(directory: Inode, mask: int, name: bytes, child: Inode | None, cookie: int = 0) -> None:
+def notify_entry(directory: Inode, mask: int, name: bytes, child: Inode | None,
+                 cookie: int = 0) -> None:
     """A name in ``directory`` was created, deleted or moved (IN_CREATE, IN_DELETE, IN_MOVED_*).
 
     The two halves of a rename share a non-zero ``cookie``.
@@ -57,8 +59,8 @@ def notify_entry(directory: Inode, mask: int, name: bytes, child: Inode | None, 
 
 
 def notify_dentry(dentry: Dentry, mask: int) -> None:
-    """Something was done to a file (IN_ACCESS, IN_MODIFY, IN_ATTRIB, IN_OPEN, IN_CLOSE_*): its own watches
-    and its directory's are told."""
+    """Something was done to a file (IN_ACCESS, IN_MODIFY, IN_ATTRIB, IN_OPEN, IN_CLOSE_*): its own
+    watches and its directory's are told."""
     inode = dentry.inode
     if inode is not None and inode.watches:
         notify(inode, directory_bit(mask, inode))

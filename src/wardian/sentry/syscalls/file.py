@@ -12,6 +12,7 @@ from wardian.sentry.errno import (
     EINVAL,
     EISDIR,
     ENODEV,
+    EOPNOTSUPP,
     ESPIPE,
 )
 from wardian.sentry.mm.usercopy import UserSink, UserSource
@@ -59,7 +60,8 @@ OFFSET_MAX: Final = (1 << 63) - 1
 OPENAT2_FLAGS: Final = 0x7FFFC3  # VALID_OPEN_FLAGS
 OPEN_HOW_SIZE: Final = 24
 PAGE_SIZE: Final = 4096
-COPY_PIECE: Final = 1 << 18
+# Allocate, with KEEP_SIZE; PUNCH_HOLE; COLLAPSE, ZERO (with KEEP_SIZE), INSERT, UNSHARE ranges.
+FALLOCATE_MODES: Final = (0, 1, 3, 0x08, 0x10, 0x11, 0x20, 0x40, 0x41)
 
 _OPEN_HOW: Final = struct.Struct("<QQQ")
 
@@ -246,9 +248,11 @@ def ftruncate(t: Task, fd: FD, length: Offset) -> int:
 
 def fallocate(t: Task, fd: FD, mode: Int, offset: Offset, length: Offset) -> int:
     """fallocate(2)."""
-    f = t.files.get(fd)
+    f = opened(t, fd)
     if offset < 0 or length <= 0:
         raise EINVAL("range")
+    if mode not in FALLOCATE_MODES:
+        raise EOPNOTSUPP("mode")
     if not f.writable:
         raise EBADF("not open for writing")
     inode = f.inode

@@ -19,7 +19,7 @@ from wardian.sentry.syscalls.file import done_reading, done_writing, positioned
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Offset, Size, ULong
 from wardian.sentry.vfs import io
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource
-from wardian.sentry.vfs.file import O_APPEND, O_NONBLOCK, POLLIN, POLLOUT, File
+from wardian.sentry.vfs.file import O_APPEND, O_NONBLOCK, O_PATH, POLLIN, POLLOUT, File
 from wardian.sentry.vfs.inode import S_IFREG
 from wardian.sentry.vfs.notify import IN_ACCESS, IN_MODIFY, notify_path
 
@@ -178,6 +178,7 @@ def copy_file_range(t: Task, in_fd: FD, in_offset: Addr, out_fd: FD, out_offset:
     to = copy_offset(t, target, out_offset)
     if start + count > OFFSET_MAX or to + count > OFFSET_MAX:
         raise EFBIG("beyond the largest offset")
+    count = Size(max(0, min(count, source.end() - start)))
     if source.inode is target.inode and start < to + count and to < start + count:
         raise EINVAL("overlapping ranges of one file")
     done = copy_range(t, source, target, start, to, min(count, COPY_MAX))
@@ -191,8 +192,8 @@ def copy_file_range(t: Task, in_fd: FD, in_offset: Addr, out_fd: FD, out_offset:
 
 def check_copyable(source: File, target: File) -> None:
     """Both must be regular files, open in the right way."""
-    if not source.readable or not target.writable or target.flags & O_APPEND:
-        raise EBADF("access, or O_APPEND")
+    if (source.flags | target.flags) & O_PATH:
+        raise EBADF("O_PATH")
     one, two = source.inode, target.inode
     if one is None or two is None:
         raise EINVAL("not regular files")
@@ -200,6 +201,8 @@ def check_copyable(source: File, target: File) -> None:
         raise EISDIR("a directory")
     if one.kind != S_IFREG or two.kind != S_IFREG:
         raise EINVAL("not regular files")
+    if not source.readable or not target.writable or target.flags & O_APPEND:
+        raise EBADF("access, or O_APPEND")
 
 
 def copy_offset(t: Task, f: File, address: int) -> int:

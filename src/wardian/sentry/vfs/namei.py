@@ -26,8 +26,10 @@ from wardian.sentry.vfs.dentry import Dentry, Mount, Path
 from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from wardian.sentry.vfs.permissions import (
     MAY_EXEC,
-    check_create,
+    MAY_WRITE,
+    check,
     check_follow,
+    check_mount_writable,
     new_owner,
     permitted,
 )
@@ -163,7 +165,7 @@ class Walk:
         directory = self.dentry.inode
         assert directory is not None
         if not self.stack:
-            check_follow(self.credentials, directory, link)
+            check_follow(self.task.kernel.protected, self.credentials, directory, link)
         place = link.magic_link(self.task)
         if place is not None:
             self.jump(place)
@@ -222,15 +224,6 @@ class LastName:
     def lookup(self) -> Dentry:
         """The dentry of the name, maybe negative, without what is mounted there."""
         return child_of(self.parent.dentry, self.name)
-
-    def existing(self) -> Dentry:
-        """The positive dentry of the name; ENOENT, and ENOTDIR for a file with a trailing slash."""
-        dentry = self.lookup()
-        if dentry.inode is None:
-            raise ENOENT("no such name")
-        if self.slash and not dentry.inode.is_dir:
-            raise ENOTDIR("trailing slash after a file")
-        return dentry
 
 
 def resolve_parent(task: Task, dirfd: int, path: bytes, resolve: int = 0) -> LastName:
@@ -397,9 +390,8 @@ def check_resolve_flags(flags: int) -> None:
 def make_node(task: Task, dirfd: int, path: bytes, mode: int, rdev: int) -> Path:
     """mknod(2) of any kind but directories, for bind(2) too; ``mode`` is cut by the umask here."""
     last = resolve_parent(task, dirfd, path)
-    check_new_name(task, last)
-    if last.slash:
-        raise ENOENT("trailing slash after a new file")
+    check_free(last, False)
+    check_may_create(task, last)
     parent = last.parent.inode
     mode &= ~(task.fs.umask & 0o777)
     mode, uid, gid = new_owner(task.credentials, parent, mode)
@@ -410,10 +402,17 @@ def make_node(task: Task, dirfd: int, path: bytes, mode: int, rdev: int) -> Path
     return Path(last.parent.mount, instantiate(last.parent.dentry, last.name, inode))
 
 
-def check_new_name(task: Task, last: LastName) -> None:
-    """May ``last`` come into being? EEXIST, EROFS, EACCES; ENOENT in a removed directory."""
+def check_free(last: LastName, directory: bool) -> None:
+    """The name must be free, and only a new directory may have a trailing slash; EROFS comes after."""
     if not last.ordinary or last.lookup().inode is not None:
         raise EEXIST("the name is taken")
+    if last.slash and not directory:
+        raise ENOENT("trailing slash after a new file")
+    check_mount_writable(last.parent.mount)
+
+
+def check_may_create(task: Task, last: LastName) -> None:
+    """ENOENT in a removed directory, EACCES in one that may not be written."""
     if last.parent.dentry.unlinked:
         raise ENOENT("the directory was removed")
-    check_create(task.credentials, last.parent)
+    check(task.credentials, last.parent.inode, MAY_WRITE | MAY_EXEC)

@@ -23,7 +23,8 @@ from wardian.sentry.vfs.inode import S_IFCHR, S_ISGID, S_ISVTX, Inode
 from wardian.sentry.vfs.mount_tree import dentry_below
 from wardian.sentry.vfs.namei import (
     LastName,
-    check_new_name,
+    check_free,
+    check_may_create,
     forget,
     instantiate,
     moved,
@@ -63,7 +64,8 @@ RENAME_WHITEOUT: Final = 4
 def mkdir(task: Task, dirfd: int, path: bytes, mode: int) -> None:
     """mkdirat(2)."""
     last = resolve_parent(task, dirfd, path)
-    check_new_name(task, last)
+    check_free(last, True)
+    check_may_create(task, last)
     directory = last.parent.inode
     mode = mode & (0o777 | S_ISVTX) & ~task.fs.umask
     mode, uid, gid = new_owner(task.credentials, directory, mode)
@@ -78,9 +80,8 @@ def symlink(task: Task, target: bytes, dirfd: int, path: bytes) -> None:
     if not target:
         raise ENOENT("empty target")
     last = resolve_parent(task, dirfd, path)
-    check_new_name(task, last)
-    if last.slash:
-        raise ENOENT("trailing slash")
+    check_free(last, False)
+    check_may_create(task, last)
     directory = last.parent.inode
     _, uid, gid = new_owner(task.credentials, directory, 0)
     made(last, directory.symlink(last.name, target, uid, gid))
@@ -90,12 +91,11 @@ def link(task: Task, source: Path, dirfd: int, path: bytes) -> None:
     """linkat(2) to an object already found."""
     last = resolve_parent(task, dirfd, path)
     inode = source.inode
-    if last.ordinary and last.slash and last.lookup().inode is None:
-        raise ENOENT("trailing slash")
-    check_new_name(task, last)
+    check_free(last, False)
     if source.mount is not last.parent.mount:
         raise EXDEV("another mount")
-    check_hardlink(task.credentials, inode)
+    check_hardlink(task.kernel.protected, task.credentials, inode)
+    check_may_create(task, last)
     if inode.is_dir:
         raise EPERM("hard link to a directory")
     if source.dentry.unlinked and not source.dentry.linkable and inode.getattr().nlink == 0:
@@ -117,9 +117,12 @@ def unlink(task: Task, dirfd: int, path: bytes) -> None:
     last = resolve_parent(task, dirfd, path)
     if not last.ordinary:
         raise EISDIR("a directory")
-    dentry = last.existing()
+    dentry = last.lookup()
     inode = dentry.inode
-    assert inode is not None
+    if inode is None:
+        raise ENOENT("no such name")
+    if last.slash:
+        raise EISDIR("a directory") if inode.is_dir else ENOTDIR("trailing slash after a file")
     check_delete(task.credentials, last.parent, inode)
     if inode.is_dir:
         raise EISDIR("a directory")
@@ -138,9 +141,10 @@ def rmdir(task: Task, dirfd: int, path: bytes) -> None:
         raise EINVAL(".")
     if last.name == b"":
         raise EBUSY("the root")
-    dentry = last.existing()
+    dentry = last.lookup()
     inode = dentry.inode
-    assert inode is not None
+    if inode is None:
+        raise ENOENT("no such name")
     check_delete(task.credentials, last.parent, inode)
     if not inode.is_dir:
         raise ENOTDIR("not a directory")

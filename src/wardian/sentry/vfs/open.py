@@ -120,7 +120,7 @@ def open_place(task: Task, place: Path, flags: int) -> File:
     if kind == S_IFLNK:
         raise ENOTDIR("O_DIRECTORY") if flags & O_DIRECTORY else ELOOP("O_NOFOLLOW of a link")
     if kind == S_IFDIR:
-        if flags & (O_ACCMODE | O_CREAT):
+        if flags & (O_ACCMODE | O_CREAT | O_TRUNC):
             raise EISDIR("a directory cannot be written")
     elif flags & O_DIRECTORY:
         raise ENOTDIR("O_DIRECTORY")
@@ -214,10 +214,11 @@ def create(task: Task, last: LastName, flags: int, mode: int) -> File:
 def check_existing(task: Task, last: LastName, place: Path) -> None:
     """fs.protected_regular and fs.protected_fifos."""
     inode = place.inode
+    protected = task.kernel.protected
     if inode.kind == S_IFREG:
-        check_sticky_create(task.credentials, last.parent.inode, inode, 2)
+        check_sticky_create(task.credentials, last.parent.inode, inode, protected.regular)
     elif inode.kind == S_IFIFO:
-        check_sticky_create(task.credentials, last.parent.inode, inode, 1)
+        check_sticky_create(task.credentials, last.parent.inode, inode, protected.fifos)
 
 
 def open_tmpfile(task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int) -> File:

@@ -27,6 +27,16 @@ MAY_WRITE: Final = 2
 MAY_READ: Final = 4
 
 
+class Protected:
+    """The fs.protected_* settings of a kernel, as Debian's procps sets them."""
+
+    def __init__(self) -> None:
+        self.symlinks = 1
+        self.hardlinks = 1
+        self.fifos = 1
+        self.regular = 2
+
+
 def permitted(credentials: Credentials, inode: Inode, mask: int) -> bool:
     """True when the mode bits or a capability grant ``mask`` (MAY_*)."""
     mode = inode.mode
@@ -89,9 +99,10 @@ def check_owner(credentials: Credentials, inode: Inode) -> None:
 
 
 # -- fs.protected_* ----------------------------------------------------------------------------------
-def check_follow(credentials: Credentials, directory: Inode, link: Inode) -> None:
+def check_follow(protected: Protected, credentials: Credentials, directory: Inode,
+                 link: Inode) -> None:
     """protected_symlinks: in a sticky world-writable directory only follow the owner's or one's own."""
-    if credentials.fsuid == link.uid:
+    if not protected.symlinks or credentials.fsuid == link.uid:
         return
     if directory.mode & (S_ISVTX | 0o002) != S_ISVTX | 0o002:
         return
@@ -99,9 +110,9 @@ def check_follow(credentials: Credentials, directory: Inode, link: Inode) -> Non
         raise EACCES("protected_symlinks")
 
 
-def check_hardlink(credentials: Credentials, inode: Inode) -> None:
+def check_hardlink(protected: Protected, credentials: Credentials, inode: Inode) -> None:
     """protected_hardlinks: link only what one owns or could read and write, and nothing setuid."""
-    if owns(credentials, inode):
+    if not protected.hardlinks or owns(credentials, inode):
         return
     mode = inode.mode
     special = mode & S_IFMT != S_IFREG or mode & S_ISUID
@@ -114,7 +125,7 @@ def check_hardlink(credentials: Credentials, inode: Inode) -> None:
 def check_sticky_create(credentials: Credentials, directory: Inode, inode: Inode, level: int) -> None:
     """protected_regular (level 2) and protected_fifos (1): O_CREAT of somebody else's existing file."""
     mode = directory.mode
-    if not mode & S_ISVTX or inode.uid in (directory.uid, credentials.fsuid):
+    if not level or not mode & S_ISVTX or inode.uid in (directory.uid, credentials.fsuid):
         return
     if mode & 0o002 or (mode & 0o020 and level >= 2):
         raise EACCES("protected_regular or protected_fifos")

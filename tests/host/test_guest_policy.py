@@ -65,8 +65,6 @@ def _own_time(nr: int, a: Args) -> bool:
     low = [value & 0xFFFFFFFF for value in a]
     if nr == 202:
         return low[1] & ~0x180 in (0, 1, 9)
-    if nr == 1:
-        return low[0] == 3 and a[2] == 8
     return nr == 24
 
 
@@ -77,6 +75,8 @@ def _from_stub(nr: int, a: Args) -> int:
     if nr == 157 and low[0] == 1 and a[1] == 9:
         return ALLOW
     if nr == 9 and a[:4] == (0x7E0010000000, 128 << 20, 3, 0x11) and low[4] == 4 and a[5] == 0:
+        return ALLOW
+    if nr == 1 and low[0] == 3 and a[2] == 8:
         return ALLOW
     if nr == 56 or (nr == 158 and low[0] == 0x57415244):
         return USER_NOTIF

@@ -184,7 +184,9 @@ def _time_rows() -> list[bpf.Rule]:
             OWN_TIME,
             "rings the doorbell, an eventfd of this sandbox; a false ring makes the Sentry look "
             "once, and a counter filled up makes only writers of this sandbox wait until it has "
-            "looked",
+            "looked; from anywhere else it is the guest's own write to a descriptor that "
+            "happens to have the same number",
+            _IN_STUB,
             bpf.IntIn("fd", 0, [layout.DOORBELL_FD]),
             bpf.Equal("count", 2, 8),
         ),

@@ -289,6 +289,7 @@ class StubEngine:
             child.reports_end = True
             child.unasked = True
             parent.clone_child = child
+            parent.clone_up = True
             self.events.cloned(parent, child, request)
             self.hub.expect(-1)
         _core.notify_send(self.listener, ident, 0, 0, True)
@@ -319,8 +320,10 @@ class StubEngine:
             return
         parent.clone_child = child
         if request.share_memory:
+            parent.clone_up = True
             self.events.cloned(parent, child, request)
         _core.notify_send(self.listener, ident, 0, 0, False)
+        self.clone_settled(parent)
 
     def forked_child(self, parent: StubThread, request: CloneRequest, ident: int, tid: int) -> StubThread:
         """The new host process: with the parent's channel (vfork) or one of its own."""
@@ -333,6 +336,7 @@ class StubEngine:
             space.claim(parent.slot)
             process = self.new_process(space, tid)
             child = StubThread(self, process, parent.slot, tid)
+            process.brk_start = parent.stub_process.brk_start
             _core.notify_add_fd(self.listener, ident, space.memfd, CHANNEL_FD)
         child.unasked = True
         child.clone_parent = parent
@@ -359,8 +363,6 @@ class StubEngine:
             self.clone_failed(parent, request, -result)
             return
         parent.clone_returned = True
-        if request.share_memory:
-            parent.clone_up = True
         self.clone_settled(parent)
 
     def clone_settled(self, parent: StubThread) -> None:
@@ -489,6 +491,7 @@ class StubEngine:
 
     def load(self, fresh: PoolProcess, thread: StubThread, image: ExecImage) -> None:
         """Send the image to the pool process."""
+        thread.stub_process.brk_start = image.brk_start
         fresh.taken_by = thread
         message, data, fds = encode_image(image, fresh)
         self.hub.put(thread.key, DATA_OFFSET, data)

@@ -76,6 +76,7 @@ class StubProcess(HostProcess):
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.threads: list[StubThread] = []
+        self.brk_start = 0
         self.ended = False  # we ended it, or know that it ended
 
     def read_some(self, address: int, count: int) -> bytes:
@@ -102,6 +103,14 @@ class StubProcess(HostProcess):
         lines = self.engine.proc.read(self.pid, "maps").splitlines()
         found = [parse_mapping(line) for line in lines]
         return [m for m in found if m is not None and (m.end <= GUEST_TOP or m.name == "[vdso]")]
+
+    def brk_range(self) -> tuple[int, int]:
+        # The stub keeps the break in the guest's own memory; what the host has mapped there is the truth.
+        start = (self.brk_start + 4095) & ~4095
+        for mapping in self.maps():
+            if mapping.start <= start < mapping.end:
+                return self.brk_start, mapping.end
+        return self.brk_start, self.brk_start
 
     def cpu_time_ns(self) -> int:
         return max(0, _core.cpu_time(self.pid, False))

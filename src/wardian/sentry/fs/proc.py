@@ -19,6 +19,7 @@ from wardian.sentry.fs.pseudo import (
     PseudoLink,
     TextInode,
 )
+from wardian.sentry.net import procnet
 from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, DirEntry, Inode
 
 if TYPE_CHECKING:
@@ -121,9 +122,5 @@ class ProcRoot(FixedDir):
 
 def fill_net(directory: FixedDir) -> None:
     """/proc/net: the tables of the network stack."""
-    try:
-        from wardian.sentry.net import procnet
-    except ImportError:
-        return
     for name, function in procnet.FILES:
         directory.add(name.encode(), ProcText(directory.fs, 0o444, function))

@@ -208,8 +208,10 @@ def stat_line(task: Task, cpu_ns: int, start_ns: int) -> bytes:
                    m.arg_start, m.arg_end, m.env_start]
     ignored, caught = signal_sets(task)
     session = group.session
-    tty = tty_number(session.tty)
-    foreground = foreground_pgid(session.tty)
+    tty, foreground = 0, -1
+    if session.tty is not None:
+        tty = session.tty.rdev
+        foreground = session.tty.foreground.pgid if session.tty.foreground is not None else 0
     start = (start_ns - task.kernel.boot_ns) // TICK_NS
     last = (1 << 31) - 1
     env_end = task.memory.layout.env_end if letter != "Z" else 0
@@ -224,17 +226,6 @@ def stat_line(task: Task, cpu_ns: int, start_ns: int) -> bytes:
         f" {group.exit_code if letter == 'Z' else 0}\n"
     )
     return b"%d (" % task.tid + task.name + text.encode()
-
-
-def tty_number(tty: object | None) -> int:
-    """tty_nr: the device number of the controlling terminal, 0 for none."""
-    return int(getattr(tty, "rdev", 0)) if tty is not None else 0
-
-
-def foreground_pgid(tty: object | None) -> int:
-    """tpgid; -1 without a terminal."""
-    foreground = getattr(tty, "foreground", None) if tty is not None else None
-    return int(foreground.pgid) if foreground is not None else -1
 
 
 def statm(task: Task) -> bytes:
@@ -427,8 +418,10 @@ def map_lines(task: Task) -> list[MapLine]:
             line.name = b"[stack]"
         elif heap_start <= entry.start and entry.end <= heap_end:
             line.name = b"[heap]"
+        elif entry.name == "[vdso]":
+            line.name = b"[vdso]"
         lines.append(line)
-    if layout.vdso:
+    if layout.vdso and not any(line.name == b"[vdso]" for line in lines):
         end = layout.vdso + VDSO_LENGTH
         line = MapLine(HostMapping(layout.vdso, end, "r-xp", 0, "00:00", 0, ""))
         line.name = b"[vdso]"

@@ -20,6 +20,7 @@ class ControllingTerminal:
     def __init__(self) -> None:
         self.session: Session | None = None
         self.foreground: ProcessGroup | None = None
+        self.rdev = 0  # its device number, for proc_pid_stat(5)
 
     def leader_exited(self) -> None:
         """The leader of the session it controlled is gone: hang up its open files (vhangup(2))."""

@@ -33,6 +33,10 @@ FORMS = {
     "pipe2": "fds:OutBuf flags:Flags",
     "fcntl": "fd:FD cmd:Int arg:ULong",
     "getcwd": "buf:OutBuf size:Size",
+    "recvmsg": "fd:FD msg:Addr flags:Flags",
+    "futex": "addr:Addr op:Int value:UInt timeout:Addr addr2:Addr value3:UInt",
+    "getrandom": "buf:OutBuf size:Size flags:Flags",
+    "rt_sigreturn": "",
     "clone": "flags:LongFlags stack:Addr parent:Addr child:Addr tls:ULong",
 }
 
@@ -154,10 +158,54 @@ def test_addresses_of_sockets(rig: Rig) -> None:
     at = rig.put(address)
     shown = '{sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("10.0.0.1")}'
     assert f"connect(4, {shown}, 16)" in rig.line("connect", 4, at, 16)
-    length = rig.put(struct.pack("<I", 16))
-    assert f"accept4(4, {shown}, [16], SOCK_CLOEXEC)" in rig.line(
-        "accept4", 4, at, length, 0o2000000, result=5
+    length = rig.put(struct.pack("<I", 128))
+    back = (length, struct.pack("<I", 16))
+    assert f"accept4(4, {shown}, [128 => 16], SOCK_CLOEXEC)" in rig.line(
+        "accept4", 4, at, length, 0o2000000, result=5, out=back
     )
+    assert f"accept4(4, {at:#x}, [16], 0) = -1 EAGAIN" in rig.line(
+        "accept4", 4, at, length, 0, result=-11
+    )
+
+
+def test_messages_show_their_control_data(rig: Rig) -> None:
+    control = rig.put(struct.pack("<QiiiiQiiiII", 24, 1, 1, 5, 6, 28, 1, 2, 7, 0, 0))
+    iov = rig.put(struct.pack("<QQ", rig.put(b"ab"), 2))
+    message = rig.put(struct.pack("<QI4xQQQQI4x", 0, 0, iov, 1, control, 52, 0))
+    line = rig.line("recvmsg", 3, message, 0, result=2)
+    assert (
+        'recvmsg(3, {msg_name=NULL, msg_namelen=0, msg_iov=[{iov_base="ab", iov_len=2}],'
+        " msg_iovlen=1, msg_control=[{cmsg_len=24, cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS,"
+        " cmsg_data=[5, 6]}, {cmsg_len=28, cmsg_level=SOL_SOCKET, cmsg_type=SCM_CREDENTIALS,"
+        " cmsg_data={pid=7, uid=0, gid=0}}], msg_controllen=52, msg_flags=0}, 0) = 2\n"
+    ) in line
+
+
+def test_futex_shows_what_its_operation_uses(rig: Rig) -> None:
+    assert "futex(0x1000, FUTEX_WAKE_PRIVATE, 1) = 1" in rig.line("futex", 0x1000, 129, 1, result=1)
+    line = rig.line("futex", 0x1000, 0x189, 0, 0, 0, 0xFFFFFFFF)
+    assert (
+        "futex(0x1000, FUTEX_WAIT_BITSET_PRIVATE|FUTEX_CLOCK_REALTIME, 0, NULL,"
+        " FUTEX_BITSET_MATCH_ANY) = 0"
+    ) in line
+
+
+def test_random_bytes_are_hexadecimal(rig: Rig) -> None:
+    at = rig.put(bytes(40))
+    assert rig.line("getrandom", at, 2, 1, result=2, out=(at, b"A\xff")).count(
+        r'getrandom("\x41\xff", 2, GRND_NONBLOCK)'
+    )
+
+
+def test_sigreturn_shows_what_it_restores(rig: Rig) -> None:
+    context = bytearray(304)
+    struct.pack_into("<q", context, 144, -4)
+    struct.pack_into("<Q", context, 296, 1 << 14)
+    six = (0, 0, 0, 0, 0, 0)
+    request = Request(NUMBERS["rt_sigreturn"], six, 0, rig.put(bytes(context)), b"")
+    rig.tracer.enter(rig.task, request)
+    assert "rt_sigreturn({mask=[TERM]})" in rig.lines[-1]
+    assert rig.lines[-1].endswith("= -1 EINTR (Interrupted system call)\n")
 
 
 def test_nanosleep_shows_the_time_left_only_when_interrupted(rig: Rig) -> None:
@@ -193,7 +241,7 @@ def test_other_shapes(rig: Rig) -> None:
         "pipe2", pair, 0o2000000, out=(pair, struct.pack("<ii", 3, 4))
     )
     assert "fcntl(1, F_GETFL) " in rig.line("fcntl", 1, 3, 99, result=2)
-    assert rig.lines[-1].endswith("= 2 (flags O_RDWR)\n")
+    assert rig.lines[-1].endswith("= 0x2 (flags O_RDWR)\n")
     assert 'getcwd("/tmp", 4096)' in rig.line("getcwd", rig.put(b"/tmp\0"), 4096, result=5)
     line = rig.line("clone", 0x1200011, 0, 0, 0x1000, 0, result=9)
     assert line.endswith(

@@ -65,9 +65,12 @@ class Trace:
         self.result = 0
         self.finished = False
         self.at = 0  # the record in r.data of the next in-argument
+        self.lengths: dict[int, int] = {}  # value-result lengths as they were passed
         self.parts: list[str] = []
         for i, param in enumerate(form.params):
             self.parts.append("" if param.out else self.render(i))
+            if param.decoder == "len" or (param.decoder == "msghdr" and param.out):
+                self.note_length(i, param.decoder == "msghdr")
 
     def finish(self, result: int) -> str:
         """The arguments as text, now that the call has a result."""
@@ -77,6 +80,12 @@ class Trace:
             if param.out:
                 self.parts[i] = self.render(i)
         return ", ".join(part for part in self.parts if part != OMIT)
+
+    def note_length(self, i: int, message: bool) -> None:
+        """Remember what a value-result length was before the call."""
+        data = self.read(self.r.args[i] + (8 if message else 0), 4)
+        if len(data) == 4:
+            self.lengths[i] = int.from_bytes(data, "little")
 
     def unfinished(self) -> str:
         """The arguments of a call that never returns."""
@@ -157,6 +166,8 @@ class Trace:
         param = self.form.params[i]
         if param.kind in ("UserPath", "UserString", "InBuf") or param.kind in KIND_STRUCTS:
             return self.render_sent(i, param)
+        if param.decoder == "len":
+            return self.changed_length(i)
         if param.out and self.result < 0 and param.decoder != "left":
             return text.pointer(self.r.args[i])
         if param.decoder == ".":
@@ -287,8 +298,6 @@ class Trace:
             return text.one_of("IPPROTO", value) if inet else str(value)
         if word == "clone":
             return self.clone_arguments(value)
-        if word == "futex":
-            return self.futex_op(value)
         return str(value)
 
     def clone_arguments(self, value: int) -> str:
@@ -306,12 +315,27 @@ class Trace:
             words.append(f"child_tidptr={text.pointer(child)}")
         return ", ".join(words)
 
-    def futex_op(self, value: int) -> str:
-        """futex(2) operation with its options."""
-        name = text.one_of("FUTEX", value & 0x7F)
-        if value & 128:
-            name += "_PRIVATE"
-        return name + ("|FUTEX_CLOCK_REALTIME" if value & 256 else "")
+    def futex_arguments(self) -> str:
+        """All of futex(2), as far as its operation uses them."""
+        address, value, third, fourth, other, last = self.r.args
+        op = value & 0x7F
+        name = text.one_of("FUTEX", op) + ("_PRIVATE" if value & 128 else "")
+        name += "|FUTEX_CLOCK_REALTIME" if value & 256 else ""
+        words = [text.pointer(address), name]
+        if op not in (6, 7, 8, 13):
+            words.append(str(decode.u32(third)))
+        if op in (0, 6, 9, 11, 13):
+            data = self.read(fourth, 16)
+            known = len(data) == 16
+            words.append(structs.text_of("timespec", data) if known else text.pointer(fourth))
+        if op in (3, 4, 5, 12):
+            words += [str(decode.u32(fourth)), text.pointer(other)]
+        if op in (9, 10):
+            full = decode.u32(last) == 0xFFFFFFFF
+            words.append("FUTEX_BITSET_MATCH_ANY" if full else hex(decode.u32(last)))
+        if op in (4, 5, 12):
+            words.append(hex(decode.u32(last)))
+        return ", ".join(words)
 
     def bytes_at(self, i: int, param: Param) -> str:
         """A buffer or string in guest memory; a buffer is as long as result or argument says."""
@@ -375,7 +399,7 @@ class Trace:
             return text.one_of(group, self.number(i)) if group else str(self.number(i))
         address = self.r.args[i]
         if word == "msghdr":
-            return self.message(address)
+            return self.message(i)
         length = self.length_after(i)
         data = self.read(address, min(length, 128))
         if not data:
@@ -389,17 +413,42 @@ class Trace:
             return decode.u32(value)
         return int.from_bytes(self.read(value, 4), "little")
 
-    def message(self, address: int) -> str:
+    def changed_length(self, i: int) -> str:
+        """A value-result length: ``[128 => 16]``."""
+        before = self.lengths.get(i)
+        data = self.read(self.r.args[i], 4)
+        if before is None or len(data) < 4:
+            return text.pointer(self.r.args[i])
+        after = int.from_bytes(data, "little")
+        return f"[{after}]" if after == before or self.result < 0 else f"[{before} => {after}]"
+
+    def control(self, address: int, length: int) -> str:
+        """The control messages of a msghdr."""
+        data = self.read(address, min(length, 4096))
+        shown: list[str] = []
+        at = 0
+        while at + 16 <= len(data) and len(shown) < ITEMS:
+            size = int.from_bytes(data[at : at + 8], "little")
+            if size < 16:
+                break
+            shown.append(structs.control_message(data[at : at + size]))
+            at += (size + 7) & ~7
+        return "[" + ", ".join(shown) + "]" if shown else text.pointer(address)
+
+    def message(self, i: int) -> str:
         """struct msghdr."""
+        address = self.r.args[i]
         data = self.read(address, 56)
         if len(data) < 56:
             return text.pointer(address)
         field = [int.from_bytes(data[k : k + 8], "little") for k in range(0, 56, 8)]
-        namelen = field[1] & 0xFFFFFFFF
-        name = self.read(field[0], min(namelen, 128)) if field[0] else b""
+        after = field[1] & 0xFFFFFFFF
+        before = self.lengths.get(i, after)
+        namelen = str(after) if before == after else f"{before} => {after}"
+        name = self.read(field[0], min(after, 128)) if field[0] else b""
         who = structs.address(name) if name else text.pointer(field[0])
         iov = self.iovec(field[2], field[3], self.finished)
-        control = f", msg_control={text.pointer(field[4])}" if field[5] else ""
+        control = f", msg_control={self.control(field[4], field[5])}" if field[5] else ""
         bits = text.flags("MSG", field[6] & 0xFFFFFFFF)
         return (
             f"{{msg_name={who}, msg_namelen={namelen}, msg_iov={iov}, msg_iovlen={field[3]}"
@@ -453,10 +502,11 @@ class Trace:
         if word == "prctl":
             found = self.string(value, 16) if self.number(0) == 15 else None
             return text.quoted(found) if found is not None else (hex(value) if value else "0")
-        if word == "timeout":
-            waits = (self.number(1) & 0x7F) in (0, 9, 6, 13)
-            data = self.read(value, 16) if waits else b""
-            return structs.text_of("timespec", data) if len(data) == 16 else text.pointer(value)
+        if word == "futex":
+            return self.futex_arguments()
+        if word == "random":
+            data = self.read(value, min(self.result, text.STRING_LIMIT + 1))
+            return text.hex_quoted(data)
         if word == "entries":
             return f"{value:#x} /* {self.entries(value)} entries */"
         if word == "cpus":
@@ -515,6 +565,12 @@ class Trace:
         values = [int.from_bytes(data[k : k + 4], "little") for k in range(0, len(data), 4)]
         return "[" + ", ".join(str(v) for v in values) + "]"
 
+    def hex_result(self) -> bool:
+        """True when strace prints the result in hexadecimal."""
+        if self.form.name in ("mmap", "brk", "mremap", "shmat"):
+            return True
+        return self.form.name == "fcntl" and decode.u32(self.r.args[1]) in (1, 3, 1034)
+
     def note(self) -> str:
         """What strace adds in brackets after the result."""
         name = self.form.name
@@ -545,6 +601,10 @@ class Trace:
             members = self.fd_set(self.r.args[k], decode.s32(self.r.args[0]))
             if members not in ("NULL", "[]"):
                 shown.append(f"{name} {members}")
+        left = self.read(self.r.args[4], 16)
+        if len(left) == 16:
+            kind = "timeval" if self.form.name == "select" else "timespec"
+            shown.append(f"left {structs.text_of(kind, left)}")
         return " (" + ", ".join(shown) + ")"
 
     def fcntl_note(self) -> str:
@@ -559,7 +619,7 @@ class Trace:
 
 PLAIN: Final = (
     "fd", "pid", "msec", "addr", "hex", "mode", "oflags", "cmode", "filemode", "dev", "signo",
-    "access", "mapflags", "socktype", "protocol", "clone", "futex",
+    "access", "mapflags", "socktype", "protocol", "clone",
 )  # fmt: skip
 
 

@@ -102,11 +102,7 @@ def rare(kind: str, data: bytes) -> str:
             f" stx_mode={file_mode(kinds)}, stx_size={size}, ...}}"
         )
     if kind == "statfs":
-        magic, size, blocks, free, available = struct.unpack_from("<qqQQQ", data)
-        return (
-            f"{{f_type={magic:#x}, f_bsize={size}, f_blocks={blocks}, f_bfree={free},"
-            f" f_bavail={available}, ...}}"
-        )
+        return statfs(data)
     if kind == "uname":
         sysname = data[:65].split(b"\0")[0]
         node = data[65:130].split(b"\0")[0]
@@ -121,7 +117,8 @@ def rare(kind: str, data: bytes) -> str:
     if kind == "tms":
         names = ("tms_utime", "tms_stime", "tms_cutime", "tms_cstime")
         values = struct.unpack_from("<4q", data)
-        return "{" + ", ".join(f"{n}={v}" for n, v in zip(names, values, strict=True)) + "}"
+        pairs = zip(names, values, strict=True)
+        return "{" + ", ".join(f"{n}={v} /* {v / 100:.2f} s */" for n, v in pairs) + "}"
     if kind == "timezone":
         west, dst = struct.unpack_from("<ii", data)
         return f"{{tz_minuteswest={west}, tz_dsttime={dst}}}"
@@ -130,6 +127,19 @@ def rare(kind: str, data: bytes) -> str:
     if kind == "open_how":
         return open_how(data)
     return quoted(data)
+
+
+def statfs(data: bytes) -> str:
+    """struct statfs, whole."""
+    magic, size, blocks, free, available, files, unused = struct.unpack_from("<qqQQQQQ", data)
+    first, second, length, fragment, bits = struct.unpack_from("<IIqqq", data, 56)
+    kind = one_of("MAGIC", magic)
+    return (
+        f"{{f_type={kind}, f_bsize={size}, f_blocks={blocks}, f_bfree={free}, f_bavail={available},"
+        f" f_files={files}, f_ffree={unused}, f_fsid={{val=[{pointer(first) if first else '0'},"
+        f" {pointer(second) if second else '0'}]}}, f_namelen={length}, f_frsize={fragment},"
+        f" f_flags={flags('ST', bits)}}}"
+    )
 
 
 def number(data: bytes, kind: str) -> str:
@@ -216,10 +226,8 @@ def signal_code(signo: int, code: int) -> str:
 
 
 def epoll_data(value: int) -> str:
-    """epoll_data_t as strace does it: u32 and u64 when they differ, else the small number."""
-    if value == 0:
-        return "0"
-    return f"{{u32={value & 0xFFFFFFFF}, u64={value}}}" if value < 1 << 32 else hex(value)
+    """epoll_data_t: the number twice, as nobody knows which member was meant."""
+    return f"{{u32={value & 0xFFFFFFFF}, u64={value}}}"
 
 
 def poll_entry(data: bytes, at: int, returned: bool) -> str:
@@ -266,16 +274,33 @@ def inet6(data: bytes, start: str) -> str:
     )
 
 
+def control_message(data: bytes) -> str:
+    """One struct cmsghdr with its data."""
+    size, level, kind = struct.unpack_from("<Qii", data)
+    start = f"{{cmsg_len={size}, cmsg_level={one_of('SOL', level)}"
+    body = data[16:]
+    if level == 1 and kind == 1:
+        fds = [str(fd[0]) for fd in struct.iter_unpack("<i", body[: len(body) & ~3])]
+        return f"{start}, cmsg_type=SCM_RIGHTS, cmsg_data=[{', '.join(fds)}]}}"
+    if level == 1 and kind == 2 and len(body) >= 12:
+        pid, uid, gid = struct.unpack_from("<iII", body)
+        words = f"{{pid={pid}, uid={uid}, gid={gid}}}"
+        return f"{start}, cmsg_type=SCM_CREDENTIALS, cmsg_data={words}}}"
+    return f"{start}, cmsg_type={kind:#x}, cmsg_data={quoted(body)}}}"
+
+
 def clone_args(data: bytes) -> str:
     """struct clone_args of clone3(2)."""
-    bits, _, child_tid, parent_tid, signo, stack, size, _ = struct.unpack_from("<8Q", data)
+    bits, _, child_tid, parent_tid, signo, stack, size, tls = struct.unpack_from("<8Q", data)
     words = [f"flags={flag_words(GROUPS['CLONE'], bits)}"]
     if child_tid:
         words.append(f"child_tid={pointer(child_tid)}")
     if parent_tid:
         words.append(f"parent_tid={pointer(parent_tid)}")
     words.append(f"exit_signal={signal_name(signo)}")
-    words.append(f"stack={pointer(stack)}, stack_size={size:#x}")
+    words.append(f"stack={pointer(stack)}, stack_size={size:#x}" if size else "stack=NULL")
+    if bits & 0x00080000:
+        words.append(f"tls={pointer(tls)}")
     return "{" + ", ".join(words) + "}"
 
 

@@ -28,6 +28,12 @@ def escaped(data: bytes) -> str:
     return "".join(out)
 
 
+def hex_quoted(data: bytes, limit: int = STRING_LIMIT) -> str:
+    """Random bytes: all in hexadecimal."""
+    shown = "".join(f"\\x{byte:02x}" for byte in data[:limit])
+    return f'"{shown}"' + ("..." if len(data) > limit else "")
+
+
 def quoted(data: bytes, limit: int = STRING_LIMIT) -> str:
     """``data`` in quotes, cut after ``limit`` bytes with dots; a negative limit never cuts."""
     if limit < 0 or len(data) <= limit:
@@ -119,7 +125,9 @@ def signal_name(number: int) -> str:
     for name, value in GROUPS["SIG"].items():
         if value == number:
             return name
-    return f"SIGRT_{number - 32}" if 32 <= number <= 64 else str(number)
+    if number == 32:
+        return "SIGRTMIN"
+    return f"SIGRT_{number - 32}" if 32 < number <= 64 else str(number)
 
 
 def signal_set(mask: int) -> str:

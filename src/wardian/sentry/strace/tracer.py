@@ -28,11 +28,8 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
 
 RESULT_COLUMN: Final = 40  # strace -a
-ADDRESS_RESULTS: Final = ("mmap", "brk", "mremap", "shmat")
 NO_RESULT: Final = ("exit", "exit_group", "rt_sigreturn")
 OCTAL_RESULTS: Final = ("umask",)
-ERESTARTSYS: Final = 512
-ERESTARTNOHAND: Final = 514
 RESTARTS: Final[dict[int, str]] = {
     512: "ERESTARTSYS (To be restarted if SA_RESTART is set)",
     513: "ERESTARTNOINTR (To be restarted)",
@@ -103,7 +100,9 @@ class Tracer:
             form = Form(r.nr)
             self.forms[r.nr] = form
         trace = Trace(t, r, form)
-        if form.name in NO_RESULT:
+        if form.name == "rt_sigreturn":
+            self.line(t, *sigreturn_words(trace))
+        elif form.name in NO_RESULT:
             self.line(t, f"{form.name}({trace.unfinished()})", "= ?")
         return trace
 
@@ -117,7 +116,8 @@ class Tracer:
         if name in NO_RESULT:
             return
         arguments = trace.finish(result)
-        self.line(t, f"{name}({arguments})", result_text(name, result) + trace.note())
+        words = result_text(name, result, trace.hex_result()) + trace.note()
+        self.line(t, f"{name}({arguments})", words)
 
     def line(self, t: Task, call: str, result: str) -> None:
         """One line, the result in strace's column."""
@@ -142,13 +142,24 @@ class Tracer:
 NAMED: Final = frozenset(NUMBERS.values())
 
 
-def result_text(name: str, result: int) -> str:
+def sigreturn_words(trace: Trace) -> tuple[str, str]:
+    """rt_sigreturn(2): the mask and the register that the frame at the stack pointer restores."""
+    context = trace.read(trace.r.sp, 304)  # struct ucontext up to and with uc_sigmask
+    if len(context) < 304:
+        return "rt_sigreturn()", "= ?"
+    mask = int.from_bytes(context[296:304], "little")
+    rax = int.from_bytes(context[144:152], "little", signed=True)
+    words = f"rt_sigreturn({{mask={text.signal_set(mask)}}})"
+    return words, result_text("", rax, rax > 1 << 32)
+
+
+def result_text(name: str, result: int, in_hex: bool = False) -> str:
     """``= 3``, ``= -1 ENOENT (No such file or directory)``, ``= ?``."""
     if result in (-512, -513, -514, -516):
         return f"= ? {RESTARTS[-result]}"
     if -4096 < result < 0:
         return f"= -1 {error_name(-result)} ({os.strerror(-result)})"
-    if name in ADDRESS_RESULTS:
+    if in_hex and result:
         return f"= {result:#x}"
     if name in OCTAL_RESULTS:
         return f"= {text.mode(result)}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EBUSY, EIO
+from wardian.sentry.fs.devices import make_dev
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN
 from wardian.sentry.kernel.process_group import ControllingTerminal, ProcessGroup
 from wardian.sentry.kernel.signals import (
@@ -46,6 +47,7 @@ class Terminal(ControllingTerminal):
         super().__init__()
         self.kernel = kernel
         self.index = index
+        self.rdev = make_dev(136, index)
         self.ldisc = LineDiscipline()
         self.window = bytes(8)  # struct winsize
         self.files: list[TtyFile] = []  # open files of the program's side

@@ -473,10 +473,6 @@ class TaskDir(TaskPart):
     def links(self) -> int:
         return 7
 
-    def check_alive(self) -> bool:
-        """False when the directory is that of a task long gone."""
-        return not is_gone(self.task)
-
     def lookup(self, name: bytes) -> Inode | None:
         if is_gone(self.task):
             return None

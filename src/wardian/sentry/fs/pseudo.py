@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EACCES, EINVAL, EPERM
 from wardian.sentry.vfs.buffers import Sink, Source
-from wardian.sentry.vfs.file import O_ACCMODE, O_RDONLY, File
+from wardian.sentry.vfs.file import File
 from wardian.sentry.vfs.inode import (
     S_IFDIR,
     S_IFLNK,
@@ -286,8 +286,3 @@ class PseudoLink(PseudoInode):
 
     def readlink(self) -> bytes:
         return self.target
-
-
-def read_only(flags: int) -> bool:
-    """True when open(2) ``flags`` ask for reading only."""
-    return flags & O_ACCMODE == O_RDONLY

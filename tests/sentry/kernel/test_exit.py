@@ -1,8 +1,8 @@
 """Zombies, orphans, sessions and what a parent is told (exit(2), _exit in POSIX)."""
 
 import pytest
-from support import PARKED, call, dispatcher, fork, make_kernel, make_task, make_thread, run
 
+from support import PARKED, call, dispatcher, fork, make_kernel, make_task, make_thread, run
 from wardian.sentry.kernel.exit import exit_group, exit_task
 from wardian.sentry.kernel.process_group import ControllingTerminal
 from wardian.sentry.kernel.signal_delivery import next_delivery

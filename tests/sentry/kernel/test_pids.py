@@ -1,8 +1,8 @@
 """Numbers, process groups and sessions."""
 
 import pytest
-from support import fork, make_kernel, make_task
 
+from support import fork, make_kernel, make_task
 from wardian.sentry.errno import EAGAIN
 from wardian.sentry.kernel.exit import exit_task, reap
 from wardian.sentry.kernel.pids import PID_MAX, RESERVED_PIDS, PidTable

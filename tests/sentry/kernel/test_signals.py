@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+
 from support import (
     PARKED,
     call,
@@ -17,7 +18,6 @@ from support import (
     room,
     run,
 )
-
 from wardian.sentry.errno import EAGAIN
 from wardian.sentry.kernel.rlimits import RLIMIT_SIGPENDING
 from wardian.sentry.kernel.signal_delivery import frame_fault, next_delivery

@@ -3,9 +3,21 @@
 import struct
 
 import pytest
-from fake_platform import RESTART
-from support import PARKED, call, clock, fork, get, host, make_kernel, make_task, make_thread, room, run
 
+from fake_platform import RESTART
+from support import (
+    PARKED,
+    call,
+    clock,
+    fork,
+    get,
+    host,
+    make_kernel,
+    make_task,
+    make_thread,
+    room,
+    run,
+)
 from wardian.sentry.errno import (
     EACCES,
     EAGAIN,

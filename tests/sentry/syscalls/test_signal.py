@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+
 from fake_platform import RESTART
 from support import (
     PARKED,
@@ -18,7 +19,6 @@ from support import (
     room,
     run,
 )
-
 from wardian.platform.interface import Request
 from wardian.sentry.errno import EBADF, EFAULT, EINVAL, ENOMEM, EPERM, ESRCH
 from wardian.sentry.kernel.credentials import user_credentials

@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+
 from fake_host import START_MONOTONIC, START_REALTIME
 from support import (
     PARKED,
@@ -19,7 +20,6 @@ from support import (
     room,
     run,
 )
-
 from wardian.sentry.errno import EFAULT, EINVAL, EOPNOTSUPP, EPERM
 from wardian.sentry.kernel.exit import exit_task
 from wardian.sentry.kernel.itimers import SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD_ID

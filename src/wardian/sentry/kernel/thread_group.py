@@ -50,7 +50,7 @@ class ThreadGroup:
         self.has_execed = False  # setpgid(2) by the parent is over (EACCES)
         self.nice = 0
         self.personality = 0  # personality(2)
-        self.oom_score_adj = parent.oom_score_adj if parent is not None else 0  # proc(5)
+        self.oom_score_adj: int = parent.oom_score_adj if parent is not None else 0  # proc(5)
         # -- exit and wait
         self.exiting = False  # every task must exit with ``exit_code``
         self.exit_code = 0  # wait(2) status once exiting or a zombie

@@ -108,7 +108,7 @@ def test_all_layers_together(place: Path, user: str) -> None:
     assert signal == 0
     layers, found = said["layers"], said["entered"]
     assert said["lacking"] == []
-    if layers["mount"] == "applied":
+    if layers["mount namespace"] == "applied":
         assert layers["root"] == layers["grants"] == "applied"
         assert found["root"] == "stub"
         assert found["open a file by path"] == "No such file or directory"
@@ -123,7 +123,7 @@ def test_all_layers_together(place: Path, user: str) -> None:
     assert found["read a guest"] == "ok 7f454c46"
     assert not found["connect to an abstract socket"].startswith("ok")
     assert found["guest capabilities"] == "0000000000000000"
-    if layers["pid"] == "applied":
+    if layers["pid namespace"] == "applied":
         assert said["pid"] == 1
     if user == "nobody":
         assert found["own capabilities"] == "0000000000000000"

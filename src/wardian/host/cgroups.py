@@ -129,6 +129,12 @@ class Group:
         for directory in self._unique():
             _write(f"{directory}/cgroup.procs", str(pid))
 
+    def doors(self) -> list[int]:
+        """Descriptors through which whoever writes "0" moves itself in; the host checks the rights
+        of the opener, so this works from inside namespaces too."""
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        return [os.open(f"{directory}/cgroup.procs", flags) for directory in self._unique()]
+
     def usage(self) -> Usage:
         """Read the counters."""
         usage = Usage()
@@ -195,7 +201,7 @@ def create(limits: Limits) -> Group:
             _join(group, controller, place)
             _set_limit(controller, group.directories[controller], limits)
         except OSError as error:
-            group.missing[controller] = _why(error, place)
+            group.missing[controller] = error.strerror or str(error)
             group.directories.pop(controller, None)
     _join_accounting(group, own)
     return group
@@ -259,16 +265,6 @@ def _set_limit(controller: str, place: Place, limits: Limits) -> None:
         _write(f"{at}/pids.max", str(limits.pids + HOST_EXTRA))
 
 
-def _why(error: OSError, place: Place) -> str:
-    what = error.strerror or str(error)
-    if place.version == 2:
-        return (
-            f"{what} at {error.filename or place.directory} (run in a delegated group: "
-            "systemd-run --user --scope -p Delegate=yes)"
-        )
-    return f"{what} at {error.filename or place.directory}"
-
-
 def sweep(parent: str) -> None:
     """Remove groups of launchers that are gone. One with processes in it refuses to go."""
     try:
@@ -304,15 +300,12 @@ def _remove(directory: str) -> None:
 # -- limits without a group ----------------------------------------------------------------------
 
 
-def fallback(limits: Limits, missing: dict[str, str]) -> dict[str, str]:
-    """What keeps each missing limit instead, in words for a report."""
-    words = {
-        "memory": "RLIMIT_DATA of each guest process: one process cannot pass it, many together "
-        "can",
-        "cpu": "processor affinity: whole processors, not fractions",
-        "pids": "the Sentry, which decides every fork, counts by itself",
-    }
-    return {name: words[name] for name in limits.controllers() if name in missing}
+FALLBACKS = {
+    "memory": "RLIMIT_DATA limits each guest process by itself",
+    "cpu": "guests are kept to whole processors",
+    "pids": "the Sentry counts, as it decides every fork",
+}
+"""What keeps a limit, more or less, where its controller is missing."""
 
 
 def affinity_for(cpus: float) -> set[int]:

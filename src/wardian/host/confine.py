@@ -46,8 +46,18 @@ _HOW = {
     "root": "Linux 5.12 with a mount namespace, or CAP_SYS_CHROOT",
     "grants": "Linux 5.12 with a mount namespace",
     "landlock": "Linux 5.13 with CONFIG_SECURITY_LANDLOCK, and landlock in the lsm= boot parameter",
-    "cgroup": "run as root, or in a delegated group: systemd-run --user --scope -p Delegate=yes",
+    "limits": "run as root, or in a delegated group: systemd-run --user --scope -p Delegate=yes",
     "capabilities": "nothing to do: report this as a bug",
+}
+
+
+_PURPOSE = {
+    "mount": "a file tree of its own",
+    "pid": "can name no process but its own; all end with the first",
+    "net": "no network",
+    "ipc": "no System V or POSIX message queues of others",
+    "uts": "no host name to change",
+    "cgroup": "sees no control group but its own",
 }
 
 
@@ -99,6 +109,8 @@ class Confinement:
         self.null_fd = -1
         self.stub = plan.stub
         self._spaces: set[str] = set()
+        self._doors: list[int] = []
+        self._oom = -1
         self._hidden = False
         self._temporary: namespaces.TemporaryRoot | None = None
 
@@ -108,8 +120,10 @@ class Confinement:
         namespace."""
         self._make_group()
         self._enter_user()
-        self._enter_namespaces()
-        if "mount" not in self._spaces and capabilities.has(capabilities.SYS_CHROOT):
+        self._enter_namespaces(["mount", "pid", "net", "ipc", "uts"])
+        if "mount" in self._spaces:
+            namespaces.private_mounts()
+        elif capabilities.has(capabilities.SYS_CHROOT):
             self._temporary = namespaces.TemporaryRoot({STUB.strip("/"): self._program()})
 
     def finish(self) -> None:
@@ -125,25 +139,34 @@ class Confinement:
 
     def _make_group(self) -> None:
         limits = self.plan.limits
-        if not limits.controllers():
-            self._note("cgroup", NOT_ASKED, "no limit was asked for")
+        wanted = limits.controllers()
+        if not wanted:
+            self._note("limits", NOT_ASKED, "none")
             return
         group = cgroups.create(limits)
-        if group.directories:
-            try:
-                group.add(os.getpid())
-                self.group = group
-            except OSError as error:
-                group.remove()
-                group.missing = dict.fromkeys(limits.controllers(), _words(error))
+        try:
+            self._doors = group.doors()
+            self.group = group
+        except OSError as error:
+            group.remove()
+            group.missing = dict.fromkeys(wanted, _words(error))
         self._set_fallbacks(group.missing)
-        made = [name for name in limits.controllers() if name not in group.missing]
+        made = [name for name in wanted if name not in group.missing]
         if not group.missing:
-            self._note("cgroup", APPLIED, ", ".join(made))
+            self._note("limits", APPLIED, f"control group for {', '.join(made)}")
             return
-        instead = cgroups.fallback(limits, group.missing)
-        words = "; ".join(f"{name}: {why}, {instead[name]}" for name, why in group.missing.items())
-        self._note("cgroup", PARTLY if made else MISSING, words, _HOW["cgroup"])
+        reasons = ", ".join(f"{name} ({why})" for name, why in group.missing.items())
+        instead = "; ".join(cgroups.FALLBACKS[name] for name in group.missing)
+        words = f"no control group for {reasons}: {instead}"
+        self._note("limits", PARTLY if made else MISSING, words, _HOW["limits"])
+
+    def _join_group(self) -> None:
+        """The Sentry moves itself in, and then cannot see any other group."""
+        for door in self._doors:
+            os.write(door, b"0")
+            os.close(door)
+        self._doors = []
+        self._enter_namespaces(["cgroup"])
 
     def _set_fallbacks(self, missing: dict[str, str]) -> None:
         limits = self.plan.limits
@@ -160,28 +183,29 @@ class Confinement:
     def _enter_user(self) -> None:
         def enter() -> str:
             namespaces.enter_user()
-            return "ids mean what they mean outside; privileges end at its border"
+            return "any privilege left ends at its border"
 
-        self._try("user", enter, _HOW["user"])
+        self._try("user namespace", enter, _HOW["user"])
 
-    def _enter_namespaces(self) -> None:
-        kinds = [kind for kind in namespaces.KINDS if kind not in self.plan.without]
-        if self.plan.network_host:
+    def _enter_namespaces(self, kinds: list[str]) -> None:
+        kinds = [kind for kind in kinds if kind not in self.plan.without]
+        if self.plan.network_host and "net" in kinds:
             kinds.remove("net")
-            self._note("net", NOT_ASKED, "--network=host uses the host's network")
+            self._note("net namespace", NOT_ASKED, "--network=host uses the host's network")
         failed = namespaces.enter_others(kinds)
         for kind in kinds:
+            name = f"{kind} namespace"
             if kind in failed:
-                self._note(kind, MISSING, failed[kind], _HOW["namespaces"])
+                self._note(name, MISSING, failed[kind], _HOW["namespaces"])
             else:
                 self._spaces.add(kind)
-                self._note(kind, APPLIED, "a namespace of its own")
-        if "mount" in self._spaces:
-            namespaces.private_mounts()
+                self._note(name, APPLIED, _PURPOSE[kind])
 
     # -- in the Sentry ---------------------------------------------------------------------------
     def enter(self) -> None:
         """In the Sentry, single-threaded, before the zygote is started."""
+        self._join_group()
+        self._offer_children_to_oom()
         self.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         program = self._program()
         self._open_grants()
@@ -191,8 +215,30 @@ class Confinement:
         self._try("landlock", self._restrict_files, _HOW["landlock"])
         self._try("capabilities", self._drop_capabilities, _HOW["capabilities"])
 
+    def _offer_children_to_oom(self) -> None:
+        """Where memory runs out the host shall end a guest, not the Sentry: the zygote is born with
+        the highest score, and :meth:`seal` takes ours back."""
+        try:
+            self._oom = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+            self._oom_before = os.read(self._oom, 16)
+            os.write(self._oom, b"1000")
+        except OSError:
+            pass  # then the larger one goes, which is a guest as a rule
+
+    _oom_before = b""
+
+    def _spare_sentry(self) -> None:
+        if self._oom < 0:
+            return
+        try:
+            os.write(self._oom, self._oom_before)
+        except OSError:
+            pass
+        os.close(self._oom)
+
     def seal(self) -> None:
         """In the Sentry, after the zygote has started and everything is open and imported."""
+        self._spare_sentry()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         rows = sentry_policy.rows(
             self.plan.writes, self.plan.network_host, sentry_policy.host_has_xattrat()
@@ -315,7 +361,7 @@ class Confinement:
 
     def _try(self, name: str, action: Callable[[], str], remedy: str) -> None:
         """Run a layer that may fail."""
-        if name in self.plan.without:
+        if name.removesuffix(" namespace") in self.plan.without:
             self._note(name, MISSING, "left out on purpose")
             return
         try:

@@ -22,7 +22,8 @@ from wardian.sentry.fs.stdio import inherit_stdio
 from wardian.sentry.kernel.signals import SIGINT, SIGWINCH, bit
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.tty.devpts import DevPts, register_terminals
-from wardian.sentry.tty.tty import Terminal, TtyFile
+from wardian.sentry.tty.tty import Terminal
+from wardian.sentry.tty.tty_file import TtyFile
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource
 from wardian.sentry.vfs.file import File
 from wardian.sentry.vfs.namei import AT_FDCWD, path_text, resolve

@@ -452,18 +452,21 @@ class HostRegular(HostInode):
         """A new host descriptor. O_NONBLOCK: the name may have become a FIFO; never hang on it."""
         wanted = flags & (O_ACCMODE | O_DSYNC | O_SYNC) | O_NONBLOCK
         fd = self.fs.host.openat2(self.directory_fd(), self.name, wanted)
-        attributes = self.fs.host.fstat(fd)
-        if attributes.mode & S_IFMT != S_IFREG:
-            self.fs.host.close(fd)
-            raise ESTALE("the name is another kind of file now")
-        self.fs.adopt(attributes)
-        if attributes.ino != self.ino and self.fs.shared:
-            self.fs.host.close(fd)
-            raise ESTALE("the name is another file now")
-        self.believe(attributes)
+        if not self.trusted():
+            self.check_opened(fd)
         handle = HostHandle(self, fd)
         self.handles.append(handle)
         return handle
+
+    def check_opened(self, fd: int) -> None:
+        """Is what we opened what we looked up? ``fd`` is closed when it is not."""
+        attributes = self.fs.host.fstat(fd)
+        same_kind = attributes.mode & S_IFMT == S_IFREG
+        self.fs.adopt(attributes)
+        if not same_kind or (attributes.ino != self.ino and self.fs.shared):
+            self.fs.host.close(fd)
+            raise ESTALE("the name is another file now")
+        self.believe(attributes)
 
     def share_handle(self) -> HostHandle:
         """The descriptor read-only opens share; replaced when the name has become another file."""

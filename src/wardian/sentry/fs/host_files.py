@@ -166,6 +166,7 @@ class HostDirFile(File):
         self.node = inode
         self.fd = fd
         self.cursor = 0  # where the host descriptor stands
+        self.started = False
         self.entries: list[DirEntry] = []  # the last piece read; callers may take part of it
 
     def release(self) -> None:
@@ -202,8 +203,9 @@ class HostDirFile(File):
                 if self.entries[i].position == position:
                     return self.entries[i + 1 :]
         host = self.node.fs.host
-        if position != self.cursor or position == 0:
+        if position != self.cursor or (position == 0 and self.started):
             self.cursor = host.lseek(self.fd, position, SEEK_SET)
+        self.started = True
         self.entries = self.next_entries()
         return self.entries
 

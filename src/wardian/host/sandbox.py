@@ -21,6 +21,8 @@ from wardian.sentry.errno import EACCES, ENOENT, ENOEXEC, ENOTDIR, LinuxError
 from wardian.sentry.fs.host import HostSuperBlock, grant
 from wardian.sentry.fs.hostcalls import HostFS
 from wardian.sentry.fs.overlay import OverlayFS
+from wardian.sentry.fs.hosttty import HostTerminal
+from wardian.sentry.fs.stdio import inherit_stdio
 from wardian.sentry.fs.tmpfs import TmpFS
 from wardian.sentry.hostport import Clock
 from wardian.sentry.kernel import boot
@@ -52,6 +54,7 @@ class Sandbox:
         self.engine: StubEngine
         self.kernel: Kernel
         self.task: Task
+        self.terminal: HostTerminal | None = None
         self.timed_out = False
 
     # -- building ----------------------------------------------------------------------------------
@@ -141,6 +144,14 @@ class Sandbox:
         )
 
     # -- the first program -------------------------------------------------------------------------
+    def attach_streams(self) -> None:
+        """Our own descriptors 0, 1 and 2 become the command's; a terminal becomes its terminal."""
+        self.terminal = inherit_stdio(self.task, self.host_fs, [0, 1, 2])
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(null, 0, inheritable=False)
+        os.dup2(null, 1, inheritable=False)
+        os.close(null)
+
     def enter_directory(self) -> None:
         """Stand where the command shall start."""
         try:
@@ -192,6 +203,8 @@ class Sandbox:
 
     def close(self) -> None:
         """Nothing of the sandbox is left on the host."""
+        if self.terminal is not None:
+            self.terminal.close()
         self.engine.close()
 
 

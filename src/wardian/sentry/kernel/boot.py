@@ -113,6 +113,14 @@ def path_below(task: Task, place: Path, name: bytes) -> bytes:
     return namei.path_text(place, task.fs.root).rstrip(b"/") + b"/" + name
 
 
+def make_file(task: Task, path: bytes) -> None:
+    """An empty file at ``path``, to mount a single host file on."""
+    directory, _, name = path.rpartition(b"/")
+    place = make_directories(task, directory)
+    if place is not None and place.inode.lookup(name) is None:
+        namei.instantiate(place.dentry, name, place.inode.create(name, 0o644, 0, 0))
+
+
 def mount_at(task: Task, sb: SuperBlock, path: bytes, flags: int, source: str) -> bool:
     """Mount ``sb`` on ``path``; False when there is no such place and it cannot be made."""
     place = make_directories(task, path)

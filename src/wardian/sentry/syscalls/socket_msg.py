@@ -214,8 +214,8 @@ def skip_bytes(segments: Segments, count: int) -> None:
 
 def put_control(t: Task, s: Socket, header: MessageHeader, into: Incoming, flags: int) -> int:
     """Write the control messages; the room that is left. MSG_CTRUNC when something did not fit."""
-    left = header.control_length if header.control else 0
-    unused = header.control_length - left
+    left: int = header.control_length if header.control else 0
+    unused: int = header.control_length - left
     place = header.control
     messages = into.messages
     credentials = into.credentials

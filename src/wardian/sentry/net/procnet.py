@@ -292,7 +292,7 @@ def counters(groups: dict[str, str]) -> bytes:
     return "".join(lines).encode()
 
 
-FILES: Final[list[tuple[str, "Callable[[Kernel], bytes]"]]] = [
+FILES: Final[list[tuple[str, Callable[[Kernel], bytes]]]] = [
     ("tcp", tcp), ("tcp6", tcp6), ("udp", udp), ("udp6", udp6), ("unix", unix), ("dev", dev),
     ("route", route), ("if_inet6", if_inet6), ("ipv6_route", ipv6_route), ("arp", arp),
     ("netlink", netlink), ("packet", packet), ("raw", raw), ("raw6", raw6),

@@ -49,6 +49,12 @@ class UnixEnd(Socket):
         self.sent_charge = 0  # bytes of ours in receive queues, sk_wmem_alloc
         self.carried = 0  # packets with files in ``packets``
 
+    def drop(self) -> None:
+        super().drop()
+        in_flight = self.stack.in_flight.sockets
+        if in_flight and self.references == in_flight.get(self, 0) > 0:
+            self.stack.collect_garbage()  # nobody but messages holds it now: perhaps a cycle
+
     def carriers(self) -> list[UnixEnd]:
         """The sockets whose queues are reachable through this one: itself, connections not yet accepted."""
         return [self]

@@ -10,7 +10,7 @@ from fake_platform import FakeProcess
 from wardian.platform.interface import Request
 from wardian.sentry.abi.numbers import NUMBERS
 from wardian.sentry.errno import EFAULT
-from wardian.sentry.kernel.task import Task
+from wardian.sentry.kernel.task import Call, Task
 from wardian.sentry.strace.specs import CLASSES, SPECS
 from wardian.sentry.strace.tracer import Tracer, UnknownCall, selection
 from wardian.sentry.syscalls.strace_gen import CALLS
@@ -51,7 +51,8 @@ class Rig:
         self.base = self.process.map(65536)
         self.used = self.base
         memory = SimpleNamespace(process=self.process)
-        fake = SimpleNamespace(tid=7, memory=memory, copy_in=self.process.read)
+        group = SimpleNamespace(exit_code=0, exiting=True)
+        fake = SimpleNamespace(tid=7, group=group, memory=memory, copy_in=self.process.read)
         fake.copy_in_string = self.string
         self.task = cast(Task, fake)
 
@@ -60,6 +61,10 @@ class Rig:
         if b"\0" not in data:
             raise EFAULT("string")
         return data.split(b"\0")[0]
+
+    def end(self, status: int) -> None:
+        self.task.group.exit_code = status
+        self.tracer.ended(self.task)
 
     def put(self, data: bytes) -> int:
         address = self.used
@@ -72,10 +77,10 @@ class Rig:
     ) -> str:
         six = tuple(a & (1 << 64) - 1 for a in args) + (0,) * (6 - len(args))
         request = Request(NUMBERS[name], six, 0, 0, b"")  # type: ignore[arg-type]
-        trace = self.tracer.enter(self.task, request)
+        self.tracer.arrived(self.task, Call(request))
         if out[1]:
             self.process.write(*out)
-        self.tracer.leave(self.task, trace, request, result)
+        self.tracer.finished(self.task, request, result)
         return self.lines[-1]
 
 
@@ -203,7 +208,7 @@ def test_sigreturn_shows_what_it_restores(rig: Rig) -> None:
     struct.pack_into("<Q", context, 296, 1 << 14)
     six = (0, 0, 0, 0, 0, 0)
     request = Request(NUMBERS["rt_sigreturn"], six, 0, rig.put(bytes(context)), b"")
-    rig.tracer.enter(rig.task, request)
+    rig.tracer.arrived(rig.task, Call(request))
     assert "rt_sigreturn({mask=[TERM]})" in rig.lines[-1]
     assert rig.lines[-1].endswith("= -1 EINTR (Interrupted system call)\n")
 
@@ -251,7 +256,10 @@ def test_other_shapes(rig: Rig) -> None:
 
 
 def test_an_interrupted_call_says_that_it_will_be_restarted(rig: Rig) -> None:
-    line = rig.line("read", 0, rig.base, 1, result=-512)
+    request = Request(0, (0, rig.base, 1, 0, 0, 0), 0, 0, b"")
+    rig.tracer.arrived(rig.task, Call(request))
+    rig.tracer.interrupted(rig.task, request)
+    line = rig.lines[-1]
     assert line.endswith("= ? ERESTARTSYS (To be restarted if SA_RESTART is set)\n")
 
 
@@ -265,7 +273,8 @@ def test_garbage_arguments_are_printed_not_raised(rig: Rig) -> None:
 
 def test_unknown_calls_have_numbers_for_arguments(rig: Rig) -> None:
     request = Request(511, (1, 0, 0, 0, 0, 0), 0, 0, b"")
-    rig.tracer.leave(rig.task, rig.tracer.enter(rig.task, request), request, -38)
+    rig.tracer.arrived(rig.task, Call(request))
+    rig.tracer.finished(rig.task, request, -38)
     assert (
         "syscall_0x1ff(0x1, 0, 0, 0, 0, 0) = -1 ENOSYS (Function not implemented)" in rig.lines[-1]
     )
@@ -277,10 +286,28 @@ def test_signals_and_ends(rig: Rig) -> None:
     assert rig.lines[-1] == (
         "[pid     7] --- SIGINT {si_signo=SIGINT, si_code=SI_USER, si_pid=99, si_uid=1000} ---\n"
     )
-    rig.tracer.ended(rig.task, 0x100)
+    rig.end(0x100)
     assert rig.lines[-1] == "[pid     7] +++ exited with 1 +++\n"
-    rig.tracer.ended(rig.task, 9)
+    rig.end(9)
     assert rig.lines[-1] == "[pid     7] +++ killed by SIGKILL +++\n"
+    rig.end(0x8B)
+    assert rig.lines[-1] == "[pid     7] +++ killed by SIGSEGV (core dumped) +++\n"
+
+
+def test_a_call_cut_short_by_the_end_of_its_task_has_no_result(rig: Rig) -> None:
+    request = Request(0, (0, rig.base, 5, 0, 0, 0), 0, 0, b"")
+    rig.tracer.arrived(rig.task, Call(request))
+    rig.tracer.finished(rig.task, request, None)
+    rig.end(9)
+    assert rig.lines[-2] == f"[pid     7] read(0, {rig.base:#x}, 5)        = ?\n"
+
+
+def test_only_selected_calls_are_looked_at(rig: Rig) -> None:
+    rig.tracer = Tracer("%network", rig.lines.append)
+    call = Call(Request(0, (0, rig.base, 5, 0, 0, 0), 0, 0, b""))
+    rig.tracer.arrived(rig.task, call)
+    rig.tracer.finished(rig.task, call.request, 5)
+    assert call.trace is None and rig.lines == []
 
 
 def test_selections() -> None:

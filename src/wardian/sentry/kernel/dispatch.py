@@ -70,6 +70,8 @@ class Dispatcher(Events, TaskHooks):
             return
         task.call = Call(request)
         task.host_state = IN_CALL
+        if self.observer is not None:
+            self.observer.arrived(task, task.call)
         self.run(task)
 
     def run(self, task: Task) -> None:
@@ -142,6 +144,8 @@ class Dispatcher(Events, TaskHooks):
         task.call = None
         task.host_state = RUNNING
         if delivery is not None:
+            if self.observer is not None:
+                self.observer.signal(task, delivery.frame.signo, delivery.frame.siginfo)
             host.deliver(delivery.frame, result, in_call)
         elif in_call:
             host.complete(result)
@@ -173,7 +177,8 @@ class Dispatcher(Events, TaskHooks):
             call.on_interrupt.interrupted(task, restarts)
         abandon_call(task)
         if self.observer is not None:
-            self.observer.finished(task, call.request, EINTR_RESULT)
+            self.observer.interrupted(task, call.request)
+            self.observer.signal(task, delivery.frame.signo, delivery.frame.siginfo)
         task.call = None
         task.host_state = RUNNING
         host.deliver(delivery.frame, RESTART if restarts else EINTR_RESULT, True)
@@ -238,6 +243,8 @@ class Dispatcher(Events, TaskHooks):
         if not isinstance(task, Task):
             return
         exec.program_runs(task)
+        if self.observer is not None and task.call is not None:
+            self.observer.finished(task, task.call.request, 0)
         task.call = None
         task.host_state = RUNNING
         self.release_vfork(task)
@@ -282,6 +289,8 @@ class Dispatcher(Events, TaskHooks):
         """Let go of the host thread: it ends by itself, or with its whole process."""
         host = task.host
         task.host = None
+        if self.observer is not None:
+            self.observer.ended(task)
         if host is not None:
             host.owner = None
             if not task.group.tasks:

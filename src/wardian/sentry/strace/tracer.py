@@ -1,13 +1,6 @@
 """The tracer: which calls are wanted, and the lines.
 
-The dispatcher owns one Tracer when tracing is on, and none otherwise:
-
-    if tracer is not None and tracer.wants(r.nr):
-        call.trace = tracer.enter(t, r)     # before the handler runs for the first time
-    ...
-        tracer.leave(t, call.trace, result) # once it has a result (or was cut short: RESTARTS)
-
-plus :meth:`Tracer.signal` when a signal is delivered and :meth:`Tracer.ended` when a task is gone.
+``dispatcher.observer = Tracer(words, write)`` turns tracing on; ``write`` gets whole lines.
 """
 
 from __future__ import annotations
@@ -21,11 +14,14 @@ from wardian.sentry.abi.numbers import NUMBERS, syscall_name
 from wardian.sentry.strace import structs, text
 from wardian.sentry.strace.arguments import Form, Trace
 from wardian.sentry.strace.specs import CLASSES
+from wardian.sentry.syscalls.dispatch_gen import RESTART_NEVER, RESTART_NOHAND
+from wardian.sentry.syscalls.dispatch_gen import RESTARTS as CALL_RESTARTS
+from wardian.sentry.syscalls.observe import CallObserver
 from wardian.sentry.syscalls.strace_gen import CALLS
 
 if TYPE_CHECKING:
     from wardian.platform.interface import Request
-    from wardian.sentry.kernel.task import Task
+    from wardian.sentry.kernel.task import Call, Task
 
 RESULT_COLUMN: Final = 40  # strace -a
 NO_RESULT: Final = ("exit", "exit_group", "rt_sigreturn")
@@ -79,64 +75,88 @@ def calls_with(kinds: tuple[str, ...]) -> set[int]:
     return found
 
 
-class Tracer:
+class Tracer(CallObserver):
     """Writes one line per finished call of the selected numbers."""
 
     def __init__(self, words: str, write: Callable[[str], None]) -> None:
         self.selected = selection(words)
         self.write = write
         self.forms: dict[int, Form] = {}
+        self.open: dict[int, Trace] = {}  # by tid: calls that have not finished
+        self.statuses: dict[int, int] = {}  # by tid: what exit(2) was given
 
     def wants(self, nr: int) -> bool:
         """True when call ``nr`` is to be traced."""
         return nr in self.selected or nr not in NAMED
 
-    def enter(self, t: Task, r: Request) -> Trace | None:
-        """A call has arrived: keep what it was given. None for one that the table does not have."""
-        if r.nr not in CALLS:
-            return None
+    def arrived(self, task: Task, call: Call) -> None:
+        r = call.request
+        if r.nr in EXITS:
+            self.statuses[task.tid] = (r.args[0] & 0xFF) << 8
+        if not self.wants(r.nr) or r.nr not in CALLS:
+            return
         form = self.forms.get(r.nr)
         if form is None:
             form = Form(r.nr)
             self.forms[r.nr] = form
-        trace = Trace(t, r, form)
+        trace = Trace(task, r, form)
+        call.trace = trace
         if form.name == "rt_sigreturn":
-            self.line(t, *sigreturn_words(trace))
+            self.line(task, *sigreturn_words(trace))
         elif form.name in NO_RESULT:
-            self.line(t, f"{form.name}({trace.unfinished()})", "= ?")
-        return trace
+            self.line(task, f"{form.name}({trace.unfinished()})", "= ?")
+        else:
+            self.open[task.tid] = trace
 
-    def leave(self, t: Task, trace: Trace | None, r: Request, result: int) -> None:
-        """A call has its result: a value, or a negative errno (512 and up: interrupted)."""
-        if trace is None:
-            words = ", ".join(hex(a) if a else "0" for a in r.args)
-            self.line(t, f"{syscall_name(r.nr)}({words})", result_text("", result))
+    def finished(self, task: Task, request: Request, result: int | None) -> None:
+        if result is None:
             return
-        name = trace.form.name
-        if name in NO_RESULT:
-            return
-        arguments = trace.finish(result)
-        words = result_text(name, result, trace.hex_result()) + trace.note()
-        self.line(t, f"{name}({arguments})", words)
+        trace = self.open.pop(task.tid, None)
+        if trace is not None:
+            name = trace.form.name
+            arguments = trace.finish(result)
+            words = result_text(name, result, trace.hex_result()) + trace.note()
+            self.line(task, f"{name}({arguments})", words)
+        elif request.nr not in CALLS and self.wants(request.nr):
+            words = ", ".join(hex(a) if a else "0" for a in request.args)
+            self.line(task, f"{syscall_name(request.nr)}({words})", result_text("", result))
 
-    def line(self, t: Task, call: str, result: str) -> None:
+    def interrupted(self, task: Task, request: Request) -> None:
+        self.finished(task, request, interrupted_result(request.nr))
+
+    def signal(self, task: Task, signo: int, siginfo: bytes) -> None:
+        words = structs.siginfo(siginfo) if len(siginfo) >= 36 else "{}"
+        self.write(f"[pid {task.tid:5}] --- {text.signal_name(signo)} {words} ---\n")
+
+    def ended(self, task: Task) -> None:
+        trace = self.open.pop(task.tid, None)
+        if trace is not None:
+            self.line(task, f"{trace.form.name}({trace.unfinished()})", "= ?")
+        group = task.group
+        own = self.statuses.pop(task.tid, group.exit_code)
+        status = group.exit_code if group.exiting else own
+        words = f"exited with {status >> 8 & 0xFF}"
+        if status & 0x7F:
+            core = " (core dumped)" if status & 0x80 else ""
+            words = f"killed by {text.signal_name(status & 0x7F)}{core}"
+        self.write(f"[pid {task.tid:5}] +++ {words} +++\n")
+
+    def line(self, task: Task, call: str, result: str) -> None:
         """One line, the result in strace's column."""
-        start = f"[pid {t.tid:5}] {call}"
+        start = f"[pid {task.tid:5}] {call}"
         self.write(f"{start.ljust(RESULT_COLUMN - 1)} {result}\n")
 
-    def signal(self, t: Task, signo: int, siginfo: bytes) -> None:
-        """A signal is delivered to ``t``."""
-        words = structs.siginfo(siginfo) if len(siginfo) >= 36 else "{}"
-        self.write(f"[pid {t.tid:5}] --- {text.signal_name(signo)} {words} ---\n")
 
-    def ended(self, t: Task, wait_status: int) -> None:
-        """A task is gone."""
-        signo = wait_status & 0x7F
-        if signo:
-            core = " (core dumped)" if wait_status & 0x80 else ""
-            self.write(f"[pid {t.tid:5}] +++ killed by {text.signal_name(signo)}{core} +++\n")
-        else:
-            self.write(f"[pid {t.tid:5}] +++ exited with {wait_status >> 8 & 0xFF} +++\n")
+EXITS: Final = (NUMBERS["exit"], NUMBERS["exit_group"])
+
+
+def interrupted_result(nr: int) -> int:
+    """The kernel's own code for an interrupted call, by its kind of restart."""
+    if nr in (NUMBERS["nanosleep"], NUMBERS["clock_nanosleep"], NUMBERS["poll"]):
+        return -516
+    if nr < 0 or nr >= len(CALL_RESTARTS) or CALL_RESTARTS[nr] == RESTART_NEVER:
+        return -4
+    return -514 if CALL_RESTARTS[nr] == RESTART_NOHAND else -512
 
 
 NAMED: Final = frozenset(NUMBERS.values())
@@ -155,7 +175,7 @@ def sigreturn_words(trace: Trace) -> tuple[str, str]:
 
 def result_text(name: str, result: int, in_hex: bool = False) -> str:
     """``= 3``, ``= -1 ENOENT (No such file or directory)``, ``= ?``."""
-    if result in (-512, -513, -514, -516):
+    if -result in RESTARTS:
         return f"= ? {RESTARTS[-result]}"
     if -4096 < result < 0:
         return f"= -1 {error_name(-result)} ({os.strerror(-result)})"

@@ -1,4 +1,4 @@
-"""The one place where every finished system call can be seen (strace, audit, profiles)."""
+"""The one place where every system call, signal and end of a task can be seen (strace, audit)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wardian.platform.interface import Request
-    from wardian.sentry.kernel.task import Task
+    from wardian.sentry.kernel.task import Call, Task
 
 
 class CallObserver:
     """Subclass and give to the dispatcher; must not raise."""
 
+    def arrived(self, task: Task, call: Call) -> None:
+        """A call has come; its handler has not run yet."""
+
     def finished(self, task: Task, request: Request, result: int | None) -> None:
-        """``result`` is what the guest gets, None when the call does not return (exit, exec)."""
+        """``result`` is what the guest gets; None when no reply is sent now (maybe never)."""
         raise NotImplementedError
+
+    def interrupted(self, task: Task, request: Request) -> None:
+        """A signal handler ends a waiting call, which may run again afterwards."""
+        self.finished(task, request, -4)
+
+    def signal(self, task: Task, signo: int, siginfo: bytes) -> None:
+        """A signal handler is entered."""
+
+    def ended(self, task: Task) -> None:
+        """A task is gone."""

@@ -81,12 +81,15 @@ def auxv(image: ProgramImage) -> dict[int, int]:
 def test_static_program(task: Task) -> None:
     write_file(task, b"a", STATIC)
     image = build(task, b"/a")
-    text, data, bss, stack_mapping = image.mappings
+    text, data, bss, above, guard, stack_mapping = image.mappings
     assert (text.address, text.length, text.prot) == (0x400000, 0x2000, 5)
     assert (data.address, data.length, data.prot) == (0x402000, 0x1000, 3)
     assert data.data_address == 0x402100 and data.data == bytes(0xF00)
     assert (bss.address, bss.length, bss.fd) == (0x403000, 0x2000, -1)
     assert stack_mapping.length == 8 << 20
+    assert guard.address + guard.length == stack_mapping.address and guard.length >= 2 << 20
+    assert above.address == stack_mapping.address + (8 << 20)
+    assert above.address + above.length == GUEST_TOP and above.prot == guard.prot == 0
     assert image.entry == 0x400000
     assert image.brk_start >= 0x405000
     values = auxv(image)
@@ -325,7 +328,7 @@ def check_sound(image: ProgramImage, file_size: int) -> None:
         assert m.address % PAGE_SIZE == 0 and m.length % PAGE_SIZE == 0 and m.length > 0
         assert m.address >= GUEST_BOTTOM and m.address + m.length <= GUEST_TOP
         assert m.prot & ~7 == 0 and m.offset % PAGE_SIZE == 0
-        if m is not stack_mapping:
+        if m.prot and m is not stack_mapping:
             assert m.address + m.length <= stack_mapping.address
         if m.data:
             assert inside(m, m.data_address, len(m.data))

@@ -94,6 +94,8 @@ class Sizes:
         layout = memory.layout
         for entry in memory.process.maps():
             length = entry.end - entry.start
+            if layout.is_reserved(entry.start, entry.prot):
+                continue
             self.total += length
             if layout.stack_low <= entry.start < layout.stack_high:
                 self.stack += length
@@ -411,6 +413,8 @@ def map_lines(task: Task) -> list[MapLine]:
     heap_start, heap_end = memory.process.brk_range()
     lines: list[MapLine] = []
     for entry in memory.process.maps():
+        if layout.is_reserved(entry.start, entry.prot):
+            continue
         line = MapLine(entry)
         if entry.ino:
             name_file(line, entry, task)

@@ -217,5 +217,6 @@ def _fill_layout(image: ProgramImage, program: ElfProgram, placement: Placement,
     layout.start_brk = placement.brk_start
     layout.start_stack = initial.pointer
     layout.stack_low, layout.stack_high = placement.stack_low, placement.stack_high
+    layout.guard_low = placement.guard_low
     layout.arg_start, layout.arg_end = initial.arg_start, initial.arg_end
     layout.env_start, layout.env_end = initial.env_start, initial.env_end

@@ -1,10 +1,16 @@
 """Places a program, its interpreter and its stack in an empty address space, and lists the
 mappings.
 
-    0x55.._... position-independent program, brk after it      0x6fff_... stack
-    (a fixed program: where it says)         interpreter below the stack and its gap
+    0x55.._... position-independent program, brk after it; a fixed one where it says
+    ...        what the guest maps, downwards from the interpreter
+    ...        the interpreter
+    guard_low  reserved: the stack's guard, of random length
+    stack_low  the stack, mapped whole
+    stack_high reserved up to GUEST_TOP
 
-All addresses are random as on Linux (randomize_va_space = 2) and stay below GUEST_TOP.
+All addresses are random as on Linux (randomize_va_space = 2). The host places the guest's mappings
+from the top down into what is free, so the reserved ranges (no access, no memory) also keep them
+off the stack and make their addresses random.
 """
 
 from __future__ import annotations
@@ -33,7 +39,7 @@ PIE_BASE: Final = 0x5555_5555_4000  # two thirds of the address space (ELF_ET_DY
 MMAP_RANDOM_BITS: Final = 28
 STACK_RANDOM_BITS: Final = 22
 BRK_RANDOM_BITS: Final = 13
-STACK_GAP: Final = 2 << 20  # kept free below the stack
+STACK_GUARD: Final = 2 << 20  # at least so much is reserved below the stack
 MIN_STACK: Final = 256 << 10
 MAX_STACK: Final = 64 << 20
 MAX_COPIED: Final = 1 << 30  # bytes of a program that has no host descriptor
@@ -46,6 +52,7 @@ class Placement:
         self.program_bias = 0
         self.interpreter_bias = 0
         self.brk_start = 0
+        self.guard_low = 0
         self.stack_low = 0
         self.stack_high = 0
 
@@ -74,7 +81,8 @@ class Loader:
         p = Placement()
         p.stack_high = GUEST_TOP - PAGE_SIZE - self.random_pages(STACK_RANDOM_BITS)
         p.stack_low = p.stack_high - self.stack_size
-        ceiling = p.stack_low - STACK_GAP
+        ceiling = p.stack_low - STACK_GUARD - self.random_pages(MMAP_RANDOM_BITS)
+        p.guard_low = ceiling
         if program.relocatable:
             base = PIE_BASE + self.random_pages(MMAP_RANDOM_BITS)
             p.program_bias = _align_up(base, program.align) - program.low
@@ -95,8 +103,7 @@ class Loader:
             if interpreter.high > ceiling or (interpreter.low < high and low < interpreter.high):
                 raise ENOMEM("interpreter overlaps the program or the stack")
             return 0
-        top = ceiling - self.random_pages(MMAP_RANDOM_BITS)
-        for limit in (top, low):
+        for limit in (ceiling, low):
             base = (limit - size) // interpreter.align * interpreter.align
             if base >= GUEST_BOTTOM and (base + size <= low or base >= high):
                 return base - interpreter.low
@@ -149,16 +156,19 @@ class Loader:
             self.file_mappings.append((record, source.host_fd))
 
     def map_stack(self, initial: InitialStack, placement: Placement, executable: bool) -> None:
-        """The stack, mapped whole, with its first contents."""
+        """The stack with its first contents, and the reserved ranges on both sides."""
         if initial.pointer < placement.stack_low + PAGE_SIZE:
             raise ENOMEM("arguments do not fit on the stack")
         prot = PROT_READ | PROT_WRITE | (PROT_EXEC if executable else 0)
-        self.mappings.append(Mapping(placement.stack_low, self.stack_size, prot, -1, 0,
+        p = placement
+        self.mappings.append(Mapping(p.stack_high, GUEST_TOP - p.stack_high, 0, -1, 0))
+        self.mappings.append(Mapping(p.guard_low, p.stack_low - p.guard_low, 0, -1, 0))
+        self.mappings.append(Mapping(p.stack_low, self.stack_size, prot, -1, 0,
                                      initial.data, initial.pointer))
 
     def check_total(self, limit: int) -> None:
         """ENOMEM when all mappings together exceed RLIMIT_AS."""
-        if sum([mapping.length for mapping in self.mappings]) > limit:
+        if sum([mapping.length for mapping in self.mappings if mapping.prot]) > limit:
             raise ENOMEM("program exceeds RLIMIT_AS")
 
 

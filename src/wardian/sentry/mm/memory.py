@@ -34,6 +34,7 @@ class Layout:
         self.start_stack = 0
         self.stack_low = 0  # the stack's mapping, for "[stack]" in /proc/<pid>/maps
         self.stack_high = 0
+        self.guard_low = 0  # [guard_low, stack_low) and all above stack_high is reserved
         self.arg_start = 0
         self.arg_end = 0
         self.env_start = 0
@@ -49,8 +50,16 @@ class Layout:
         new.stack_low, new.stack_high = self.stack_low, self.stack_high
         new.arg_start, new.arg_end = self.arg_start, self.arg_end
         new.env_start, new.env_end = self.env_start, self.env_end
+        new.guard_low = self.guard_low
         new.vdso = self.vdso
         return new
+
+
+    def is_reserved(self, start: int, prot: str) -> bool:
+        """True for what exec mapped without access around the stack; no one is shown these."""
+        if not prot.startswith("---p"):
+            return False
+        return self.guard_low <= start < self.stack_low or start >= self.stack_high > 0
 
 
 class FileMapping:

@@ -360,6 +360,8 @@ def chown_inode(t: Task, inode: Inode, uid: int, gid: int) -> int:
             raise EPERM("not the owner, or not in the group")
         change.gid = gid
     if not inode.is_dir and stripped_mode(inode.mode) != inode.mode & 0o7777:
+        if not owns(credentials, inode):
+            raise EPERM("setuid bits would go")
         change.mode = stripped_mode(inode.mode)
     inode.setattr(change)
     return 0

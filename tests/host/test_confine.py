@@ -110,7 +110,9 @@ def test_all_layers_together(place: Path, user: str) -> None:
     assert said["lacking"] == []
     if layers["mount namespace"] == "applied":
         assert layers["root"] == layers["grants"] == "applied"
-        assert found["root"] == "stub"
+        assert found["root"] == "dev proc stub"
+        assert found["write to /dev/null"] == "ok 1"
+        assert found["own maps"] == "ok None"
         assert found["open a file by path"] == "No such file or directory"
         assert found["write below a read-only grant"] == "Read-only file system"
     assert found["read a granted file"] == "ok b'contents\\n'"
@@ -118,6 +120,7 @@ def test_all_layers_together(place: Path, user: str) -> None:
     assert found["leave a grant by .."] in ("No such file or directory", "Permission denied")
     assert not found["write a file by path"].startswith("ok")
     assert found["mount"] == "Operation not permitted"
+    assert found["write own code"] == "Permission denied"
     assert not found["signal a stranger"].startswith("ok")
     assert not found["read a stranger"].startswith("ok")
     assert found["read a guest"] == "ok 7f454c46"

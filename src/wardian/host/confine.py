@@ -25,7 +25,7 @@ import os
 import resource
 from collections.abc import Callable, Iterable, Sequence
 
-from wardian.host import capabilities, cgroups, landlock, namespaces, sentry_policy
+from wardian.host import capabilities, cgroups, landlock, namespaces, sentry_policy, syscalls
 
 APPLIED = "applied"
 PARTLY = "partly"
@@ -208,9 +208,13 @@ class Confinement:
         self._offer_children_to_oom()
         self.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         program = self._program()
+        mounts = self._null_mount()
         self._open_grants()
-        self._open_proc()
-        self._leave_root({STUB.strip("/"): program})
+        self._open_proc(mounts)
+        self._leave_root({STUB.strip("/"): program}, mounts)
+        for fd in mounts.values():
+            if fd != self.proc_fd:
+                os.close(fd)
         capabilities.no_new_privs()
         self._try("landlock", self._restrict_files, _HOW["landlock"])
         self._try("capabilities", self._drop_capabilities, _HOW["capabilities"])
@@ -283,11 +287,20 @@ class Confinement:
         fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.grants[grant.path] = (fd, os.fsencode(only))
 
-    def _open_proc(self) -> None:
+    def _null_mount(self) -> dict[str, int]:
+        """/dev/null, for the root of our own; before /dev is covered."""
+        if "mount" in self._spaces:
+            try:
+                return {"dev/null": syscalls.clone_tree("/dev/null", recursive=False)}
+            except OSError:
+                pass  # null_fd will have to do
+        return {}
+
+    def _open_proc(self, mounts: dict[str, int]) -> None:
         """A /proc for guests' maps and counters: with nothing else in it where that can be had."""
         if {"mount", "pid"} <= self._spaces and os.getpid() == 1:
             try:
-                self.proc_fd = namespaces.own_proc()
+                mounts["proc"] = self.proc_fd = namespaces.own_proc()
                 self._note("proc", APPLIED, "shows only the sandbox's processes")
                 return
             except OSError as error:
@@ -300,14 +313,14 @@ class Confinement:
         if not self._hidden:
             self.proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def _leave_root(self, files: dict[str, bytes]) -> None:
+    def _leave_root(self, files: dict[str, bytes], mounts: dict[str, int]) -> None:
         try:
             if self._temporary:
                 self._temporary.enter()
                 self._note("root", PARTLY, "chroot, for want of a mount namespace", _HOW["root"])
             elif "mount" in self._spaces:
-                namespaces.empty_root(files)
-                self._note("root", APPLIED, "empty and read-only")
+                namespaces.empty_root(files, mounts)
+                self._note("root", APPLIED, f"only {', '.join([*files, *mounts])}")
             else:
                 raise PermissionError(1, "no mount namespace and no CAP_SYS_CHROOT")
             self.stub = STUB
@@ -318,15 +331,17 @@ class Confinement:
         grants: list[landlock.Grant] = []
         for grant in self.plan.grants:
             grants += self._landlock_grants(grant)
-        opened = [os.open(self.stub, os.O_PATH | os.O_CLOEXEC)]
-        grants.append(landlock.Grant(opened[0]))
+        stub = os.open(self.stub, os.O_PATH | os.O_CLOEXEC)
+        grants.append(landlock.Grant(stub, owned=True))
+        grants.append(landlock.Grant(self.null_fd, writable=True))
         if self.proc_fd >= 0:
             grants.append(landlock.Grant(self.proc_fd))
         try:
             version = landlock.restrict(grants, self.plan.network_host)
         finally:
-            for fd in opened + [grant.fd for grant in grants if grant.owned]:
-                os.close(fd)
+            for rule in grants:
+                if rule.owned:
+                    os.close(rule.fd)
         return f"version {version}, {len(grants)} rules"
 
     def _landlock_grants(self, grant: FileGrant) -> Iterable[landlock.Grant]:

@@ -10,6 +10,7 @@ Order: :func:`enter_user`, :func:`enter_others`, then in the Sentry :func:`hide`
 from __future__ import annotations
 
 import os
+import stat
 
 from wardian.host import syscalls
 
@@ -178,23 +179,37 @@ def own_proc() -> int:
     return syscalls.new_proc(_SHUT)
 
 
-def empty_root(files: dict[str, bytes]) -> None:
-    """Make a read-only root of our own, with nothing in it but these (executable) files, and let go
-    of the host's."""
+def empty_root(files: dict[str, bytes], mounts: dict[str, int]) -> None:
+    """Make a read-only root of our own, with nothing in it but these (executable) files and the
+    mounts that these descriptors stand for, and let go of the host's."""
     target = next((d for d in _MOUNT_POINTS if os.path.isdir(d) and not os.path.islink(d)), None)
     if target is None:
         raise FileNotFoundError(2, "no directory to mount the empty root on")
     fd = syscalls.new_tmpfs("1m", syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV)
     try:
         _place(fd, files)
+        _make_mount_points(fd, mounts)
         syscalls.mount_setattr(fd, syscalls.MOUNT_ATTR_RDONLY, recursive=False)
         syscalls.attach(fd, target)
+        for name, tree in mounts.items():
+            syscalls.attach(tree, f"{target}/{name}")
         os.fchdir(fd)
         syscalls.pivot_root(".", ".")  # the old root now lies over the new one
         syscalls.umount2(".", syscalls.MNT_DETACH)
         os.chdir("/")
     finally:
         os.close(fd)
+
+
+def _make_mount_points(directory: int, mounts: dict[str, int]) -> None:
+    for name, tree in mounts.items():
+        parent = os.path.dirname(name)
+        if parent:
+            os.mkdir(parent, 0o555, dir_fd=directory)
+        if stat.S_ISDIR(os.fstat(tree).st_mode):
+            os.mkdir(name, 0o555, dir_fd=directory)
+        else:
+            os.mknod(name, dir_fd=directory)
 
 
 def _place(directory: int, files: dict[str, bytes]) -> None:

@@ -52,6 +52,7 @@ _IOCTLS = (
     0x5413,  # TIOCGWINSZ
     0x541B,  # FIONREAD
     0x5421,  # FIONBIO
+    0x5451,  # FIOCLEX
 )
 
 
@@ -92,6 +93,7 @@ def _files(xattrat: bool) -> list[bpf.Rule]:
         _rule("write", FILES, "files, standard output, the log"),
         _rule("pread64", FILES, "files"),
         _rule("pwrite64", FILES, "files, memfds"),
+        _rule("preadv2", FILES, "standard input, without waiting for it (RWF_NOWAIT)"),
         _rule("pwritev2", FILES, "appends where the host's file ends now (RWF_APPEND)"),
         _rule("lseek", FILES, "SEEK_DATA and SEEK_HOLE; rewinds a directory"),
         _rule("fstat", FILES, "attributes"),
@@ -177,6 +179,7 @@ def _self() -> list[bpf.Rule]:
         ),
         _rule("getrandom", SELF, "the guest's getrandom, addresses, nonces"),
         _rule("getpid", SELF, "CPython asks now and then"),
+        _rule("getpgrp", SELF, "whether the user's terminal is ours to change"),
         _rule("gettid", SELF, "CPython's locks and faulthandler"),
         _rule("rt_sigaction", SELF, "signal handlers of CPython"),
         _rule("rt_sigprocmask", SELF, "around them"),

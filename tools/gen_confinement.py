@@ -37,8 +37,8 @@ which of the other layers this machine gives.
    pid namespace: it can name no process but its guests', and they end with it, however it ends.
 3. **Granted directories**: copies of their mounts, without devices, read-only where not writable;
    kernel interfaces (`/proc`, `/sys`, `/dev`, ...) are covered first.
-4. **Empty root**: a read-only file system that holds the stub program, `/dev/null`, and a `/proc` with
-   no processes but the sandbox's.
+4. **Empty root**: a read-only file system that holds the stub program, `/dev/null`, and a `/proc`
+   with no processes but the sandbox's.
 5. **Landlock**: opening beneath granted directories only; no TCP, no abstract sockets, no signals
    to and no look into processes outside. The zygote is born inside.
 6. **Capabilities**: none; root keeps those that files of other users need, inside its user

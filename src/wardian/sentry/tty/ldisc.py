@@ -162,6 +162,10 @@ class LineDiscipline:
                 return
             if iflag & ICRNL:
                 c = NL
+                if t.lflag & (ECHO | ICANON) == ECHO:
+                    self.put_echo(b"\n")  # and not ^J, which a typed NL echoes as
+                    plain.append(NL)
+                    return
         elif c == NL and iflag & INLCR:
             c = CR
         if t.lflag & ICANON and self.canonical_char(c):
@@ -250,23 +254,27 @@ class LineDiscipline:
             if not self.edit:
                 self.edit_column = self.column
         if t.lflag & ECHO:
-            if c == NL:
-                self.put_echo(b"\n")
-            else:
-                self.echo_char(c)
+            self.echo_char(c)
         if t.lflag & ICANON:
             self.edit.append(c)
         else:
             plain.append(c)
 
     # -- editing -----------------------------------------------------------------------------------
-    def pop_char(self) -> int:
-        """Take the last character off the line: its first byte. With IUTF8 it may have several."""
+    def last_char(self) -> int:
+        """Where the last character of the line begins; with IUTF8 it may have several bytes."""
         edit = self.edit
-        c = edit.pop()
+        start = len(edit) - 1
         if self.termios.iflag & IUTF8:
-            while c & 0xC0 == 0x80 and edit:
-                c = edit.pop()
+            while edit[start] & 0xC0 == 0x80 and start:
+                start -= 1
+        return start
+
+    def pop_char(self) -> int:
+        """Take the last character off the line; its first byte."""
+        start = self.last_char()
+        c = self.edit[start]
+        del self.edit[start:]
         return c
 
     def erase_char(self) -> None:
@@ -286,8 +294,7 @@ class LineDiscipline:
         """VWERASE: blanks and such, then a word."""
         in_word = False
         while self.edit:
-            c = self.edit[-1]
-            if chr(c).isalnum() or c == 95 or c >= 0x80:
+            if is_word_char(self.edit[self.last_char()]):
                 in_word = True
             elif in_word:
                 break
@@ -316,7 +323,10 @@ class LineDiscipline:
             column = self.edit_column
             for typed in self.edit:
                 column = self.column_after(column, typed)
-            self.put_echo(b"\b" * (8 - column % 8))
+            width = 8 - column % 8
+            self.put_echo(b"\b" * width)
+            if not self.termios.oflag & OPOST:
+                self.column = max(0, self.column - width)
             return
         control = c < 32 or c == 127
         shown_as_two = self.termios.lflag & ECHOCTL != 0
@@ -340,6 +350,8 @@ class LineDiscipline:
         """Echo one character, a control character as ^X under ECHOCTL."""
         if self.termios.lflag & ECHOCTL and (c < 32 or c == 127) and c != TAB:
             self.put_echo(bytes((94, c ^ 64)))
+            if not self.termios.oflag & OPOST:
+                self.column += 2  # the only echo that counts then, as on Linux
         else:
             self.put_echo(bytes((c,)))
 
@@ -352,16 +364,16 @@ class LineDiscipline:
         oflag = self.termios.oflag
         if not oflag & OPOST:
             return data
-        if oflag & (OLCUC | OCRNL | ONOCR | ONLRET) or oflag & TABDLY == XTABS:
+        if oflag & (ONLCR | OLCUC | OCRNL | ONOCR | ONLRET) != ONLCR or oflag & TABDLY == XTABS:
             return self.output_slowly(data)
-        self.track_column(data, oflag)
-        return data.replace(b"\n", b"\r\n") if oflag & ONLCR else data
+        self.track_column(data)
+        return data.replace(b"\n", b"\r\n")
 
-    def track_column(self, data: bytes, oflag: int) -> None:
+    def track_column(self, data: bytes) -> None:
         """Follow the cursor; only the last line matters, and of that a few screen lines."""
-        start = data.rfind(b"\r") + 1
-        if oflag & ONLCR:
-            start = max(start, data.rfind(b"\n") + 1)
+        start = max(data.rfind(b"\r"), data.rfind(b"\n")) + 1
+        if start:
+            self.edit_column = 0
         column = 0 if start else self.column
         start = max(start, len(data) - COLUMN_LOOKBACK)
         for i in range(start, len(data)):
@@ -370,7 +382,7 @@ class LineDiscipline:
                 column += 8 - column % 8
             elif c == BACKSPACE:
                 column = max(0, column - 1)
-            elif c >= 32 and not (c & 0xC0 == 0x80 and self.termios.iflag & IUTF8):
+            elif c >= 32 and c != 127 and not (c & 0xC0 == 0x80 and self.termios.iflag & IUTF8):
                 column += 1
         self.column = column
 
@@ -382,6 +394,7 @@ class LineDiscipline:
             if c == NL:
                 if oflag & (ONLRET | ONLCR):
                     self.column = 0
+                self.edit_column = self.column
                 if oflag & ONLCR:
                     out.append(CR)
                 out.append(NL)
@@ -390,10 +403,10 @@ class LineDiscipline:
                     continue
                 if oflag & OCRNL:
                     if oflag & ONLRET:
-                        self.column = 0
+                        self.column = self.edit_column = 0
                     out.append(NL)
                 else:
-                    self.column = 0
+                    self.column = self.edit_column = 0
                     out.append(CR)
             elif c == TAB:
                 step = 8 - self.column % 8
@@ -403,7 +416,7 @@ class LineDiscipline:
                 self.column = max(0, self.column - 1)
                 out.append(c)
             else:
-                if c >= 32:
+                if c >= 32 and c != 127 and not (c & 0xC0 == 0x80 and self.termios.iflag & IUTF8):
                     self.column += 1
                 out.append(c - 32 if oflag & OLCUC and 97 <= c <= 122 else c)
         return bytes(out)
@@ -442,3 +455,10 @@ class LineDiscipline:
         self.ready_size = 0
         self.edit.clear()
         self.literal = False
+
+
+def is_word_char(c: int) -> bool:
+    """isalnum() of the kernel, which means Latin-1, or an underscore."""
+    if c < 128:
+        return 48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122 or c == 95
+    return c >= 0xC0 and c not in (0xD7, 0xF7)

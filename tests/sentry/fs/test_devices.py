@@ -10,7 +10,7 @@ from wardian.sentry.fs.devices import Driver, NullFile, dev_major, dev_minor, ma
 from wardian.sentry.fs.devtmpfs import DevTmpFS
 from wardian.sentry.fs.sysfs import CgroupFS, SysFS
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.vfs import namei
+from wardian.sentry.vfs import dcache, namei
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource
 from wardian.sentry.vfs.file import O_RDWR, File
 from wardian.sentry.vfs.inode import S_IFBLK, S_IFCHR, Inode, SuperBlock
@@ -26,7 +26,7 @@ def t() -> Task:
 
 def mount(t: Task, name: bytes, sb: SuperBlock) -> None:
     root = t.kernel.mounts.root_path()
-    namei.instantiate(root.dentry, name, root.inode.mkdir(name, 0o755, 0, 0))
+    dcache.instantiate(root.dentry, name, root.inode.mkdir(name, 0o755, 0, 0))
     t.kernel.mounts.mount(sb, namei.resolve(t, -100, b"/" + name), 0, sb.name)
 
 

@@ -23,7 +23,7 @@ from wardian.sentry.fs.proc import ProcFS
 from wardian.sentry.kernel.exit import exit_task
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.mm.memory import FileMapping
-from wardian.sentry.vfs import namei
+from wardian.sentry.vfs import dcache, namei
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource
 from wardian.sentry.vfs.file import O_RDONLY, O_RDWR, O_WRONLY, File
 
@@ -32,7 +32,7 @@ from wardian.sentry.vfs.file import O_RDONLY, O_RDWR, O_WRONLY, File
 def t() -> Task:
     task = support.make_task()
     root = task.kernel.mounts.root_path()
-    namei.instantiate(root.dentry, b"proc", root.inode.mkdir(b"proc", 0o755, 0, 0))
+    dcache.instantiate(root.dentry, b"proc", root.inode.mkdir(b"proc", 0o755, 0, 0))
     place = namei.resolve(task, -100, b"/proc")
     task.kernel.mounts.mount(ProcFS(task.kernel), place, 0, "proc")
     return task
@@ -165,7 +165,7 @@ def test_cmdline_is_read_from_memory_so_titles_show(t: Task) -> None:
 
 def test_maps_show_guest_names_only(t: Task) -> None:
     inode = t.fs.root.inode.create(b"lib.so", 0o755, 0, 0)
-    dentry = namei.instantiate(t.fs.root.dentry, b"lib.so", inode)
+    dentry = dcache.instantiate(t.fs.root.dentry, b"lib.so", inode)
     record = FileMapping(0, 4096, namei.Path(t.fs.root.mount, dentry), 0, False)
     record.dev, record.ino = 0x801, 77
     t.memory.file_mappings.append(record)
@@ -190,7 +190,7 @@ def test_maps_show_guest_names_only(t: Task) -> None:
 
 def test_descriptors_are_links(t: Task) -> None:
     file = t.fs.root.inode.create(b"f", 0o644, 0, 0).open(t, O_RDWR)
-    dentry = namei.instantiate(t.fs.root.dentry, b"f", t.fs.root.inode.lookup(b"f"))
+    dentry = dcache.instantiate(t.fs.root.dentry, b"f", t.fs.root.inode.lookup(b"f"))
     file.path = namei.Path(t.fs.root.mount, dentry)
     fd = t.files.install(file, True)
     file.offset = 42
@@ -200,7 +200,7 @@ def test_descriptors_are_links(t: Task) -> None:
     info = fields(text(t, f"/proc/self/fdinfo/{fd}"))
     assert info["pos"] == "42" and int(info["flags"], 8) == O_RDWR | 0o2000000
     assert names(t, "/proc/self/fd") == [".", "..", str(fd)]
-    namei.forget(dentry)
+    dcache.forget(dentry)
     assert link(t, f"/proc/self/fd/{fd}") == b"/f (deleted)"
     with pytest.raises(ENOENT):
         namei.resolve(t, -100, b"/proc/self/fd/77", False)

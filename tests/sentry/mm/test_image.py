@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 
 import pytest
@@ -24,15 +25,17 @@ from wardian.sentry.errno import (
     ENOMEM,
     LinuxError,
 )
+from wardian.sentry.fs.tmpfs import TmpFile, TmpRegular
 from wardian.sentry.kernel.rlimits import RLIMIT_AS, RLIMIT_STACK
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.mm import stack
 from wardian.sentry.mm.image import ADDR_NO_RANDOMIZE, ProgramImage, build_image
 from wardian.sentry.mm.memory import GUEST_BOTTOM, PAGE_SIZE, Memory
 from wardian.sentry.mm.program_file import open_exec
-from wardian.sentry.vfs import namei
+from wardian.sentry.vfs import dcache, namei
 from wardian.sentry.vfs.buffers import BytesSource
 from wardian.sentry.vfs.dentry import MS_NOEXEC, MS_NOSUID
+from wardian.sentry.vfs.file import MapSource
 
 STATIC = program(segment(flags=R | X, size=0x1800),
                  segment(flags=R | W, offset=0x2000, address=0x402000, size=0x100, memory=0x3000))
@@ -54,15 +57,15 @@ def write_file(t: Task, name: bytes, data: bytes, mode: int = 0o755) -> None:
     for part in parts[:-1]:
         if directory.inode.lookup(part) is None:
             made = directory.inode.mkdir(part, 0o755, 0, 0)
-            namei.instantiate(directory.dentry, part, made)
+            dcache.instantiate(directory.dentry, part, made)
         directory = namei.resolve(t, -100, b"/" + part)
     if directory.inode.lookup(parts[-1]) is not None:
         inode = directory.inode.lookup(parts[-1])
         assert inode is not None
         directory.inode.unlink(parts[-1], inode)
-        namei.forget(directory.dentry.children[parts[-1]])
+        dcache.forget(directory.dentry.children[parts[-1]])
     inode = directory.inode.create(parts[-1], mode, 0, 0)
-    namei.instantiate(directory.dentry, parts[-1], inode)
+    dcache.instantiate(directory.dentry, parts[-1], inode)
     inode.open(t, 2).write(BytesSource(data), 0)
 
 
@@ -148,6 +151,26 @@ def test_release_lets_go_of_the_files(task: Task) -> None:
     with pytest.raises(ENOEXEC):
         build_image(task.kernel, task, file, [b"a"], [], b"/bad")
     assert file.references == 1
+
+
+class NoDescriptor(TmpFile):
+    """A file that cannot be mapped on the host."""
+
+    def map(self, shared: bool, writable: bool, offset: int, length: int) -> MapSource:
+        return MapSource(-1, 0)
+
+
+def test_file_without_host_descriptor_is_copied_and_the_copies_are_closed(task: Task) -> None:
+    write_file(task, b"a", STATIC)
+    inode = namei.resolve(task, -100, b"/a").inode
+    assert isinstance(inode, TmpRegular)
+    before = len(os.listdir("/proc/self/fd"))
+    image = build_image(task.kernel, task, NoDescriptor(inode, 0), [b"a"], [], b"/a")
+    text, data = image.mappings[:2]
+    assert os.pread(text.fd, 0x2000, text.offset) == STATIC[:0x2000]
+    assert os.pread(data.fd, 0x1000, data.offset) == STATIC[0x2000:0x2100].ljust(0x1000, b"\0")
+    image.release()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 # -- scripts ---------------------------------------------------------------------------------------

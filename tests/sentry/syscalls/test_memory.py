@@ -25,7 +25,7 @@ from wardian.sentry.kernel.rlimits import RLIMIT_MEMLOCK
 from wardian.sentry.kernel.task import NO_REPLY, Task
 from wardian.sentry.mm import mapping as m
 from wardian.sentry.syscalls import memory, process_vm
-from wardian.sentry.vfs import namei
+from wardian.sentry.vfs import dcache, namei
 from wardian.sentry.vfs.buffers import BytesSource, Sink
 from wardian.sentry.vfs.file import O_RDONLY, O_RDWR, O_WRONLY, File, MapSource
 
@@ -57,7 +57,7 @@ def open_file(t: Task, flags: int, data: bytes = b"hello") -> int:
     file = inode.open(t, O_RDWR)
     file.write(BytesSource(data), 0)
     file = inode.open(t, flags)
-    file.path = namei.Path(root.mount, namei.instantiate(root.dentry, b"f", inode))
+    file.path = namei.Path(root.mount, dcache.instantiate(root.dentry, b"f", inode))
     return t.files.install(file, False)
 
 

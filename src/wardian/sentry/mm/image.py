@@ -15,7 +15,7 @@ from wardian.platform.interface import ExecImage
 from wardian.platform.layout import GUEST_TOP
 from wardian.sentry.errno import ELIBBAD, ELOOP, ENOEXEC, LinuxError
 from wardian.sentry.kernel.rlimits import RLIMIT_AS, RLIMIT_STACK
-from wardian.sentry.mm import elf, stack
+from wardian.sentry.mm import elf, memfd, stack
 from wardian.sentry.mm.elf import ElfProgram
 from wardian.sentry.mm.exec_credentials import credentials_after_exec
 from wardian.sentry.mm.loader import Loader, Placement
@@ -41,6 +41,7 @@ class ProgramImage(ExecImage):
     def __init__(self, credentials: Credentials) -> None:
         super().__init__()
         self.files: list[File] = []  # held until the engine has mapped them
+        self.memfds: list[int] = []  # ours to close
         self.file_mappings: list[tuple[FileMapping, int]] = []  # with the host descriptor
         self.layout = Layout()
         self.auxv = b""
@@ -70,6 +71,9 @@ class ProgramImage(ExecImage):
         self.file_mappings = []
         for file in files:
             file.drop()
+        memfds, self.memfds = self.memfds, []
+        for fd in memfds:
+            memfd.close(fd)
 
 
 def build_image(kernel: Kernel, task: Task, file: File, argv: list[bytes], envp: list[bytes],
@@ -108,7 +112,8 @@ def _build(kernel: Kernel, task: Task, image: ProgramImage, file: File, argv: li
     image.cmdline = b"".join([text + b"\0" for text in argv])
     image.environ = b"".join([text + b"\0" for text in envp])
     randomize = not task.group.personality & ADDR_NO_RANDOMIZE
-    loader = Loader(image.mappings, image.file_mappings, kernel.clock, stack_limit, randomize)
+    loader = Loader(image.mappings, image.file_mappings, image.memfds, kernel.clock, stack_limit,
+                    randomize)
     placement = loader.place(program, interpreter)
     loader.map_program(program, program_file, placement.program_bias)
     if interpreter is not None and interpreter_file is not None:

@@ -22,6 +22,7 @@ from wardian.platform.layout import GUEST_TOP
 from wardian.sentry.errno import ENODEV, ENOMEM
 from wardian.sentry.hostport import Clock
 from wardian.sentry.mm.elf import PROT_EXEC, PROT_READ, PROT_WRITE, ElfProgram, Segment
+from wardian.sentry.mm.mapping import copy_to_memfd
 from wardian.sentry.mm.memory import (
     GUEST_BOTTOM,
     PAGE_SIZE,
@@ -29,11 +30,11 @@ from wardian.sentry.mm.memory import (
     page_down,
     page_up,
 )
-from wardian.sentry.mm.program_file import read_at
+from wardian.sentry.vfs.file import MapSource
 
 if TYPE_CHECKING:
     from wardian.sentry.mm.stack import InitialStack
-    from wardian.sentry.vfs.file import File, MapSource
+    from wardian.sentry.vfs.file import File
 
 PIE_BASE: Final = 0x5555_5555_4000  # two thirds of the address space (ELF_ET_DYN_BASE)
 MMAP_RANDOM_BITS: Final = 28
@@ -58,12 +59,13 @@ class Placement:
 
 
 class Loader:
-    """Fills the lists of an image being built."""
+    """Fills the lists of an image being built; ``memfds`` are to be closed by the image's owner."""
 
     def __init__(self, mappings: list[Mapping], file_mappings: list[tuple[FileMapping, int]],
-                 clock: Clock, stack_limit: int, randomize: bool) -> None:
+                 memfds: list[int], clock: Clock, stack_limit: int, randomize: bool) -> None:
         self.mappings = mappings
         self.file_mappings = file_mappings
+        self.memfds = memfds
         self.clock = clock
         self.stack_size = page_up(max(MIN_STACK, min(stack_limit, MAX_STACK)))
         self.copied = 0
@@ -141,19 +143,23 @@ class Loader:
         length = end - start
         source = _map_source(file, offset, length)
         if source is None or source.host_fd < 0:
-            self.copied += length
-            if self.copied > MAX_COPIED:
-                raise ENOMEM("program is too large to be copied")
-            data = read_at(file, offset, zero_from - start)
-            self.mappings.append(Mapping(start, length, prot, -1, 0, data, start))
-        else:
-            mapping = Mapping(start, length, prot, source.host_fd, source.host_offset)
-            if zero_from < end and prot & PROT_WRITE:
-                mapping.data = bytes(end - zero_from)
-                mapping.data_address = zero_from
-            self.mappings.append(mapping)
-            record = FileMapping(start, length, file.path, offset, False)
-            self.file_mappings.append((record, source.host_fd))
+            source = self._copied(file, offset, zero_from - start)
+        mapping = Mapping(start, length, prot, source.host_fd, source.host_offset)
+        if zero_from < end and prot & PROT_WRITE:
+            mapping.data = bytes(end - zero_from)
+            mapping.data_address = zero_from
+        self.mappings.append(mapping)
+        record = FileMapping(start, length, file.path, offset, False)
+        self.file_mappings.append((record, source.host_fd))
+
+    def _copied(self, file: File, offset: int, length: int) -> MapSource:
+        """A memfd with a piece of a file that has no host descriptor."""
+        self.copied += length
+        if self.copied > MAX_COPIED:
+            raise ENOMEM("program is too large to be copied")
+        fd = copy_to_memfd(file, offset, length)
+        self.memfds.append(fd)
+        return MapSource(fd, 0)
 
     def map_stack(self, initial: InitialStack, placement: Placement, executable: bool) -> None:
         """The stack with its first contents, and the reserved ranges on both sides."""

@@ -18,12 +18,14 @@ __all__ = ["Guest", "LinuxError", "c", "in4", "in6", "make_guest", "make_net", "
 
 def in4(ip: str, port: int) -> bytes:
     """struct sockaddr_in."""
-    return struct.pack("<H", 2) + port.to_bytes(2, "big") + bytes(map(int, ip.split("."))) + bytes(8)
+    digits = bytes(map(int, ip.split(".")))
+    return struct.pack("<H", 2) + port.to_bytes(2, "big") + digits + bytes(8)
 
 
 def in6(ip: bytes, port: int, scope: int = 0) -> bytes:
     """struct sockaddr_in6."""
-    return struct.pack("<H", 10) + port.to_bytes(2, "big") + bytes(4) + ip + struct.pack("<I", scope)
+    head = struct.pack("<H", 10) + port.to_bytes(2, "big") + bytes(4)
+    return head + ip + struct.pack("<I", scope)
 
 
 def un(path: bytes) -> bytes:
@@ -172,8 +174,8 @@ class Guest:
 
 def cmsg(level: int, kind: int, data: bytes) -> bytes:
     """One control message, padded."""
-    return (struct.pack("<Qii", 16 + len(data), level, kind) + data).ljust(16 + (len(data) + 7) // 8 * 8,
-                                                                           b"\0")
+    whole = struct.pack("<Qii", 16 + len(data), level, kind) + data
+    return whole.ljust((len(whole) + 7) // 8 * 8, b"\0")
 
 
 def cmsgs(control: bytes) -> list[tuple[int, int, bytes]]:

@@ -1,4 +1,4 @@
-"""Every scenario runs on this machine's Linux and on the Sentry; results, errors and poll events must agree."""
+"""Scenarios run on this machine's Linux and on the Sentry: results, errors and events agree."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Calls that wait: what wakes them, time-outs, signals, backlogs, and what a restarted call returns."""
+"""Calls that wait: what wakes them, time-outs, backlogs, what a restarted call returns."""
 
 from __future__ import annotations
 
 import struct
 
 from socket_support import Guest, c, in4, make_guest, un
-from support import PARKED, advance, call, fork, get, host, put, room, run
 
+from support import PARKED, advance, call, fork, get, host, put, room, run
 from wardian.sentry.mm.usercopy import UserSink, UserSource
 from wardian.sentry.syscalls import socket as calls
 from wardian.sentry.syscalls import socket_msg as messages

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 from socket_support import Guest, c, cmsg, make_guest, un
-from support import fork, make_task
 
+from support import fork, make_task
 from wardian.sentry.vfs.file import File
 
 RIGHTS = c.SOL_SOCKET, c.SCM_RIGHTS

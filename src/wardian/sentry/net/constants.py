@@ -1,4 +1,4 @@
-"""Numbers of the socket interface (include/linux/socket.h, uapi/asm-generic/socket.h, uapi/linux/in*.h)."""
+"""Numbers of the socket interface (linux/socket.h, asm-generic/socket.h, linux/in*.h)."""
 
 from typing import Final
 

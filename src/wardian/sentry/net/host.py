@@ -1,8 +1,9 @@
-"""``--network=host``: TCP and UDP through non-blocking host sockets that the Sentry makes for the guest.
+"""``--network=host``: TCP and UDP through non-blocking host sockets of the Sentry.
 
-Nothing the guest says reaches the host unchecked: families, types, addresses, flags and options are parsed here
-and passed on from a short list. Readiness comes from the :class:`HostPoller`, edge-triggered: an operation is tried
-first. The Sentry's own filter allows the plain calls only, so there are no control messages.
+Nothing the guest says reaches the host unchecked: families, types, addresses, flags and options are
+parsed here and passed on from a short list. Readiness comes from the :class:`HostPoller`,
+edge-triggered: an operation is tried first. The Sentry's own filter allows the plain calls only, so
+there are no control messages.
 """
 
 from __future__ import annotations
@@ -176,9 +177,9 @@ class HostSocket(Socket):
     # -- names and connections -----------------------------------------------------------------
     def bind(self, task: Task, address: bytes) -> None:
         where = parse(self.family, address)
-        if 0 < where.port < self.stack.first_unprivileged_port:
-            if not task.credentials.has_cap(CAP_NET_BIND_SERVICE):
-                raise EACCES("privileged port")
+        privileged = 0 < where.port < self.stack.first_unprivileged_port
+        if privileged and not task.credentials.has_cap(CAP_NET_BIND_SERVICE):
+            raise EACCES("privileged port")
         try:
             self.host.bind(host_address(where, self.family))
         except OSError as e:
@@ -396,7 +397,7 @@ class HostSocket(Socket):
             return self.family == AF_INET6
         return level in (IPPROTO_IP, IPPROTO_TCP if self.is_stream() else IPPROTO_UDP)
 
-    # -- the rest ------------------------------------------------------------------------------------
+    # -- the rest --------------------------------------------------------------------------------
     def unread_bytes(self) -> int:
         try:
             data = self.host.recv(DATAGRAM_MAX, MSG_PEEK | MSG_DONTWAIT)

@@ -1,6 +1,7 @@
-"""The host's interfaces, addresses and routes, asked once over NETLINK_ROUTE before the Sentry confines itself.
+"""The host's interfaces, addresses and routes, asked once over NETLINK_ROUTE.
 
-``--network=host`` shows them to the guest; afterwards no netlink socket can be made any more.
+``--network=host`` shows them to the guest. To be called before the Sentry confines itself:
+afterwards no netlink socket can be made any more.
 """
 
 from __future__ import annotations
@@ -120,9 +121,9 @@ def add_route(found: HostNetwork, body: bytes) -> None:
     size = 4 if family == AF_INET else 16
     index = attribute(rest, RTA_OIF)
     metric = attribute(rest, RTA_PRIORITY)
-    route = Route(family, attribute(rest, RTA_DST).ljust(size, b"\0")[:size], prefix,
-                  attribute(rest, RTA_GATEWAY), struct.unpack("<i", index)[0] if len(index) == 4 else 0,
-                  struct.unpack("<I", metric)[0] if len(metric) == 4 else 0)
+    destination = attribute(rest, RTA_DST).ljust(size, b"\0")[:size]
+    route = Route(family, destination, prefix, attribute(rest, RTA_GATEWAY),
+                  int.from_bytes(index, "little"), int.from_bytes(metric, "little"))
     route.protocol = protocol
     route.scope = scope
     found.routes.append(route)

@@ -1,4 +1,4 @@
-"""AF_INET and AF_INET6 sockets, what TCP and UDP share: binding, names, IP-level options (ip(7), ipv6(7))."""
+"""AF_INET and AF_INET6 sockets, what TCP and UDP share: binding, names, options (ip(7))."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ class InetSocket(Socket):
         if self.local_port or self.bound_ip:
             raise EINVAL("already bound")
         self.check_local(where)
-        if where.port and where.port < self.stack.first_unprivileged_port:
-            if not task.credentials.has_cap(CAP_NET_BIND_SERVICE):
-                raise EACCES("privileged port")
+        privileged = 0 < where.port < self.stack.first_unprivileged_port
+        if privileged and not task.credentials.has_cap(CAP_NET_BIND_SERVICE):
+            raise EACCES("privileged port")
         if where.port:
             self.table.bind(self, where.ip, where.port)
             self.bound_port = True

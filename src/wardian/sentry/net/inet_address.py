@@ -1,6 +1,7 @@
 """Internet addresses (ip(7), ipv6(7)).
 
-Inside, every address is 16 bytes: an IPv4 address is its v4-mapped form, so that one table serves both families.
+Inside, every address is 16 bytes: an IPv4 address is its v4-mapped form, so that one table serves
+both families.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def is_multicast(ip: bytes) -> bool:
 
 
 def parse(family: int, raw: bytes) -> InetAddress:
-    """A sockaddr for a socket of ``family``; EINVAL when short, EAFNOSUPPORT when of another family."""
+    """A sockaddr for a socket of ``family``; EINVAL when short, EAFNOSUPPORT for another family."""
     if len(raw) < 2:
         raise EINVAL("address without family")
     given = raw[0] | raw[1] << 8

@@ -1,6 +1,7 @@
-"""Options of IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP and IPPROTO_UDP that are one number (ip(7), ipv6(7), tcp(7)).
+"""Options of the IP, IPv6, TCP and UDP levels that are one number (ip(7), ipv6(7), tcp(7)).
 
-A table says which exist, their default and range; what a number does, if anything, is read where it matters.
+A table says which exist, their default and range; what a number does, if anything, is read where it
+matters.
 """
 
 from typing import Final

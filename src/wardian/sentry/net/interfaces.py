@@ -86,7 +86,8 @@ class InterfaceAddress:
 class Interface:
     """One link."""
 
-    def __init__(self, index: int, name: bytes, kind: int, flags: int, mtu: int, mac: bytes) -> None:
+    def __init__(self, index: int, name: bytes, kind: int, flags: int, mtu: int,
+                 mac: bytes) -> None:
         self.index = index
         self.name = name
         self.kind = kind  # ARPHRD_*

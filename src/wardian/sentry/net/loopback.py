@@ -1,7 +1,7 @@
 """TCP inside the sandbox: two sockets, bytes objects passed by reference, no segments.
 
-The bytes under way sit in the receiver's queue; a sender's window is its own send buffer plus the receiver's
-receive buffer. Delivery happens in the sender's call.
+The bytes under way sit in the receiver's queue; a sender's window is its own send buffer plus the
+receiver's receive buffer. Delivery happens in the sender's call.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""AF_NETLINK, NETLINK_ROUTE only (netlink(7), rtnetlink(7)): enough for getifaddrs(3), ``ip addr`` and runtimes.
+"""AF_NETLINK, NETLINK_ROUTE only (rtnetlink(7)): for getifaddrs(3), ``ip addr`` and runtimes.
 
-A request is answered at once into the socket's own receive queue. Dumps of links, addresses and routes work;
-changes are refused with EPERM, everything else with EOPNOTSUPP.
+A request is answered at once into the socket's own receive queue. Dumps of links, addresses and
+routes work; changes are refused with EPERM, everything else with EOPNOTSUPP.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ IF_OPER_UNKNOWN: Final = 0
 IF_OPER_UP: Final = 6
 ARPHRD_LOOPBACK: Final = 772
 
-DUMP_SIZE: Final = 16384
-"""The most bytes of a dump in one datagram."""
+DUMP_SIZE: Final = 3776
+"""The most bytes of a dump in one datagram: readers bring a page (NLMSG_GOODSIZE)."""
 
 QUEUE_LIMIT: Final = 256
 MAX_REQUESTS: Final = 64
@@ -265,7 +265,7 @@ class NetlinkSocket(Socket):
         self.reply(self.message(NLMSG_DONE, NLM_F_MULTI, sequence, INT.pack(0)))
 
     def acknowledge(self, message: bytes, number: int) -> None:
-        """NLMSG_ERROR with ``-number``, and the request it is about (its header only, on success)."""
+        """NLMSG_ERROR with ``-number``, and the request it is about (the header, on success)."""
         _, _, _, sequence, _ = NLMSGHDR.unpack_from(message)
         echo = message if number else message[: NLMSGHDR.size]
         self.reply(self.message(NLMSG_ERROR, 0, sequence, INT.pack(-number) + echo))
@@ -375,7 +375,8 @@ def link_body(link: Interface) -> bytes:
 
 def address_body(link: Interface, address: InterfaceAddress) -> bytes:
     """struct ifaddrmsg and attributes of RTM_NEWADDR."""
-    head = IFADDRMSG.pack(address.family, address.prefix, IFA_F_PERMANENT, address.scope, link.index)
+    head = IFADDRMSG.pack(address.family, address.prefix, IFA_F_PERMANENT, address.scope,
+                          link.index)
     parts = [head, attr(IFA_ADDRESS, address.ip)]
     if address.family == AF_INET:
         parts.append(attr(IFA_LOCAL, address.ip))

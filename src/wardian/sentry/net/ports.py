@@ -1,4 +1,4 @@
-"""Port numbers of one protocol: who has which, conflicts, ephemeral ones (ip(7), socket(7) SO_REUSE*)."""
+"""Port numbers of one protocol: who has which, conflicts, ephemeral ones (ip(7), socket(7))."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class PortTable:
             mine, theirs = socket.options, other.options
             if mine.reuse_port and theirs.reuse_port and socket.uid == other.uid:
                 continue
-            if mine.reuse_address and theirs.reuse_address:
-                if not self.stream or not other.listening:
-                    continue
+            quiet = not self.stream or not other.listening
+            if quiet and mine.reuse_address and theirs.reuse_address:
+                continue
             return True
         return False
 

@@ -1,9 +1,9 @@
 """Descriptors in flight (unix(7), SCM_RIGHTS): counting, the limit, and the garbage of cycles.
 
-A message in a receive queue holds a reference to each file it carries. A socket sent over itself, or two
-that hold each other, would never be released by counting alone, so :meth:`InFlight.collect` looks, as
-net/unix/garbage.c does, for sockets that are referenced from queues only and cannot be reached from
-any socket that is referenced from elsewhere.
+A message in a receive queue holds a reference to each file it carries. A socket sent over itself,
+or two that hold each other, would never be released by counting alone, so :meth:`InFlight.collect`
+looks, as net/unix/garbage.c does, for sockets that are referenced from queues only and cannot be
+reached from any socket that is referenced from elsewhere.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class UnixEnd(Socket):
             self.stack.collect_garbage()  # nobody but messages holds it now: perhaps a cycle
 
     def carriers(self) -> list[UnixEnd]:
-        """The sockets whose queues are reachable through this one: itself, connections not yet accepted."""
+        """The sockets whose queues are reachable through this one, pending connections too."""
         return [self]
 
 
@@ -70,7 +70,7 @@ class InFlight:
         self.collecting = False
 
     def check(self, task: Task, limit: int, count: int) -> None:
-        """ETOOMANYREFS when ``task`` has too many in flight already (RLIMIT_NOFILE is the measure)."""
+        """ETOOMANYREFS when ``task`` has more than ``limit`` (RLIMIT_NOFILE) in flight."""
         if self.total + count > IN_FLIGHT_LIMIT:
             raise ETOOMANYREFS("too many descriptors in flight")
         credentials = task.credentials
@@ -112,7 +112,7 @@ class InFlight:
         return files
 
     def collect(self, everyone: list[Socket]) -> None:
-        """Release sockets that only queues keep alive. Called when an AF_UNIX socket is released."""
+        """Release sockets that only queues keep alive."""
         if not self.sockets or self.collecting:
             return
         self.collecting = True

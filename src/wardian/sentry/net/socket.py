@@ -1,9 +1,10 @@
 """Socket: the open file every address family's endpoint is (socket(2), socket(7)).
 
-``sentry.syscalls.socket`` owns blocking, flags and guest structures; a family subclasses :class:`Socket` and
-gives non-blocking operations in terms of raw ``sockaddr`` bytes, :class:`Sink` and :class:`Source`. The next
-layer down differs: AF_UNIX connects objects, TCP and UDP use ``sentry.net.transport``, ``--network=host``
-a host socket. A socket's ``queue`` is woken with the poll(2) events that may have become true.
+``sentry.syscalls.socket`` owns blocking, flags and guest structures; a family subclasses
+:class:`Socket` and gives non-blocking operations in terms of raw ``sockaddr`` bytes, :class:`Sink`
+and :class:`Source`. The next layer down differs: AF_UNIX connects objects, TCP and UDP use
+``sentry.net.transport``, ``--network=host`` a host socket. A socket's ``queue`` is woken with the
+poll(2) events that may have become true.
 """
 
 from __future__ import annotations
@@ -221,7 +222,7 @@ class Socket(File):
 
     # -- data -------------------------------------------------------------------------------------
     def send(self, task: Task | None, source: Source, flags: int, out: Outgoing | None) -> int:
-        """Send what fits; the byte count or WOULD_BLOCK. EPIPE's signal is the caller's business."""
+        """Send what fits; the byte count or WOULD_BLOCK. SIGPIPE is the caller's business."""
         raise EOPNOTSUPP("send not supported")
 
     def recv(self, sink: Sink, flags: int, into: Incoming | None) -> int:
@@ -241,7 +242,7 @@ class Socket(File):
         return WOULD_BLOCK
 
     def is_stream(self) -> bool:
-        """True when byte counts may be split freely (MSG_WAITALL applies, sends go on until done)."""
+        """True when byte counts may be split (MSG_WAITALL applies, sends go on until done)."""
         return False
 
     def writes_all(self) -> bool:

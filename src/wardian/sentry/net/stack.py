@@ -1,7 +1,8 @@
-"""NetworkStack: one sandbox's network: interfaces, addresses, ports, names, and who makes a socket of which family.
+"""NetworkStack: one sandbox's network: interfaces, addresses, ports, names, making of sockets.
 
-The stack here is the internal loopback (``--network=none`` and ``loopback`` alike: ``lo`` is up, as in Docker's
-``--network none``). ``host.HostNetworkStack`` replaces the AF_INET part by host sockets.
+The stack here is the internal loopback (``--network=none`` and ``loopback`` alike: ``lo`` is up, as
+in Docker's ``--network none``). ``host.HostNetworkStack`` replaces the AF_INET part by host
+sockets.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from wardian.sentry.net.constants import (
     SOCK_SEQPACKET,
     SOCK_STREAM,
 )
+from wardian.sentry.net.hosts import addresses_of
 from wardian.sentry.net.inet import InetSocket
 from wardian.sentry.net.inet_address import (
     ANY4,
@@ -44,7 +46,13 @@ from wardian.sentry.net.inet_address import (
     is_multicast,
     is_v4,
 )
-from wardian.sentry.net.interfaces import Interface, InterfaceAddress, Route, loopback
+from wardian.sentry.net.interfaces import (
+    ARPHRD_LOOPBACK,
+    Interface,
+    InterfaceAddress,
+    Route,
+    loopback,
+)
 from wardian.sentry.net.loopback import LoopbackTcp
 from wardian.sentry.net.netlink import NETLINK_ROUTE, NetlinkSocket
 from wardian.sentry.net.ports import PortTable
@@ -118,6 +126,12 @@ class NetworkStack:
         assert interface is not None
         interface.addresses.append(address)
         self.addresses_changed()
+
+    def adopt_host_name(self, hosts: bytes, name: bytes) -> None:
+        """Make the addresses that /etc/hosts gives ``name`` our own."""
+        for address in addresses_of(hosts, name):
+            if not self.is_local(address.mapped):
+                self.add_address(b"lo", address)
 
     def addresses_changed(self) -> None:
         """Derive what follows from the interfaces' addresses."""
@@ -234,7 +248,7 @@ def check_inet_protocol(kind: int, protocol: int) -> None:
 
 def local_route(interface: Interface, address: InterfaceAddress) -> Route:
     """The entry of the local table that an address brings."""
-    prefix = address.prefix if interface.kind == 772 else len(address.ip) * 8
+    prefix = address.prefix if interface.kind == ARPHRD_LOOPBACK else len(address.ip) * 8
     value = int.from_bytes(address.ip, "big")
     shift = len(address.ip) * 8 - prefix
     destination = (value >> shift << shift).to_bytes(len(address.ip), "big")

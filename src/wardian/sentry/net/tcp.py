@@ -1,7 +1,8 @@
 """TCP sockets (tcp(7)): the socket side; a :class:`StreamTransport` carries the bytes.
 
-States are kept as facts, not as RFC 9293's names: listening, connecting, a transport or none, which directions
-are finished. :meth:`TcpSocket.tcp_state` derives the name for TCP_INFO and /proc/net/tcp.
+States are kept as facts, not as RFC 9293's names: listening, connecting, a transport or none, which
+directions are finished. :meth:`TcpSocket.tcp_state` derives the name for TCP_INFO and
+/proc/net/tcp.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ class TcpSocket(InetSocket):
         self.error = 0
         self.received.clear()
 
-    # -- call-backs of the transport -----------------------------------------------------------------
+    # -- call-backs of the transport ---------------------------------------------------------------
     def established(self, transport: StreamTransport) -> None:
         """The connection is there."""
         self.transport = transport

@@ -1,9 +1,10 @@
 """What carries a TCP connection's bytes: the boundary below ``tcp.TcpSocket``.
 
-The socket owns the receive queue, errors, options and poll events; a transport owns delivery and flow control.
-Two exist or are planned: ``loopback`` (both ends in this sandbox, bytes objects passed by reference) and the
-full TCP/IP stack. A transport calls the socket back: ``established``, ``connect_failed``, ``arrived``,
-``peer_finished``, ``peer_reset``, ``room_grew``. Neither side blocks and neither reads a clock.
+The socket owns the receive queue, errors, options and poll events; a transport owns delivery and
+flow control. Two exist or are planned: ``loopback`` (both ends in this sandbox, bytes objects
+passed by reference) and the full TCP/IP stack. A transport calls the socket back: ``established``,
+``connect_failed``, ``arrived``, ``peer_finished``, ``peer_reset``, ``room_grew``. Neither side
+blocks and neither reads a clock.
 """
 
 

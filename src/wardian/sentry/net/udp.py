@@ -1,7 +1,8 @@
 """UDP sockets (udp(7)) over the internal loopback.
 
-A datagram goes straight into the receiver's queue, or is dropped when that is full, as on Linux. A connected
-socket that sends to a port nobody has learns of it as ECONNREFUSED (the ICMP message of a real network).
+A datagram goes straight into the receiver's queue, or is dropped when that is full, as on Linux. A
+connected socket that sends to a port nobody has learns of it as ECONNREFUSED (the ICMP message of a
+real network).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """AF_UNIX sockets, what all types share (unix(7)): names, credentials, shutdown, options.
 
 Stream and seqpacket connections are in ``unix_stream``, datagrams in ``unix_dgram``, addresses in
-``unix_address``, descriptors in flight in ``scm``. A path name is an inode whose ``socket`` is the bound socket.
+``unix_address``, descriptors in flight in ``scm``. A path name is an inode whose ``socket`` is the
+bound socket.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from wardian.sentry.errno import (
     EADDRINUSE,
     ECONNREFUSED,
+    EEXIST,
     EINVAL,
     ENOENT,
     EPROTOTYPE,
@@ -39,8 +41,8 @@ from wardian.sentry.net.unix_address import (
     path_of,
 )
 from wardian.sentry.vfs.inode import S_IFSOCK, Inode
-from wardian.sentry.vfs.namei import instantiate, resolve, resolve_parent
-from wardian.sentry.vfs.permissions import MAY_WRITE, check, check_create, new_owner
+from wardian.sentry.vfs.namei import make_node, resolve
+from wardian.sentry.vfs.permissions import MAY_WRITE, check
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
 AT_FDCWD: Final = -100
 PACKET_OVERHEAD: Final = 576
-"""What a packet costs its sender's buffer besides its bytes; like an sk_buff, it bounds tiny messages."""
+"""What a packet costs its sender's buffer besides its bytes; it bounds tiny messages."""
 
 
 class UnixSocket(UnixEnd):
@@ -78,8 +80,11 @@ class UnixSocket(UnixEnd):
             return
         path = path_of(address)
         inode = self.inode
-        mode = (inode.mode if inode is not None else 0o777) & 0o777 & ~task.fs.umask
-        node = make_socket_node(task, path, mode)
+        mode = inode.mode & 0o777 if inode is not None else 0o777
+        try:
+            node = make_node(task, AT_FDCWD, path, S_IFSOCK | mode, 0).inode
+        except EEXIST:
+            raise EADDRINUSE("path exists") from None
         node.socket = self
         self.bound_inode = node
         self.address = path_address(path)
@@ -93,7 +98,7 @@ class UnixSocket(UnixEnd):
         return self.address
 
     def find(self, task: Task, address: bytes) -> UnixSocket:
-        """The socket bound to ``address`` that has our type; ECONNREFUSED, ENOENT, EACCES, EPROTOTYPE."""
+        """The socket of our type bound to ``address``; ECONNREFUSED, ENOENT, EACCES, EPROTOTYPE."""
         check_family(address)
         if len(address) == 2:
             raise EINVAL("empty address")
@@ -130,7 +135,8 @@ class UnixSocket(UnixEnd):
         self.owner = effective_ucred(task)
 
     # -- sending ----------------------------------------------------------------------------------
-    def credentials_for(self, task: Task | None, out: Outgoing | None, to: UnixSocket) -> Ucred | None:
+    def credentials_for(self, task: Task | None, out: Outgoing | None,
+                        to: UnixSocket) -> Ucred | None:
         """The credentials a packet carries: explicit ones, or the sender's when anybody asked."""
         if out is not None and out.credentials is not None:
             return out.credentials
@@ -216,18 +222,3 @@ class UnixSocket(UnixEnd):
         self.release_name()
         self.discard_packets()
         self.stack.collect_garbage()
-
-
-def make_socket_node(task: Task, path: bytes, mode: int) -> Inode:
-    """Make the inode a socket is bound to; EADDRINUSE when the name is taken."""
-    last = resolve_parent(task, AT_FDCWD, path)
-    if not last.ordinary or last.lookup().inode is not None:
-        raise EADDRINUSE("path exists")
-    if last.slash:
-        raise ENOENT("a socket's name cannot end in a slash")
-    check_create(task.credentials, last.parent)
-    directory = last.parent.inode
-    bits, uid, gid = new_owner(task.credentials, directory, S_IFSOCK | mode)
-    node = directory.mknod(last.name, bits, 0, uid, gid)
-    instantiate(last.parent.dentry, last.name, node)
-    return node

@@ -75,7 +75,7 @@ class UnixDatagram(UnixSocket):
         return 0
 
     def disconnect(self) -> None:
-        """connect(2) with AF_UNSPEC: what the old peer sent is dropped, and it learns of a reset."""
+        """connect(2) with AF_UNSPEC: what the old peer sent is dropped; it learns of a reset."""
         old = self.peer
         if old is None:
             return

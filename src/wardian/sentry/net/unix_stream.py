@@ -1,7 +1,8 @@
 """AF_UNIX connections: SOCK_STREAM and SOCK_SEQPACKET (unix(7), net/unix/af_unix.c).
 
-Bytes travel as :class:`Packet` objects in the receiver's queue, charged to the sender's buffer until they are
-read. A stream read ends after a packet that brought descriptors, and never mixes senders when SO_PASSCRED is on.
+Bytes travel as :class:`Packet` objects in the receiver's queue, charged to the sender's buffer
+until they are read. A stream read ends after a packet that brought descriptors, and never mixes
+senders when SO_PASSCRED is on.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Socket calls (socket(2), send(2), recv(2), ...): descriptors, flags, blocking; the work is in ``sentry.net``.
+"""Socket calls (socket(2), send(2), recv(2), ...): descriptors, flags, blocking.
 
-Messages with control data (sendmsg, recvmsg and the vector forms) are in ``syscalls.socket_msg``.
+The work is done in ``sentry.net``. Messages with control data (sendmsg, recvmsg and the vector
+forms) are in ``syscalls.socket_msg``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""sendmsg, recvmsg, sendmmsg, recvmmsg: struct msghdr and control messages (send(2), recv(2), cmsg(3), unix(7))."""
+"""sendmsg(2), recvmsg(2), sendmmsg(2), recvmmsg(2): struct msghdr and control data (cmsg(3))."""
 
 from __future__ import annotations
 
@@ -57,8 +57,12 @@ class MessageHeader:
 
     def __init__(self, t: Task, address: int) -> None:
         fields = MSGHDR.unpack(t.copy_in(address, MSGHDR.size))
-        self.name, self.name_length, self.iov, self.iov_count = fields[:4]
-        self.control, self.control_length, self.flags = fields[4:]
+        self.name: int = fields[0]
+        self.name_length: int = fields[1]
+        self.iov: int = fields[2]
+        self.iov_count: int = fields[3]
+        self.control: int = fields[4]
+        self.control_length: int = fields[5]
         self.address = address
         if self.name == 0:
             self.name_length = 0

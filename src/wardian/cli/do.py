@@ -51,8 +51,17 @@ def build_parser() -> Parser:
         help="validated: every change of memory mappings is checked by the Sentry, one by one")
     add("--log", metavar="FILE", help="write the log there (default: standard error)")
     add("--debug", action="store_true", help="log everything")
-    add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
+
+
+def split_command(parser: Parser, words: list[str]) -> tuple[list[str], list[str]]:
+    """Our own options, and the command from its first word on. A bare ``--strace`` takes no value."""
+    takes_value = {name for action in parser._actions if action.nargs is None for name in action.option_strings}
+    at = 0
+    while at < len(words) and words[at].startswith("-") and words[at] != "--":
+        at += 2 if words[at] in takes_value else 1
+    ours = ["--strace=" if word == "--strace" else word for word in words[:at]]
+    return ours, words[at + 1:] if words[at:at + 1] == ["--"] else words[at:]
 
 
 def environment(words: list[str]) -> dict[str, str]:
@@ -69,9 +78,8 @@ def environment(words: list[str]) -> dict[str, str]:
     return env
 
 
-def make_config(options: argparse.Namespace) -> Config:
+def make_config(options: argparse.Namespace, command: list[str]) -> Config:
     """The sandbox that the options describe; ConfigError."""
-    command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         raise ConfigError("no command given: wardian do [options] [--] COMMAND")
     config = Config(argv=command, rootfs=options.rootfs, env=environment(options.env))
@@ -117,9 +125,11 @@ def set_up_log(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> int:
     """Parse, run, answer the exit status."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    ours, command = split_command(parser, arguments)
+    options = parser.parse_args(ours)
     try:
-        config = make_config(options)
+        config = make_config(options, command)
         set_up_log(options)
         from wardian.host.sandbox import run_here
 

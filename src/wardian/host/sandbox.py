@@ -76,7 +76,19 @@ class Sandbox:
         credentials = guest_user(self.config.user)
         self.task = boot.first_task(self.kernel, HostProcess(), credentials, 0o022)
         boot.mount_system(self.task)
+        self.trace()
         self.mount_extras()
+
+    def trace(self) -> None:
+        """--strace: lines on our standard error."""
+        if self.config.strace is None:
+            return
+        from wardian.sentry.strace.tracer import Tracer, UnknownCall
+
+        try:
+            self.dispatcher.observer = Tracer(self.config.strace, write_line)
+        except UnknownCall as e:
+            raise ConfigError(f"--strace: {e}") from None
 
     @property
     def dispatcher(self) -> Dispatcher:
@@ -206,6 +218,11 @@ class Sandbox:
         if self.terminal is not None:
             self.terminal.close()
         self.engine.close()
+
+
+def write_line(line: str) -> None:
+    """One line of --strace."""
+    sys.stderr.write(line if line.endswith("\n") else line + "\n")
 
 
 class Deadline(Timer):

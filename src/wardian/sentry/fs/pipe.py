@@ -202,7 +202,10 @@ class PipeInode(AnonInode):
     """The inode of a pipe(2); opening /proc/<pid>/fd/N makes a new end of the same pipe."""
 
     def open(self, task: Task, flags: int) -> File:
-        return open_fifo(task, self, flags)
+        # Only FIFOs wait for the other end: a pipe's may be gone for good (fs/pipe.c, fifo_open).
+        file = open_fifo(task, self, flags)
+        file.peer_opens = -1
+        return file
 
 
 class PipeFile(File):

@@ -27,7 +27,7 @@ from wardian.sentry.mm.memory import Memory
 from wardian.sentry.mm.program_file import AT_FDCWD, open_exec
 from wardian.sentry.net.stack import NetworkStack
 from wardian.sentry.tty.devpts import DevPts, register_terminals
-from wardian.sentry.vfs import namei
+from wardian.sentry.vfs import dcache, namei
 from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, Path
 from wardian.sentry.vfs.mount_tree import MountNamespace
 
@@ -102,7 +102,7 @@ def make_directories(task: Task, path: bytes) -> Path | None:
         except ENOENT:
             try:
                 made = place.inode.mkdir(name, 0o755, 0, 0)
-                place = Path(place.mount, namei.instantiate(place.dentry, name, made))
+                place = Path(place.mount, dcache.instantiate(place.dentry, name, made))
             except LinuxError:
                 return None
     return place
@@ -118,7 +118,7 @@ def make_file(task: Task, path: bytes) -> None:
     directory, _, name = path.rpartition(b"/")
     place = make_directories(task, directory)
     if place is not None and place.inode.lookup(name) is None:
-        namei.instantiate(place.dentry, name, place.inode.create(name, 0o644, 0, 0))
+        dcache.instantiate(place.dentry, name, place.inode.create(name, 0o644, 0, 0))
 
 
 def mount_at(task: Task, sb: SuperBlock, path: bytes, flags: int, source: str) -> bool:

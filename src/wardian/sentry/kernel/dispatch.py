@@ -300,6 +300,8 @@ class Dispatcher(Events, TaskHooks):
             else:
                 host.abandon()
         self.release_vfork(task)
+        if self.observer is not None:
+            self.observer.ended(task)
 
     # -- the run list --------------------------------------------------------------------------------------
     def run_woken(self) -> None:

@@ -69,6 +69,8 @@ class Sandbox:
         self.engine.events = self.dispatcher
         self.kernel.memory_limit = self.config.memory
         self.kernel.cpu_limit = self.config.cpus
+        if self.config.pids:
+            self.kernel.pids.max_tasks = self.config.pids
         sb = self.super_block(root, shared=False, read_only=True)
         if not self.config.read_only:
             sb = OverlayFS(self.kernel.anonymous_dev(), self.clock, sb)

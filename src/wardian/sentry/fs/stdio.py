@@ -111,7 +111,7 @@ class Inheritance:
         try:
             file = open_path(self.task, AT_FDCWD, path, O_RDWR, 0)
         except LinuxError:  # a root file system without devpts
-            file = pty.open(self.task, kernel.devpts.slave_inode(pty.index), O_RDWR)
+            file = kernel.devpts.slaves[pty.index].open(self.task, O_RDWR)
         self.terminal_file = file
         return file
 

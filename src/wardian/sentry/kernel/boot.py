@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wardian.sentry.errno import ENOENT, LinuxError
 from wardian.sentry.fs.devtmpfs import DevTmpFS
 from wardian.sentry.fs.proc import ProcFS
-from wardian.sentry.fs.sysfs import SysFS
+from wardian.sentry.fs.sysfs import CgroupFS, SysFS
 from wardian.sentry.fs.tmpfs import TmpFS
 from wardian.sentry.hostcpu import read_host_cpu
 from wardian.sentry.kernel.credentials import Credentials
@@ -138,6 +138,7 @@ def mount_system(task: Task) -> None:
     kernel.devpts = DevPts(kernel, kernel.anonymous_dev())
     mount_at(task, ProcFS(kernel), b"/proc", nosuid, "proc")
     mount_at(task, SysFS(kernel), b"/sys", nosuid | MS_RDONLY, "sysfs")
+    mount_at(task, CgroupFS(kernel), b"/sys/fs/cgroup", nosuid | MS_RDONLY, "cgroup")
     if mount_at(task, DevTmpFS(kernel.anonymous_dev(), kernel.clock), b"/dev", MS_NOSUID, "devtmpfs"):
         mount_at(task, kernel.devpts, b"/dev/pts", MS_NOSUID | MS_NOEXEC, "devpts")
         shm = TmpFS(kernel.anonymous_dev(), kernel.clock, mode=0o1777)

@@ -53,6 +53,17 @@ def test_calls_treated_alike_share_code() -> None:
     assert two - one <= 3 * 8
 
 
+def test_the_same_condition_on_another_argument_is_another_condition() -> None:
+    rules = [
+        seccomp_bpf.Rule("x", n, ALLOW, [seccomp_bpf.IntIn("signal", index, [9])], "", "because")
+        for n, index in ((1, 0), (2, 1))
+    ]
+    program = seccomp_bpf.decode(seccomp_bpf.compile_rules(rules, TRAP, TRAP))
+    for number, args in ((1, (9, 0)), (2, (0, 9))):
+        assert seccomp_bpf.evaluate(program, number, (*args, 0, 0, 0, 0)) == ALLOW
+        assert seccomp_bpf.evaluate(program, number, (*args[::-1], 0, 0, 0, 0)) == TRAP
+
+
 def end_of_child(programs: list[bytes]) -> int:
     """Wait status of a child that installs filters and then asks for its pid. 3: not accepted."""
     child = os.fork()

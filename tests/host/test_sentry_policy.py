@@ -84,6 +84,8 @@ def test_kill_names_one_process() -> None:
     for pid in (0, -1 & 0xFFFFFFFF, -5 & (1 << 64) - 1, 0x80000000):
         assert ask("kill", pid, 9) == KILL_PROCESS
     assert ask("kill", 5, 11) == KILL_PROCESS
+    assert ask("tgkill", 5, 6, 23) == ask("pidfd_send_signal", 5, 9) == ALLOW
+    assert ask("tgkill", 5, 9, 11) == ask("pidfd_send_signal", 5, 11, 9) == KILL_PROCESS
 
 
 def test_network_is_tcp_and_udp_where_asked_for() -> None:

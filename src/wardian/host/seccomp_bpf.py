@@ -293,10 +293,10 @@ def compile_rules(rules: Iterable[Rule], default: int, foreign: int) -> bytes:
     by_number: dict[int, list[Rule]] = {}
     for rule in rules:
         by_number.setdefault(rule.number, []).append(rule)
+    blocks = {number: _block(of_call, default) for number, of_call in sorted(by_number.items())}
     # Calls treated alike share the code of the highest number among them (jumps only go forward).
-    owner = {_key(of_call): number for number, of_call in sorted(by_number.items())}
-    targets = {number: owner[_key(of_call)] for number, of_call in by_number.items()}
-    blocks = {number: _block(by_number[number], default) for number in owner.values()}
+    owner = {_key(block): number for number, block in blocks.items()}
+    targets = {number: owner[_key(block)] for number, block in blocks.items()}
     code: Code = [
         Instruction(LD_ABS, _ARCH),
         Instruction(JMP_JEQ, AUDIT_ARCH_X86_64, no="foreign"),
@@ -308,10 +308,11 @@ def compile_rules(rules: Iterable[Rule], default: int, foreign: int) -> bytes:
     return assemble(code)
 
 
-def _key(rules: list[Rule]) -> str:
-    """Equal for calls that are treated alike."""
-    return repr(
-        [(rule.action, [condition.text() for condition in rule.conditions]) for rule in rules]
+def _key(code: Code) -> tuple[object, ...]:
+    """Equal for equal code."""
+    return tuple(
+        item.name if isinstance(item, Label) else (item.code, item.k, item.yes, item.no)
+        for item in code
     )
 
 

@@ -30,7 +30,7 @@ NETWORK = "--network=host"
 MOST_CALLS = 60
 """How many calls the filter of an ordinary sandbox may let through."""
 
-_EPERM, _ENOENT, _EACCES = 1, 2, 13
+_EPERM, _ENOENT, _EACCES, _EOPNOTSUPP = 1, 2, 13, 95
 _PROT_READ_WRITE = 3
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _INT_MAX = 0x7FFF_FFFF
@@ -237,6 +237,7 @@ def _network() -> list[bpf.Rule]:
 REFUSED = {
     "openat": (_EACCES, "a late import, the source lines of a traceback: there is nothing to open"),
     "open": (_EACCES, "the same"),
+    "getsockname": (_EOPNOTSUPP, "CPython asks it of every socket it makes an object for"),
     "getcwd": (_ENOENT, "CPython asks when it shortens file names"),
     "sched_getaffinity": (_EPERM, "the C library counts processors for malloc"),
 }

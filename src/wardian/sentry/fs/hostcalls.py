@@ -3,41 +3,58 @@
 The Sentry's file code is handed a :class:`HostFS`; tests hand it a subclass that counts or fails.
 Names given to the ``*at`` methods are single components and are never followed when they are
 symbolic links; longer paths go through :meth:`HostFS.openat2` alone, which the host kernel
-resolves under :data:`RESOLVE`. So a host tree that changes underneath us, even in hostile hands,
-cannot lead a call out of the granted directory (openat2(2)).
+resolves under
+:data:`RESOLVE`. So a host tree that changes underneath us, even in hostile hands, cannot lead a
+call out of the granted directory (openat2(2)).
 
-Failures are raised as ``LinuxError``. The default implementation calls through ctypes and ``os``;
-the C core may override the hot methods (openat2, stat, getdents) with the same results.
+Failures are raised as ``LinuxError``. The hot calls (stat, getdents) go through functions of the C
+core made for them, where that is built.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
-from collections.abc import Callable
 from typing import Final
 
-from wardian.sentry.errno import ENFILE, LinuxError, error_of, from_os_error
+from wardian.sentry.errno import E2BIG, ENFILE, LinuxError, from_os_error
+from wardian.sentry.fs.hostsyscall import (
+    address_function,
+    core_function,
+    host_syscall_function,
+)
 from wardian.sentry.vfs.inode import Attributes, StatFs
 
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x02, 0x04, 0x08
 RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
 """How the host resolves every path we give it: below the directory, no links of any kind."""
 
-SYS_GETDENTS64, SYS_STATX, SYS_OPENAT2, SYS_FCHMODAT2 = 217, 332, 437, 452
-SYS_KCMP, SYS_RENAMEAT2 = 312, 316
-SYS_SETXATTRAT, SYS_GETXATTRAT, SYS_LISTXATTRAT, SYS_REMOVEXATTRAT = 463, 464, 465, 466
+SYS_FSTATFS: Final = 138
+SYS_GETDENTS64: Final = 217
+SYS_FALLOCATE: Final = 285
+SYS_SYNCFS: Final = 306
+SYS_KCMP: Final = 312
+SYS_RENAMEAT2: Final = 316
+SYS_STATX: Final = 332
+SYS_OPENAT2: Final = 437
+SYS_FCHMODAT2: Final = 452
+SYS_SETXATTRAT: Final = 463
+SYS_GETXATTRAT: Final = 464
+SYS_LISTXATTRAT: Final = 465
+SYS_REMOVEXATTRAT: Final = 466
 
-AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = 0x100, 0x1000
-AT_STATX_DONT_SYNC = 0x4000
+AT_SYMLINK_NOFOLLOW: Final = 0x100
+AT_EMPTY_PATH: Final = 0x1000
 STATX_ALL: Final = 0xFFF
-UTIME_OMIT: Final = (1 << 30) - 2
 
-EMFILE_NR, ENOENT_NR, ENOTDIR_NR, ENOSYS_NR = 24, 2, 20, 38
+EMFILE_NR: Final = 24
+ENOENT_NR: Final = 2
+ENOTDIR_NR: Final = 20
+ENOSYS_NR: Final = 38
 
 DIRENT_BYTES: Final = 32768
-BUFFER_BYTES: Final = 65536  # also the largest extended attribute
+SCRATCH_BYTES: Final = 65536  # also the largest extended attribute
+SECOND: Final = 1_000_000_000
 
 _OPEN_HOW: Final = struct.Struct("=QQQ")
 _STATX: Final = struct.Struct("=IIQIIIHHQQQQqIIqIIqIIqIIIIII")
@@ -68,46 +85,24 @@ def parse_dirents(data: bytes) -> list[HostEntry]:
     return entries
 
 
-def _function(name: str, *kinds: type) -> Callable[..., int]:
-    """A C library function with fixed argument types; a new one each time: types never clash."""
-    function = ctypes.CDLL(None, use_errno=True)[name]
-    function.argtypes = kinds
-    function.restype = ctypes.c_long
-    return function
-
-
 class HostFS:
     """The host's file system calls."""
 
     def __init__(self) -> None:
-        number = ctypes.c_long
-        fd = ctypes.c_int
-        text = ctypes.c_char_p
-        size = ctypes.c_size_t
-        flags = ctypes.c_uint
-        self._buffer = ctypes.create_string_buffer(BUFFER_BYTES)
-        self._address = ctypes.addressof(self._buffer)
-        pointer = ctypes.c_void_p
-        self._openat2 = _function("syscall", number, fd, text, text, size)
-        self._statx = _function("syscall", number, fd, text, flags, flags, pointer)
-        self._getdents = _function("syscall", number, fd, pointer, size)
-        self._fchmodat2 = _function("syscall", number, fd, text, flags, flags)
-        self._renameat2 = _function("syscall", number, fd, text, fd, text, flags)
-        self._xattr_value = _function("syscall", number, fd, text, flags, text, pointer, size)
-        self._xattr_list = _function("syscall", number, fd, text, flags, pointer, size)
-        self._xattr_remove = _function("syscall", number, fd, text, flags, text)
-        self._kcmp = _function("syscall", number, fd, fd, fd, number, number)
-        self._fstatfs = _function("fstatfs", fd, pointer)
-        self._syncfs = _function("syncfs", fd)
-        self._fallocate = _function("fallocate", fd, fd, number, number)
+        self.call = host_syscall_function()  # (number, *args) -> int; OSError
+        self.core_stat = core_function("host_stat")
+        self.core_getdents = core_function("host_getdents")
+        self.scratch = bytearray(SCRATCH_BYTES)
+        self.scratch_at: int = address_function()(self.scratch)
 
     # -- opening and closing -----------------------------------------------------------------------
     def openat2(self, dirfd: int, path: bytes, flags: int, mode: int = 0) -> int:
         """Open below ``dirfd`` without following any link; the new descriptor is close-on-exec."""
         how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, RESOLVE)
-        fd = self._openat2(SYS_OPENAT2, dirfd, path, how, 24)
-        if fd < 0:
-            raise _last_error()
+        try:
+            fd: int = self.call(SYS_OPENAT2, dirfd, path, how, len(how))
+        except OSError as e:
+            raise _error(e) from None
         return fd
 
     def close(self, fd: int) -> None:
@@ -121,18 +116,40 @@ class HostFS:
         """True when two of our descriptors are dup(2)s of each other; kcmp(2), False when it is not
         allowed."""
         pid = os.getpid()
-        return self._kcmp(SYS_KCMP, pid, pid, 0, one, two) == 0
+        try:
+            answer: int = self.call(SYS_KCMP, pid, pid, 0, one, two)
+        except OSError:
+            return False
+        return answer == 0
 
     # -- attributes ------------------------------------------------------------------------------
     def stat(self, dirfd: int, name: bytes) -> Attributes | None:
         """Attributes of ``name`` itself in ``dirfd`` (b"": of ``dirfd``); None when not there."""
+        if self.core_stat is None:
+            return self.slow_stat(dirfd, name)
+        try:
+            fields: tuple[int, ...] | None = self.core_stat(dirfd, name)
+        except OSError as e:
+            raise from_os_error(e) from None
+        if fields is None:
+            return None
+        a = Attributes()
+        a.ino, a.mode, a.nlink, a.uid, a.gid = fields[0], fields[1], fields[2], fields[3], fields[4]
+        a.dev, a.rdev, a.size, a.blocksize = fields[5], fields[6], fields[7], fields[8]
+        a.blocks, a.atime_ns, a.mtime_ns, a.ctime_ns = fields[9], fields[10], fields[11], fields[12]
+        a.btime_ns = fields[13]
+        return a
+
+    def slow_stat(self, dirfd: int, name: bytes) -> Attributes | None:
+        """:meth:`stat` without the C core's help."""
         flags = AT_SYMLINK_NOFOLLOW if name else AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
-        if self._statx(SYS_STATX, dirfd, name, flags, STATX_ALL, self._address) < 0:
-            number = ctypes.get_errno()
-            if number in (ENOENT_NR, ENOTDIR_NR):
+        try:
+            self.call(SYS_STATX, dirfd, name, flags, STATX_ALL, self.scratch)
+        except OSError as e:
+            if e.errno in (ENOENT_NR, ENOTDIR_NR):
                 return None
-            raise error_of(number)
-        return _attributes(_STATX.unpack_from(self._buffer))
+            raise from_os_error(e) from None
+        return _attributes(_STATX.unpack_from(self.scratch))
 
     def fstat(self, fd: int) -> Attributes:
         """Attributes of an open file, O_PATH included."""
@@ -142,11 +159,12 @@ class HostFS:
 
     def chmod(self, dirfd: int, name: bytes, mode: int) -> None:
         """Change permission bits of ``name`` itself; through a descriptor before Linux 6.6."""
-        if self._fchmodat2(SYS_FCHMODAT2, dirfd, name, mode, AT_SYMLINK_NOFOLLOW) == 0:
+        try:
+            self.call(SYS_FCHMODAT2, dirfd, name, mode, AT_SYMLINK_NOFOLLOW)
             return
-        number = ctypes.get_errno()
-        if number != ENOSYS_NR:
-            raise error_of(number)
+        except OSError as e:
+            if e.errno != ENOSYS_NR:
+                raise from_os_error(e) from None
         fd = self.openat2(dirfd, name, os.O_RDONLY | os.O_NONBLOCK)
         try:
             self.fchmod(fd, mode)
@@ -190,9 +208,11 @@ class HostFS:
 
     def fstatfs(self, fd: int) -> StatFs:
         """fstatfs(2)."""
-        if self._fstatfs(fd, self._address) < 0:
-            raise _last_error()
-        fields = _STATFS.unpack_from(self._buffer)
+        try:
+            self.call(SYS_FSTATFS, fd, self.scratch)
+        except OSError as e:
+            raise from_os_error(e) from None
+        fields = _STATFS.unpack_from(self.scratch)
         result = StatFs(fields[0])
         result.block_size = fields[1]
         result.blocks, result.blocks_free, result.blocks_available = fields[2:5]
@@ -238,8 +258,10 @@ class HostFS:
 
     def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
         """fallocate(2)."""
-        if self._fallocate(fd, mode, offset, length) < 0:
-            raise _last_error()
+        try:
+            self.call(SYS_FALLOCATE, fd, mode, offset, length)
+        except OSError as e:
+            raise from_os_error(e) from None
 
     def fsync(self, fd: int, data_only: bool) -> None:
         """fsync(2) or fdatasync(2)."""
@@ -253,16 +275,22 @@ class HostFS:
 
     def syncfs(self, fd: int) -> None:
         """syncfs(2)."""
-        if self._syncfs(fd) < 0:
-            raise _last_error()
+        try:
+            self.call(SYS_SYNCFS, fd)
+        except OSError as e:
+            raise from_os_error(e) from None
 
     # -- directories -----------------------------------------------------------------------------
     def getdents(self, fd: int) -> list[HostEntry]:
         """The next entries of an open directory; none at the end."""
-        count = self._getdents(SYS_GETDENTS64, fd, self._address, DIRENT_BYTES)
-        if count < 0:
-            raise _last_error()
-        return parse_dirents(ctypes.string_at(self._address, count))
+        try:
+            if self.core_getdents is not None:
+                found: list[tuple[bytes, int, int, int]] = self.core_getdents(fd)
+                return [HostEntry(name, ino, kind << 12, at) for name, ino, kind, at in found]
+            count: int = self.call(SYS_GETDENTS64, fd, self.scratch, DIRENT_BYTES)
+        except OSError as e:
+            raise from_os_error(e) from None
+        return parse_dirents(bytes(self.scratch[:count]))
 
     def readlink(self, dirfd: int, name: bytes) -> bytes:
         """readlinkat(2)."""
@@ -315,22 +343,24 @@ class HostFS:
 
     def rename(self, old_dirfd: int, old: bytes, dirfd: int, name: bytes, flags: int) -> None:
         """renameat2(2)."""
-        if self._renameat2(SYS_RENAMEAT2, old_dirfd, old, dirfd, name, flags) < 0:
-            raise _last_error()
+        try:
+            self.call(SYS_RENAMEAT2, old_dirfd, old, dirfd, name, flags)
+        except OSError as e:
+            raise from_os_error(e) from None
 
     # -- extended attributes -----------------------------------------------------------------------
     # The *xattrat calls exist since Linux 6.13; before that a descriptor is opened, which needs
     # read permission and cannot reach symbolic links: those then have no attributes.
     def getxattr(self, dirfd: int, name: bytes, attribute: bytes) -> bytes:
         """Value of an extended attribute of ``name`` itself."""
-        how = _XATTR_ARGS.pack(self._address, BUFFER_BYTES, 0)
-        got = self._xattr_value(SYS_GETXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, attribute,
-                                _address_of(how), len(how))
-        if got >= 0:
-            return ctypes.string_at(self._address, got)
-        number = ctypes.get_errno()
-        if number != ENOSYS_NR:
-            raise error_of(number)
+        how = _XATTR_ARGS.pack(self.scratch_at, SCRATCH_BYTES, 0)
+        try:
+            count: int = self.call(SYS_GETXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, attribute, how,
+                                   len(how))
+            return bytes(self.scratch[:count])
+        except OSError as e:
+            if e.errno != ENOSYS_NR:
+                raise from_os_error(e) from None
         fd = self.openat2(dirfd, name, os.O_RDONLY | os.O_NONBLOCK)
         try:
             return os.getxattr(fd, attribute)
@@ -341,14 +371,13 @@ class HostFS:
 
     def listxattr(self, dirfd: int, name: bytes) -> list[bytes]:
         """Names of the extended attributes of ``name`` itself."""
-        got = self._xattr_list(SYS_LISTXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW,
-                               self._address, BUFFER_BYTES)
-        if got >= 0:
-            text = ctypes.string_at(self._address, got)
-            return [part for part in text.split(b"\0") if part]
-        number = ctypes.get_errno()
-        if number != ENOSYS_NR:
-            raise error_of(number)
+        try:
+            count: int = self.call(SYS_LISTXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, self.scratch,
+                                   SCRATCH_BYTES)
+            return [part for part in bytes(self.scratch[:count]).split(b"\0") if part]
+        except OSError as e:
+            if e.errno != ENOSYS_NR:
+                raise from_os_error(e) from None
         fd = self.openat2(dirfd, name, os.O_RDONLY | os.O_NONBLOCK)
         try:
             return [os.fsencode(part) for part in os.listxattr(fd)]
@@ -357,15 +386,19 @@ class HostFS:
         finally:
             self.close(fd)
 
-    def setxattr(self, dirfd: int, name: bytes, attribute: bytes, value: bytes, flags: int) -> None:
+    def setxattr(self, dirfd: int, name: bytes, attribute: bytes, value: bytes,
+                 flags: int) -> None:
         """Set an extended attribute of ``name`` itself."""
-        how = _XATTR_ARGS.pack(_address_of(value), len(value), flags)
-        if self._xattr_value(SYS_SETXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, attribute,
-                             _address_of(how), len(how)) == 0:
+        if len(value) > SCRATCH_BYTES:
+            raise E2BIG("extended attribute")
+        self.scratch[: len(value)] = value
+        how = _XATTR_ARGS.pack(self.scratch_at, len(value), flags)
+        try:
+            self.call(SYS_SETXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, attribute, how, len(how))
             return
-        number = ctypes.get_errno()
-        if number != ENOSYS_NR:
-            raise error_of(number)
+        except OSError as e:
+            if e.errno != ENOSYS_NR:
+                raise from_os_error(e) from None
         fd = self.openat2(dirfd, name, os.O_RDONLY | os.O_NONBLOCK)
         try:
             os.setxattr(fd, attribute, value, flags)
@@ -376,11 +409,12 @@ class HostFS:
 
     def removexattr(self, dirfd: int, name: bytes, attribute: bytes) -> None:
         """Remove an extended attribute of ``name`` itself."""
-        if self._xattr_remove(SYS_REMOVEXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, attribute) == 0:
+        try:
+            self.call(SYS_REMOVEXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, attribute)
             return
-        number = ctypes.get_errno()
-        if number != ENOSYS_NR:
-            raise error_of(number)
+        except OSError as e:
+            if e.errno != ENOSYS_NR:
+                raise from_os_error(e) from None
         fd = self.openat2(dirfd, name, os.O_RDONLY | os.O_NONBLOCK)
         try:
             os.removexattr(fd, attribute)
@@ -390,17 +424,11 @@ class HostFS:
             self.close(fd)
 
 
-def _address_of(data: bytes) -> int | None:
-    """Where the bytes of ``data`` are, for a struct; the caller keeps ``data`` alive."""
-    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
-
-
-def _last_error() -> LinuxError:
-    """The exception for the call that just failed; our descriptor limit is the guest's ENFILE."""
-    number = ctypes.get_errno()
-    if number == EMFILE_NR:
+def _error(e: OSError) -> LinuxError:
+    """The exception for a failed open; our own descriptor limit is the guest's ENFILE."""
+    if e.errno == EMFILE_NR:
         return ENFILE("the Sentry is out of descriptors")
-    return error_of(number)
+    return from_os_error(e)
 
 
 def _attributes(fields: tuple[int, ...]) -> Attributes:
@@ -414,10 +442,10 @@ def _attributes(fields: tuple[int, ...]) -> Attributes:
     result.ino = fields[8]
     result.size = fields[9]
     result.blocks = fields[10]
-    result.atime_ns = fields[12] * 1_000_000_000 + fields[13]
-    result.btime_ns = fields[15] * 1_000_000_000 + fields[16]
-    result.ctime_ns = fields[18] * 1_000_000_000 + fields[19]
-    result.mtime_ns = fields[21] * 1_000_000_000 + fields[22]
+    result.atime_ns = fields[12] * SECOND + fields[13]
+    result.btime_ns = fields[15] * SECOND + fields[16]
+    result.ctime_ns = fields[18] * SECOND + fields[19]
+    result.mtime_ns = fields[21] * SECOND + fields[22]
     result.rdev = os.makedev(fields[24], fields[25])
     result.dev = os.makedev(fields[26], fields[27])
     return result

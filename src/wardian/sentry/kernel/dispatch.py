@@ -116,6 +116,8 @@ class Dispatcher(Events, TaskHooks):
         task.parked = False
         if task.registrations or task.wake_timer.armed:
             task.forget_waits()
+        if call.file is not None:
+            call.finish()
         if self.observer is not None:
             self.observer.finished(task, call.request, result)
         if task.signals.attention or task.signals.saved_mask >= 0 or task.group.stopped:
@@ -284,6 +286,8 @@ class Dispatcher(Events, TaskHooks):
         elif task.held:
             task.held = False
             self.answer(task, task.held_result)
+        elif task.signals.attention:
+            self.signal_pending(task)
 
     def task_exited(self, task: Task) -> None:
         """Let go of the host thread: it ends by itself, or with its whole process."""

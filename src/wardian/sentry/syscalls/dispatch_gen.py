@@ -48,9 +48,9 @@ from wardian.sentry.syscalls.decode import (
     u32,
 )
 from wardian.sentry.syscalls.kinds import (
+    FD,
     Addr,
     ClockId,
-    FD,
     Flags,
     Gid,
     InBuf,
@@ -211,10 +211,11 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 13:  # rt_sigaction
                             d = r.data
+                            n1 = struct_or_none(t, d, 0, a[1], 32)
                             return signal.rt_sigaction(
                                 t,
                                 Signo(s32(a[0])),
-                                cast("InSigaction | None", struct_or_none(t, d, 0, a[1], 32)),
+                                cast("InSigaction | None", n1),
                                 Addr(a[2]),
                                 Size(a[3]),
                             )
@@ -222,10 +223,11 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                     if nr < 15:
                         if nr == 14:  # rt_sigprocmask
                             d = r.data
+                            n1 = struct_or_none(t, d, 0, a[1], 8)
                             return signal.rt_sigprocmask(
                                 t,
                                 Int(s32(a[0])),
-                                cast("InSigset | None", struct_or_none(t, d, 0, a[1], 8)),
+                                cast("InSigset | None", n1),
                                 Addr(a[2]),
                                 Size(a[3]),
                             )
@@ -278,13 +280,14 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 23:  # select
                             d = r.data
+                            n4 = struct_or_none(t, d, 0, a[4], 16)
                             return poll.select(
                                 t,
                                 Int(s32(a[0])),
                                 Addr(a[1]),
                                 Addr(a[2]),
                                 Addr(a[3]),
-                                cast("InTimeval | None", struct_or_none(t, d, 0, a[4], 16)),
+                                cast("InTimeval | None", n4),
                             )
         else:
             if nr < 28:
@@ -351,10 +354,11 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 38:  # setitimer
                             d = r.data
+                            n1 = struct_or_none(t, d, 0, a[1], 32)
                             return time.setitimer(
                                 t,
                                 Int(s32(a[0])),
-                                cast("InItimerval | None", struct_or_none(t, d, 0, a[1], 32)),
+                                cast("InItimerval | None", n1),
                                 Addr(a[2]),
                             )
             else:
@@ -394,13 +398,14 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                         if nr == 44:  # sendto
                             d = r.data
                             p1 = skip(d, 0)
+                            n4 = buf_or_none(t, d, p1, a[4], s32(a[5]), SMALL_BUF_MAX)
                             return socket.sendto(
                                 t,
                                 FD(s32(a[0])),
                                 InBuf(buf(t, d, 0, a[1], a[2], MAX_RW_COUNT)),
                                 Size(a[2]),
                                 Flags(u32(a[3])),
-                                cast("InBuf | None", buf_or_none(t, d, p1, a[4], s32(a[5]), SMALL_BUF_MAX)),
+                                cast("InBuf | None", n4),
                                 Int(s32(a[5])),
                             )
                 else:
@@ -472,12 +477,13 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 54:  # setsockopt
                             d = r.data
+                            n3 = buf_or_none(t, d, 0, a[3], s32(a[4]), SMALL_BUF_MAX)
                             return socket.setsockopt(
                                 t,
                                 FD(s32(a[0])),
                                 Int(s32(a[1])),
                                 Int(s32(a[2])),
-                                cast("InBuf | None", buf_or_none(t, d, 0, a[3], s32(a[4]), SMALL_BUF_MAX)),
+                                cast("InBuf | None", n3),
                                 Int(s32(a[4])),
                             )
             else:
@@ -595,11 +601,11 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 82:  # rename
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return dir.rename(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                UserPath(string(t, d, p1, a[1])),
+                                UserPath(string(t, d, p0, a[1])),
                             )
         else:
             if nr < 87:
@@ -620,11 +626,11 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 86:  # link
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return dir.link(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                UserPath(string(t, d, p1, a[1])),
+                                UserPath(string(t, d, p0, a[1])),
                             )
             else:
                 if nr < 89:
@@ -635,11 +641,11 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 88:  # symlink
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return dir.symlink(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                UserPath(string(t, d, p1, a[1])),
+                                UserPath(string(t, d, p0, a[1])),
                             )
                 else:
                     if nr < 90:
@@ -820,12 +826,13 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                     if nr < 129:
                         if nr == 128:  # rt_sigtimedwait
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
+                            n2 = struct_or_none(t, d, p0, a[2], 16)
                             return signal.rt_sigtimedwait(
                                 t,
                                 InSigset(struct(t, d, 0, a[0], 8)),
                                 Addr(a[1]),
-                                cast("InTimespec | None", struct_or_none(t, d, p1, a[2], 16)),
+                                cast("InTimespec | None", n2),
                                 Size(a[3]),
                             )
                     else:
@@ -849,11 +856,8 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 131:  # sigaltstack
                             d = r.data
-                            return signal.sigaltstack(
-                                t,
-                                cast("InStack | None", struct_or_none(t, d, 0, a[0], 24)),
-                                Addr(a[1]),
-                            )
+                            n0 = struct_or_none(t, d, 0, a[0], 24)
+                            return signal.sigaltstack(t, cast("InStack | None", n0), Addr(a[1]))
         else:
             if nr < 138:
                 if nr < 135:
@@ -956,11 +960,11 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 155:  # pivot_root
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return mount.pivot_root(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                UserPath(string(t, d, p1, a[1])),
+                                UserPath(string(t, d, p0, a[1])),
                             )
             else:
                 if nr < 160:
@@ -1004,11 +1008,8 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                     if nr < 165:
                         if nr == 164:  # settimeofday
                             d = r.data
-                            return time.settimeofday(
-                                t,
-                                cast("InTimeval | None", struct_or_none(t, d, 0, a[0], 16)),
-                                Addr(a[1]),
-                            )
+                            n0 = struct_or_none(t, d, 0, a[0], 16)
+                            return time.settimeofday(t, cast("InTimeval | None", n0), Addr(a[1]))
                     else:
                         if nr == 165:  # mount
                             d = r.data
@@ -1089,11 +1090,11 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                     if nr < 189:
                         if nr == 188:  # setxattr
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return xattr.setxattr(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p1, a[1])),
+                                UserString(string(t, d, p0, a[1])),
                                 Addr(a[2]),
                                 Size(a[3]),
                                 Flags(u32(a[4])),
@@ -1101,11 +1102,11 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 189:  # lsetxattr
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return xattr.lsetxattr(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p1, a[1])),
+                                UserString(string(t, d, p0, a[1])),
                                 Addr(a[2]),
                                 Size(a[3]),
                                 Flags(u32(a[4])),
@@ -1125,11 +1126,11 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 191:  # getxattr
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return xattr.getxattr(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p1, a[1])),
+                                UserString(string(t, d, p0, a[1])),
                                 OutBuf(a[2]),
                                 Size(a[3]),
                             )
@@ -1138,11 +1139,11 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                     if nr < 193:
                         if nr == 192:  # lgetxattr
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return xattr.lgetxattr(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p1, a[1])),
+                                UserString(string(t, d, p0, a[1])),
                                 OutBuf(a[2]),
                                 Size(a[3]),
                             )
@@ -1184,21 +1185,21 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 197:  # removexattr
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return xattr.removexattr(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p1, a[1])),
+                                UserString(string(t, d, p0, a[1])),
                             )
                 else:
                     if nr < 199:
                         if nr == 198:  # lremovexattr
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return xattr.lremovexattr(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p1, a[1])),
+                                UserString(string(t, d, p0, a[1])),
                             )
                     else:
                         if nr == 199:  # fremovexattr
@@ -1346,12 +1347,13 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                     if nr < 234:
                         if nr == 233:  # epoll_ctl
                             d = r.data
+                            n3 = struct_or_none(t, d, 0, a[3], 12)
                             return events.epoll_ctl(
                                 t,
                                 FD(s32(a[0])),
                                 Int(s32(a[1])),
                                 FD(s32(a[2])),
-                                cast("InEpollEvent | None", struct_or_none(t, d, 0, a[3], 12)),
+                                cast("InEpollEvent | None", n3),
                             )
                     else:
                         if nr == 234:  # tgkill
@@ -1365,11 +1367,12 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                     if nr < 237:
                         if nr == 235:  # utimes
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
+                            n1 = struct_or_none(t, d, p0, a[1], 32)
                             return stat.utimes(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
-                                cast("InTimeval2 | None", struct_or_none(t, d, p1, a[1], 32)),
+                                cast("InTimeval2 | None", n1),
                             )
                     else:
                         if nr == 237:  # mbind
@@ -1497,12 +1500,14 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 261:  # futimesat
                             d = r.data
+                            n1 = string_or_none(t, d, 0, a[1])
                             p1 = skip(d, 0)
+                            n2 = struct_or_none(t, d, p1, a[2], 32)
                             return stat.futimesat(
                                 t,
                                 FD(s32(a[0])),
-                                cast("UserPath | None", string_or_none(t, d, 0, a[1])),
-                                cast("InTimeval2 | None", struct_or_none(t, d, p1, a[2], 32)),
+                                cast("UserPath | None", n1),
+                                cast("InTimeval2 | None", n2),
                             )
                 else:
                     if nr < 263:
@@ -1553,12 +1558,12 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                     if nr < 267:
                         if nr == 266:  # symlinkat
                             d = r.data
-                            p1 = skip(d, 0)
+                            p0 = skip(d, 0)
                             return dir.symlinkat(
                                 t,
                                 UserPath(string(t, d, 0, a[0])),
                                 FD(s32(a[1])),
-                                UserPath(string(t, d, p1, a[2])),
+                                UserPath(string(t, d, p0, a[2])),
                             )
                     else:
                         if nr == 267:  # readlinkat
@@ -1595,25 +1600,28 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                     if nr < 271:
                         if nr == 270:  # pselect6
                             d = r.data
+                            n4 = struct_or_none(t, d, 0, a[4], 16)
                             return poll.pselect6(
                                 t,
                                 Int(s32(a[0])),
                                 Addr(a[1]),
                                 Addr(a[2]),
                                 Addr(a[3]),
-                                cast("InTimespec | None", struct_or_none(t, d, 0, a[4], 16)),
+                                cast("InTimespec | None", n4),
                                 Addr(a[5]),
                             )
                     else:
                         if nr == 271:  # ppoll
                             d = r.data
-                            p1 = skip(d, 0)
+                            n2 = struct_or_none(t, d, 0, a[2], 16)
+                            p2 = skip(d, 0)
+                            n3 = struct_or_none(t, d, p2, a[3], 8)
                             return poll.ppoll(
                                 t,
                                 Addr(a[0]),
                                 UInt(u32(a[1])),
-                                cast("InTimespec | None", struct_or_none(t, d, 0, a[2], 16)),
-                                cast("InSigset | None", struct_or_none(t, d, p1, a[3], 8)),
+                                cast("InTimespec | None", n2),
+                                cast("InSigset | None", n3),
                                 Size(a[4]),
                             )
             else:
@@ -1687,12 +1695,14 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 280:  # utimensat
                             d = r.data
+                            n1 = string_or_none(t, d, 0, a[1])
                             p1 = skip(d, 0)
+                            n2 = struct_or_none(t, d, p1, a[2], 32)
                             return stat.utimensat(
                                 t,
                                 FD(s32(a[0])),
-                                cast("UserPath | None", string_or_none(t, d, 0, a[1])),
-                                cast("InTimespec2 | None", struct_or_none(t, d, p1, a[2], 32)),
+                                cast("UserPath | None", n1),
+                                cast("InTimespec2 | None", n2),
                                 Flags(u32(a[3])),
                             )
             else:
@@ -1700,13 +1710,14 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                     if nr < 282:
                         if nr == 281:  # epoll_pwait
                             d = r.data
+                            n4 = struct_or_none(t, d, 0, a[4], 8)
                             return events.epoll_pwait(
                                 t,
                                 FD(s32(a[0])),
                                 OutBuf(a[1]),
                                 Int(s32(a[2])),
                                 Int(s32(a[3])),
-                                cast("InSigset | None", struct_or_none(t, d, 0, a[4], 8)),
+                                cast("InSigset | None", n4),
                                 Size(a[5]),
                             )
                     else:
@@ -1833,23 +1844,25 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 299:  # recvmmsg
                             d = r.data
+                            n4 = struct_or_none(t, d, 0, a[4], 16)
                             return socket_msg.recvmmsg(
                                 t,
                                 FD(s32(a[0])),
                                 Addr(a[1]),
                                 UInt(u32(a[2])),
                                 Flags(u32(a[3])),
-                                cast("InTimespec | None", struct_or_none(t, d, 0, a[4], 16)),
+                                cast("InTimespec | None", n4),
                             )
                 else:
                     if nr < 303:
                         if nr == 302:  # prlimit64
                             d = r.data
+                            n2 = struct_or_none(t, d, 0, a[2], 16)
                             return limits.prlimit64(
                                 t,
                                 Pid(s32(a[0])),
                                 UInt(u32(a[1])),
-                                cast("InRlimit | None", struct_or_none(t, d, 0, a[2], 16)),
+                                cast("InRlimit | None", n2),
                                 Addr(a[3]),
                             )
                     else:
@@ -2058,10 +2071,11 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 332:  # statx
                             d = r.data
+                            n1 = string_or_none(t, d, 0, a[1])
                             return stat.statx(
                                 t,
                                 FD(s32(a[0])),
-                                cast("UserPath | None", string_or_none(t, d, 0, a[1])),
+                                cast("UserPath | None", n1),
                                 Flags(u32(a[2])),
                                 Flags(u32(a[3])),
                                 OutBuf(a[4]),
@@ -2080,11 +2094,12 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 424:  # pidfd_send_signal
                             d = r.data
+                            n2 = struct_or_none(t, d, 0, a[2], 128)
                             return signal.pidfd_send_signal(
                                 t,
                                 FD(s32(a[0])),
                                 Signo(s32(a[1])),
-                                cast("InSiginfo | None", struct_or_none(t, d, 0, a[2], 128)),
+                                cast("InSiginfo | None", n2),
                                 Flags(u32(a[3])),
                             )
                 else:
@@ -2149,14 +2164,16 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                     if nr < 452:
                         if nr == 441:  # epoll_pwait2
                             d = r.data
-                            p1 = skip(d, 0)
+                            n3 = struct_or_none(t, d, 0, a[3], 16)
+                            p3 = skip(d, 0)
+                            n4 = struct_or_none(t, d, p3, a[4], 8)
                             return events.epoll_pwait2(
                                 t,
                                 FD(s32(a[0])),
                                 OutBuf(a[1]),
                                 Int(s32(a[2])),
-                                cast("InTimespec | None", struct_or_none(t, d, 0, a[3], 16)),
-                                cast("InSigset | None", struct_or_none(t, d, p1, a[4], 8)),
+                                cast("InTimespec | None", n3),
+                                cast("InSigset | None", n4),
                                 Size(a[5]),
                             )
                     else:

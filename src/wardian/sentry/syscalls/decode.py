@@ -1,10 +1,10 @@
 """Decoding of system-call arguments: what ``dispatch_gen.py`` calls for each argument kind.
 
 Integers arrive as unsigned 64-bit registers. In-arguments arrive in ``Request.data``, written by
-the stub as ``marshal_gen.py`` describes: per in-argument one little-endian ``i64`` and then that many
-bytes, padded to 8. The guest owns the stub, so every length is checked against what was received
-and against what the call needs; a record that does not fit is EFAULT, never an overrun. An empty
-``data`` means that nothing was sent along: then the bytes are fetched from guest memory here.
+the stub as ``marshal_gen.py`` describes: per in-argument one little-endian ``i64`` and then that
+many bytes, padded to 8. The guest owns the stub, so every length is checked against what was
+received and against what the call needs; a record that does not fit is EFAULT, never an overrun.
+An empty ``data`` means that nothing was sent: then the bytes are fetched from guest memory here.
 """
 
 from __future__ import annotations

@@ -328,7 +328,7 @@ def names_used(calls: list[Call], body: str) -> tuple[list[str], list[str], list
 
 def import_order(name: str) -> tuple[int, str]:
     """Where ruff sorts a name in a ``from`` import: constants, classes, the rest."""
-    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name.lower()
 
 
 def import_lines(module: str, names: list[str]) -> list[str]:

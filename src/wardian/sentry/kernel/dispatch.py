@@ -23,7 +23,12 @@ from wardian.sentry.errno import LinuxError
 from wardian.sentry.kernel import clone, exec
 from wardian.sentry.kernel.exit import exit_group, exit_task
 from wardian.sentry.kernel.hooks import TaskHooks
-from wardian.sentry.kernel.signal_delivery import Delivery, call_restarts, frame_fault, next_delivery
+from wardian.sentry.kernel.signal_delivery import (
+    Delivery,
+    call_restarts,
+    frame_fault,
+    next_delivery,
+)
 from wardian.sentry.kernel.signals import SIGKILL, SigInfo, force, set_blocked
 from wardian.sentry.kernel.task import (
     IN_CALL,
@@ -174,7 +179,8 @@ class Dispatcher(Events, TaskHooks):
         host = task.host
         if call is None or host is None:
             return
-        restarts = call_restarts(restart_kind(call.request.nr), delivery)
+        done = call.done  # a partly done transfer is a short count, not EINTR (vfs.io)
+        restarts = done == 0 and call_restarts(restart_kind(call.request.nr), delivery)
         if call.on_interrupt is not None:
             call.on_interrupt.interrupted(task, restarts)
         abandon_call(task)
@@ -183,7 +189,8 @@ class Dispatcher(Events, TaskHooks):
             self.observer.signal(task, delivery.frame.signo, delivery.frame.siginfo)
         task.call = None
         task.host_state = RUNNING
-        host.deliver(delivery.frame, RESTART if restarts else EINTR_RESULT, True)
+        result = done if done else EINTR_RESULT
+        host.deliver(delivery.frame, RESTART if restarts else result, True)
 
     # -- interruptions and faults ----------------------------------------------------------------------
     def interrupted(self, thread: HostThread) -> None:
@@ -330,9 +337,11 @@ def restart_kind(nr: int) -> str:
 def abandon_call(task: Task) -> None:
     """Take a waiting call off every queue and give back what its handler kept."""
     call = task.call
-    if call is not None and isinstance(call.state, CallState):
-        call.state.abandon()
-        call.state = None
+    if call is not None:
+        if isinstance(call.state, CallState):
+            call.state.abandon()
+            call.state = None
+        call.finish()
     task.parked = False
     task.forget_waits()
     if task in task.kernel.run_list:

@@ -13,6 +13,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from wardian.host.config import Config, ConfigError
+from wardian.host.signals import HostSignals
 from wardian.host.user import guest_user
 from wardian.platform.interface import HostProcess
 from wardian.platform.stub.engine import StubEngine
@@ -20,16 +21,16 @@ from wardian.platform.stub.zygote import ZygoteError
 from wardian.sentry.errno import EACCES, ENOENT, ENOEXEC, ENOTDIR, LinuxError
 from wardian.sentry.fs.host import HostSuperBlock, grant
 from wardian.sentry.fs.hostcalls import HostFS
-from wardian.sentry.fs.overlay import OverlayFS
 from wardian.sentry.fs.hosttty import HostTerminal
+from wardian.sentry.fs.overlay import OverlayFS
 from wardian.sentry.fs.stdio import inherit_stdio
 from wardian.sentry.fs.tmpfs import TmpFS
 from wardian.sentry.hostport import Clock
 from wardian.sentry.kernel import boot
+from wardian.sentry.kernel.callbacks import CallbackTimer
 from wardian.sentry.kernel.dispatch import Dispatcher, KernelBug
 from wardian.sentry.kernel.exit import exit_group
 from wardian.sentry.kernel.loop import Loop
-from wardian.sentry.kernel.timers import Timer
 from wardian.sentry.syscalls.marshal_gen import MARSHAL
 from wardian.sentry.vfs import namei
 from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOSUID
@@ -55,6 +56,7 @@ class Sandbox:
         self.kernel: Kernel
         self.task: Task
         self.terminal: HostTerminal | None = None
+        self.signals: HostSignals | None = None
         self.timed_out = False
 
     # -- building ----------------------------------------------------------------------------------
@@ -161,6 +163,7 @@ class Sandbox:
     def attach_streams(self) -> None:
         """Our own descriptors 0, 1 and 2 become the command's; a terminal becomes its terminal."""
         self.terminal = inherit_stdio(self.task, self.host_fs, [0, 1, 2])
+        self.signals = HostSignals(self.kernel, self.terminal)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         os.dup2(null, 0, inheritable=False)
         os.dup2(null, 1, inheritable=False)
@@ -205,18 +208,24 @@ class Sandbox:
     def run(self) -> int:
         """Until the first program ends; the exit status for a shell."""
         if self.config.timeout:
-            timer = Deadline(self)
-            self.kernel.timers.arm(
-                timer, self.clock.monotonic_ns() + int(self.config.timeout * 1e9)
-            )
+            deadline = self.clock.monotonic_ns() + int(self.config.timeout * 1e9)
+            self.kernel.timers.arm(CallbackTimer(self.time_is_up), deadline)
         loop = Loop(self.kernel, self.engine, self.dispatcher)
         status = loop.run()
         if self.timed_out:
             return TIMEOUT_STATUS
         return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
 
+    def time_is_up(self) -> None:
+        """--timeout: everything ends."""
+        self.timed_out = True
+        if self.kernel.init is not None:
+            exit_group(self.kernel.init, signal.SIGKILL)
+
     def close(self) -> None:
         """Nothing of the sandbox is left on the host."""
+        if self.signals is not None:
+            self.signals.close()
         if self.terminal is not None:
             self.terminal.close()
         self.engine.close()
@@ -225,20 +234,6 @@ class Sandbox:
 def write_line(line: str) -> None:
     """One line of --strace."""
     sys.stderr.write(line if line.endswith("\n") else line + "\n")
-
-
-class Deadline(Timer):
-    """--timeout."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        super().__init__()
-        self.sandbox = sandbox
-
-    def fire(self) -> None:
-        self.sandbox.timed_out = True
-        init = self.sandbox.kernel.init
-        if init is not None:
-            exit_group(init, signal.SIGKILL)
 
 
 def candidates(config: Config) -> list[bytes]:

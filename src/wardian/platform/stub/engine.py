@@ -30,7 +30,6 @@ from wardian.platform.stub.wire import (
     KIND_CHECKIN,
     KIND_CLONED,
     KIND_FAULT,
-    KIND_FRAME_FAULT,
     KIND_HOSTRET,
     KIND_INTERRUPTED,
     KIND_SYSCALL,

@@ -222,7 +222,7 @@ class LineDiscipline:
         elif extended and lflag & ECHO and self.is_char(c, VREPRINT):
             self.echo_char(c)
             self.put_echo(b"\n")
-            for typed in self.edit:
+            for typed in bytes(self.edit):
                 self.echo_char(typed)
         elif c == NL:
             if lflag & (ECHO | ECHONL):
@@ -321,7 +321,7 @@ class LineDiscipline:
         """Make the character ``c``, just taken off the line, vanish from the screen."""
         if c == TAB:
             column = self.edit_column
-            for typed in self.edit:
+            for typed in bytes(self.edit):
                 column = self.column_after(column, typed)
             width = 8 - column % 8
             self.put_echo(b"\b" * width)

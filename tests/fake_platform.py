@@ -31,7 +31,8 @@ class FakeProcess(HostProcess):
         self.next_free = FIRST_FREE
         self.mappings: list[HostMapping] = []
         self.brk = (0x5000_0000, 0x5000_0000)
-        self.cpu_ns = 0
+        self.cpu_ns = 0  # besides what its threads used
+        self.threads: list[FakeThread] = []
         self.resident = 0
         self.limits: dict[int, tuple[int, int]] = {}
         self.killed = False
@@ -93,7 +94,7 @@ class FakeProcess(HostProcess):
         return self.brk
 
     def cpu_time_ns(self) -> int:
-        return self.cpu_ns
+        return self.cpu_ns + sum(thread.cpu_ns for thread in self.threads)
 
     def resident_bytes(self) -> int:
         return self.resident or len(self.pages) * PAGE
@@ -111,6 +112,7 @@ class FakeThread(HostThread):
     def __init__(self, process: FakeProcess) -> None:
         super().__init__(process)
         self.fake = process
+        process.threads.append(self)
         self.results: list[int] = []
         self.frames: list[tuple[SignalFrame, int, bool]] = []
         self.resumed = 0

@@ -59,7 +59,7 @@ class ClosedFile(File):
         self.released = True
 
 
-# -- becoming a zombie ---------------------------------------------------------------------------------
+# -- becoming a zombie -----------------------------------------------------------------------------
 def test_last_thread_makes_a_zombie_and_sends_sigchld():
     init, child = family()
     child.credentials = child.credentials.copy()
@@ -144,7 +144,7 @@ def test_hook_hears_of_each_task_once():
     assert len(dispatcher(child.kernel).exited) == 2
 
 
-# -- nobody waits ----------------------------------------------------------------------------------------
+# -- nobody waits ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("how", ["ignored", "nocldwait"])
 def test_child_of_a_careless_parent_disappears(how):
     init, child = family()
@@ -167,7 +167,7 @@ def test_exit_signal_of_a_clone_is_sent_instead_of_sigchld():
     assert pending_mask(init) == bit(SIGUSR1)
 
 
-# -- orphans -----------------------------------------------------------------------------------------------
+# -- orphans ---------------------------------------------------------------------------------------
 def test_orphans_go_to_init_and_zombies_are_announced_there():
     init, parent = family()
     living, dead = fork(parent), fork(parent)
@@ -226,7 +226,7 @@ def test_running_orphaned_process_group_is_left_alone():
     assert pending_mask(child) == 0 and not child.exited
 
 
-# -- sessions ------------------------------------------------------------------------------------------------
+# -- sessions --------------------------------------------------------------------------------------
 def test_session_leader_frees_the_terminal_and_hangs_up_the_foreground():
     _, shell = family()
     pids = shell.kernel.pids
@@ -243,7 +243,7 @@ def test_session_leader_frees_the_terminal_and_hangs_up_the_foreground():
     assert pending_mask(job) == bit(SIGHUP) | bit(SIGCONT)
 
 
-# -- init ------------------------------------------------------------------------------------------------------
+# -- init ------------------------------------------------------------------------------------------
 def test_end_of_init_ends_everybody():
     init, child = family()
     grandchild = fork(child)

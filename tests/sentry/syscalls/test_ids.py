@@ -48,7 +48,7 @@ def set_uids(t: Task, uid: int, euid: int, suid: int) -> None:
     t.credentials = c
 
 
-# -- users -------------------------------------------------------------------------------------------
+# -- users -----------------------------------------------------------------------------------------
 def test_root_becomes_a_user_for_good():
     t = make_task()
     assert ids.setuid(t, 1000) == 0
@@ -132,7 +132,7 @@ def test_credentials_belong_to_the_thread():
     assert t.credentials.uid == 0 and second.credentials.uid == 7
 
 
-# -- groups --------------------------------------------------------------------------------------------
+# -- groups ----------------------------------------------------------------------------------------
 def test_group_calls_follow_the_same_rules():
     t = make_task()
     assert ids.setresgid(t, 1, 2, 3) == 0
@@ -171,7 +171,7 @@ def test_setgroups_is_bounded_and_privileged():
         ids.setgroups(user(), 0, 0)
 
 
-# -- capabilities and ids --------------------------------------------------------------------------------
+# -- capabilities and ids --------------------------------------------------------------------------
 def test_seteuid_keeps_the_permitted_set():
     t = make_task()
     ids.setresuid(t, KEEP, 1000, KEEP)
@@ -198,7 +198,7 @@ def test_no_setuid_fixup_leaves_all_sets():
     assert t.credentials.cap_effective == ALL_CAPS
 
 
-# -- capget and capset -----------------------------------------------------------------------------------
+# -- capget and capset -----------------------------------------------------------------------------
 V3 = 0x20080522
 
 
@@ -252,7 +252,7 @@ def test_capset_of_others_is_refused():
         ids.capset(t, header(t, V3, 999), room(t, 24))
 
 
-# -- exec --------------------------------------------------------------------------------------------------
+# -- exec ------------------------------------------------------------------------------------------
 def test_exec_by_root_gives_all_capabilities():
     c = root_credentials()
     c.cap_permitted = c.cap_effective = 0

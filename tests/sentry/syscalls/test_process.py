@@ -203,7 +203,7 @@ def test_any_thread_may_wait():
     assert process.wait4(second, -1, 0, 0, 0) == child.tid
 
 
-# -- waitid ------------------------------------------------------------------------------------------
+# -- waitid ----------------------------------------------------------------------------------------
 def siginfo(task: Task, address: int) -> tuple[int, ...]:
     return struct.unpack("<iii4xiIi", get(task, address, 28))
 
@@ -286,7 +286,7 @@ def test_waitid_by_something_that_is_no_pidfd():
         process.waitid(parent, P_PIDFD, 77, 0, WEXITED, 0)
 
 
-# -- pidfds --------------------------------------------------------------------------------------------
+# -- pidfds ----------------------------------------------------------------------------------------
 def test_pidfd_open_refuses_threads_and_strangers():
     parent, _ = family()
     second = make_thread(parent)
@@ -317,7 +317,7 @@ def test_pidfd_getfd_takes_a_descriptor():
         process.pidfd_getfd(parent, fd, theirs, 0)
 
 
-# -- ids, groups, sessions -----------------------------------------------------------------------------
+# -- ids, groups, sessions -------------------------------------------------------------------------
 def test_ids():
     parent, child = family()
     second = make_thread(child)
@@ -377,7 +377,7 @@ def test_setsid():
         process.setsid(other)  # leads a process group
 
 
-# -- accounting ------------------------------------------------------------------------------------------
+# -- accounting ------------------------------------------------------------------------------------
 def test_times_and_getrusage():
     parent, child = family()
     host(parent).cpu_ns = 250_000_000

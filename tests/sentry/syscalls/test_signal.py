@@ -67,7 +67,7 @@ def timespec(seconds: int, ns: int = 0) -> bytes:
     return struct.pack("<qq", seconds, ns)
 
 
-# -- actions -----------------------------------------------------------------------------------------
+# -- actions ---------------------------------------------------------------------------------------
 def test_sigaction_sets_and_tells_the_old_one():
     t = child()
     old = room(t, 32)
@@ -113,7 +113,7 @@ def test_ignoring_a_signal_discards_what_is_pending(signo, handler, dropped):
     assert (pending_mask(t) == 0) == dropped
 
 
-# -- masks -------------------------------------------------------------------------------------------
+# -- masks -----------------------------------------------------------------------------------------
 def test_sigprocmask_blocks_unblocks_and_sets():
     t = child()
     old = room(t, 8)
@@ -138,7 +138,7 @@ def test_sigpending_shows_only_blocked_ones():
     assert get(t, out, 8) == sigset(SIGUSR1)
 
 
-# -- sending -----------------------------------------------------------------------------------------
+# -- sending ---------------------------------------------------------------------------------------
 def test_kill_tells_who_sent_it():
     t = child()
     t.credentials = user_credentials(1000, 1000)
@@ -246,7 +246,7 @@ def test_tgkill_of_a_dead_leader_succeeds_without_effect():
     assert pending_mask(thread) == 0
 
 
-# -- queued signals ------------------------------------------------------------------------------------
+# -- queued signals --------------------------------------------------------------------------------
 def siginfo(code: int, value: int = 0, signo: int = 0) -> bytes:
     return struct.pack("<iii4xiIQ", signo, 0, code, 77, 88, value).ljust(128, b"\xee")
 
@@ -281,7 +281,7 @@ def test_tgsigqueue_goes_to_one_thread():
     assert thread.signals.pending.mask == bit(SIGUSR1)
 
 
-# -- pidfds ----------------------------------------------------------------------------------------------
+# -- pidfds ----------------------------------------------------------------------------------------
 def test_pidfd_send_signal():
     t = child()
     other = fork(t)
@@ -306,7 +306,7 @@ def test_pidfd_send_signal_wants_siginfo_to_match():
         signal.pidfd_send_signal(t, fd, SIGUSR1, siginfo(-1, signo=SIGUSR2), 0)
 
 
-# -- waiting -----------------------------------------------------------------------------------------------
+# -- waiting ---------------------------------------------------------------------------------------
 def test_sigsuspend_returns_to_the_old_mask_through_the_handler():
     t = child()
     t.group.actions.get(SIGUSR1).handler = HANDLER
@@ -400,7 +400,7 @@ def test_kill_of_oneself_delivers_before_the_call_returns():
     assert host(t).frames[0][1:] == (0, True) and not host(t).results
 
 
-# -- alternate stack -----------------------------------------------------------------------------------------
+# -- alternate stack -------------------------------------------------------------------------------
 def stack(sp: int, flags: int, size: int) -> bytes:
     return struct.pack("<QI4xQ", sp, flags, size)
 

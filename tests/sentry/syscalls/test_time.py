@@ -77,7 +77,7 @@ def now(t: Task, which: int) -> int:
     return read_timespec(t, address)
 
 
-# -- clocks --------------------------------------------------------------------------------------------
+# -- clocks ----------------------------------------------------------------------------------------
 def test_clocks():
     t = ordinary()
     make_thread(t)
@@ -128,7 +128,7 @@ def test_the_hosts_clock_cannot_be_set():
         time.clock_settime(t, CLOCK_MONOTONIC, timespec(0))
 
 
-# -- sleeping ------------------------------------------------------------------------------------------
+# -- sleeping --------------------------------------------------------------------------------------
 def test_nanosleep_sleeps_its_time():
     t = ordinary()
     assert call(t, time.nanosleep, timespec(5 * MS), 0) == PARKED
@@ -206,7 +206,8 @@ def test_sleep_on_clocks_that_cannot_wait():
 def test_sleep_on_the_cpu_clock_waits_for_work():
     t = ordinary()
     worker = make_thread(t)
-    assert call(t, time.clock_nanosleep, CLOCK_PROCESS_CPUTIME_ID, 0, timespec(10 * MS), 0) == PARKED
+    clock_id = CLOCK_PROCESS_CPUTIME_ID
+    assert call(t, time.clock_nanosleep, clock_id, 0, timespec(10 * MS), 0) == PARKED
     advance(t.kernel, 20 * MS)
     assert t.parked and not host(t).results  # nobody worked
     host(worker).cpu_ns = 10 * MS
@@ -214,7 +215,7 @@ def test_sleep_on_the_cpu_clock_waits_for_work():
     assert host(t).results == [0]
 
 
-# -- interval timers -----------------------------------------------------------------------------------
+# -- interval timers -------------------------------------------------------------------------------
 def itimerval(interval: int, value: int) -> bytes:
     return struct.pack("<qqqq", interval // SECOND, interval % SECOND // 1000,
                        value // SECOND, value % SECOND // 1000)
@@ -299,7 +300,7 @@ def test_timers_end_with_the_process():
     assert t.kernel.timers.next_deadline() == -1
 
 
-# -- POSIX timers ----------------------------------------------------------------------------------------
+# -- POSIX timers ----------------------------------------------------------------------------------
 def sigevent(notify: int, signo: int, value: int = 0, tid: int = 0) -> bytes:
     return struct.pack("<Qiii", value, signo, notify, tid).ljust(64, b"\0")
 

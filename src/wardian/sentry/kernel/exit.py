@@ -42,12 +42,12 @@ def exit_task(task: Task, code: int) -> None:
     """One task ends with wait status ``code``; the last one makes its group a zombie."""
     if task.exited:
         return
-    task.exited = True
     group = task.group
+    if len(group.tasks) == 1:
+        note_peak(group)
+        group.leave_host_process()
+    task.exited = True
     leave_call(task)
-    note_peak(group)
-    if task.host is not None:
-        group.dead_tasks_cpu_ns += task.host.cpu_time_ns()
     group.tasks.remove(task)
     task.kernel.pids.remove_task(task)
     if group.leader is task and not group.exiting:

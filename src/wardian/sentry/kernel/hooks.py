@@ -15,8 +15,9 @@ class TaskHooks:
     def signal_pending(self, task: Task) -> None:
         """A signal waits for ``task``: interrupt it if it runs guest code; if it is parked, call
         ``next_delivery`` and end its call with EINTR or a restart when that gives a handler. A task
-        that was woken already is left alone: its handler looks once more, so that what woke it is not
-        lost, and ``task.signals.attention`` is looked at when it parks again or has its result."""
+        that was woken already is left alone: its handler looks once more, so that what woke it is
+        not lost, and ``task.signals.attention`` is looked at when it parks again or has its
+        result."""
         raise NotImplementedError
 
     def group_exit(self, group: ThreadGroup) -> None:

@@ -133,8 +133,8 @@ def enter_handler(task: Task, info: SigInfo, action: Action) -> Delivery:
 
 
 def choose_stack(task: Task, frame: SignalFrame) -> None:
-    """Tell the engine the alternate stack: it goes into uc_stack, and under SA_ONSTACK the engine, which
-    knows the stack pointer, switches to it unless the task is on it already."""
+    """Tell the engine the alternate stack: it goes into uc_stack, and under SA_ONSTACK the engine,
+    which knows the stack pointer, switches to it unless the task is on it already."""
     signals = task.signals
     frame.stack_sp = signals.stack_sp
     frame.stack_size = signals.stack_size

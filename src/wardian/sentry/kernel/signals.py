@@ -562,9 +562,10 @@ def force(task: Task, info: SigInfo) -> None:
 
 
 def flush_for_exec(task: Task) -> None:
-    """execve(2): actions (no longer shared by CLONE_SIGHAND) reset, alternate stack and POSIX timers
-    gone; the mask and pending signals stay."""
+    """execve(2): actions (no longer shared by CLONE_SIGHAND) reset, alternate stack and POSIX
+    timers gone; the mask and pending signals stay."""
     group = task.group
+    group.leave_host_process()
     group.actions = group.actions.copy()
     group.actions.reset_for_exec()
     if group.timers is not None:

@@ -64,7 +64,7 @@ class ThreadGroup:
         self.stop_unreported = False  # waitid(2) WSTOPPED has not seen it yet
         self.continue_unreported = False
         # -- accounting, nanoseconds and bytes
-        self.dead_tasks_cpu_ns = 0
+        self.past_cpu_ns = 0  # of host processes it has left: before execve(2), and at the end
         self.children_cpu_ns = 0
         self.peak_resident = 0
         self.children_peak_resident = 0
@@ -76,11 +76,14 @@ class ThreadGroup:
 
     def cpu_time_ns(self) -> int:
         """CPU time of all threads, dead ones included."""
-        total = self.dead_tasks_cpu_ns
-        for task in self.tasks:
-            if task.host is not None:
-                total += task.host.cpu_time_ns()
-        return total
+        task = self.any_task()
+        if task is None or task.host is None:
+            return self.past_cpu_ns
+        return self.past_cpu_ns + task.host.process.cpu_time_ns()
+
+    def leave_host_process(self) -> None:
+        """The host process is about to go (execve(2), exit): keep what it used."""
+        self.past_cpu_ns = self.cpu_time_ns()
 
     def any_task(self) -> Task | None:
         """The leader while it lives, else any live task."""

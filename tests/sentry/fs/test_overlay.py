@@ -134,11 +134,13 @@ def host_tree(directory: Path, files: Files, size: int = 0) -> Tree:
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
             (directory / path).write_bytes(data)
     fd, _ = grant(os.fsencode(directory))
-    return Tree(HostSuperBlock(HostFS(), fd, DEV, FakeClock(), shared=False, read_only=True), size)
+    clock = FakeClock()
+    lower = HostSuperBlock(HostFS(), fd, DEV + 1, clock, shared=False, read_only=True)
+    return Tree(lower, size)
 
 
 def tmpfs_tree(files: Files, size: int = 0) -> Tree:
-    lower = TmpFS(DEV, FakeClock())
+    lower = TmpFS(DEV + 2, FakeClock())
     for path, data in files.items():
         *above, name = path.split("/") if data is not None else [*path.split("/"), ""]
         inode = lower.root()
@@ -168,6 +170,13 @@ def test_lower_files_are_read_without_copy_up(make: Maker) -> None:
     assert isinstance(node, OverlayNode) and node.upper is None
     assert node.getattr().dev == DEV
     assert tree.fs.quota.inodes_used <= 1
+
+
+def test_both_layers_have_one_device(make: Maker) -> None:
+    tree = make({"d/f": b"", "g": b""})
+    tree.create("new")
+    devices = {tree.at(path).getattr().dev for path in ("d", "d/f", "g", "new")}
+    assert devices == {DEV} == {tree.root.getattr().dev}
 
 
 def test_writing_copies_up_and_leaves_the_lower_file(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from wardian.sentry.errno import (
     EACCES,
     EINVAL,
     ENOTTY,
+    EPERM,
     WOULD_BLOCK,
     LinuxError,
     from_os_error,
@@ -152,20 +153,11 @@ class StreamInode(AnonInode):
         return attributes
 
     def setattr(self, change: AttributeChange) -> None:
-        host, fd = self.descriptor.host, self.descriptor.fd
-        if change.size is not None:
-            host.ftruncate(fd, change.size)
-        if change.uid is not None or change.gid is not None:
-            uid = -1 if change.uid is None else change.uid
-            host.fchown(fd, uid, -1 if change.gid is None else change.gid)
-        if change.mode is not None:
-            host.fchmod(fd, change.mode & 0o7777)
-        if change.atime_ns is not None or change.mtime_ns is not None:
-            now = self.getattr()
-            atime = now.atime_ns if change.atime_ns is None else change.atime_ns
-            host.futimens(fd, atime, now.mtime_ns if change.mtime_ns is None else change.mtime_ns)
-        now = self.getattr()
-        self.mode, self.uid, self.gid = now.mode, now.uid, now.gid
+        """The size; owner, mode and times stay as our caller wants them."""
+        if change.uid is not None or change.gid is not None or change.mode is not None:
+            raise EPERM("inherited from the host")
+        if change.size is not None and self.mode & S_IFMT == S_IFREG:
+            self.descriptor.host.ftruncate(self.descriptor.fd, change.size)
 
     def open(self, task: Task, flags: int) -> File:
         """/dev/stdin and its like: another description of the same host descriptor."""
@@ -330,7 +322,7 @@ class HostFileStream(File):
         return self.offset
 
     def fsync(self, data_only: bool) -> None:
-        self.host.fsync(self.descriptor.fd, data_only)
+        pass  # that is our caller's affair, and the Sentry's filter has no fsync(2)
 
     def truncate(self, length: int) -> None:
         self.host.ftruncate(self.descriptor.fd, length)

@@ -13,8 +13,7 @@ An opaque directory is one without a lower one. As all of this is memory, an upp
 at its lower one directly and rename(2) of a lower directory just moves the wrapper; on disk, Linux
 needs redirect_dir for that.
 
-The lower tree is a ``HostSuperBlock`` in exclusive mode, or tmpfs, with the same ``dev`` as the
-overlay.
+The lower tree is a ``HostSuperBlock`` in exclusive mode, or tmpfs; it takes on our st_dev.
 """
 
 from __future__ import annotations
@@ -54,6 +53,7 @@ class OverlayFS(TmpFS):
 
     def __init__(self, dev: int, clock: Clock, lower: SuperBlock, size: int = 0,
                  inodes: int = 0) -> None:
+        lower.dev = dev  # one st_dev for both layers: attributes from below are shown as they are
         lower_root = lower.root()
         if not lower_root.is_dir:
             raise EINVAL("the lower root is not a directory")
@@ -153,7 +153,10 @@ class OverlayDir(Inode):
         upper, lower = self.upper, self.lower
         if upper is None:
             assert lower is not None
-            return shown(lower.getattr(), self, 0) if self.removed else lower.getattr()
+            attributes = lower.getattr()
+            if attributes.dev == self.sb.dev and not self.removed:
+                return attributes
+            return shown(attributes, self, 0 if self.removed else attributes.nlink)
         attributes = upper.getattr()
         attributes.ino = self.ino
         attributes.nlink = self.links()

@@ -7,7 +7,7 @@ paths (would-block, end of file) are returned, never raised: see :data:`WOULD_BL
 Source: errno(3), include/uapi/asm-generic/errno.h.
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 WOULD_BLOCK: Final = -11
 """What a non-blocking core returns instead of raising EAGAIN: nothing now, ask the wait queue."""
@@ -16,8 +16,8 @@ WOULD_BLOCK: Final = -11
 class LinuxError(Exception):
     """A system call's failure; ``number`` is the positive errno."""
 
-    number: int = 0
-    name: str = ""
+    number: ClassVar[int] = 0
+    name: ClassVar[str] = ""
 
     def __init__(self, words: str = "") -> None:
         super().__init__(words)
@@ -31,1040 +31,1040 @@ class LinuxError(Exception):
 class EPERM(LinuxError):
     """Operation not permitted."""
 
-    number = 1
-    name = "EPERM"
+    number: ClassVar[int] = 1
+    name: ClassVar[str] = "EPERM"
 
 
 
 class ENOENT(LinuxError):
     """No such file or directory."""
 
-    number = 2
-    name = "ENOENT"
+    number: ClassVar[int] = 2
+    name: ClassVar[str] = "ENOENT"
 
 
 
 class ESRCH(LinuxError):
     """No such process."""
 
-    number = 3
-    name = "ESRCH"
+    number: ClassVar[int] = 3
+    name: ClassVar[str] = "ESRCH"
 
 
 
 class EINTR(LinuxError):
     """Interrupted system call."""
 
-    number = 4
-    name = "EINTR"
+    number: ClassVar[int] = 4
+    name: ClassVar[str] = "EINTR"
 
 
 
 class EIO(LinuxError):
     """Input/output error."""
 
-    number = 5
-    name = "EIO"
+    number: ClassVar[int] = 5
+    name: ClassVar[str] = "EIO"
 
 
 
 class ENXIO(LinuxError):
     """No such device or address."""
 
-    number = 6
-    name = "ENXIO"
+    number: ClassVar[int] = 6
+    name: ClassVar[str] = "ENXIO"
 
 
 
 class E2BIG(LinuxError):
     """Argument list too long."""
 
-    number = 7
-    name = "E2BIG"
+    number: ClassVar[int] = 7
+    name: ClassVar[str] = "E2BIG"
 
 
 
 class ENOEXEC(LinuxError):
     """Exec format error."""
 
-    number = 8
-    name = "ENOEXEC"
+    number: ClassVar[int] = 8
+    name: ClassVar[str] = "ENOEXEC"
 
 
 
 class EBADF(LinuxError):
     """Bad file descriptor."""
 
-    number = 9
-    name = "EBADF"
+    number: ClassVar[int] = 9
+    name: ClassVar[str] = "EBADF"
 
 
 
 class ECHILD(LinuxError):
     """No child processes."""
 
-    number = 10
-    name = "ECHILD"
+    number: ClassVar[int] = 10
+    name: ClassVar[str] = "ECHILD"
 
 
 
 class EAGAIN(LinuxError):
     """Resource temporarily unavailable."""
 
-    number = 11
-    name = "EAGAIN"
+    number: ClassVar[int] = 11
+    name: ClassVar[str] = "EAGAIN"
 
 
 
 class ENOMEM(LinuxError):
     """Cannot allocate memory."""
 
-    number = 12
-    name = "ENOMEM"
+    number: ClassVar[int] = 12
+    name: ClassVar[str] = "ENOMEM"
 
 
 
 class EACCES(LinuxError):
     """Permission denied."""
 
-    number = 13
-    name = "EACCES"
+    number: ClassVar[int] = 13
+    name: ClassVar[str] = "EACCES"
 
 
 
 class EFAULT(LinuxError):
     """Bad address."""
 
-    number = 14
-    name = "EFAULT"
+    number: ClassVar[int] = 14
+    name: ClassVar[str] = "EFAULT"
 
 
 
 class ENOTBLK(LinuxError):
     """Block device required."""
 
-    number = 15
-    name = "ENOTBLK"
+    number: ClassVar[int] = 15
+    name: ClassVar[str] = "ENOTBLK"
 
 
 
 class EBUSY(LinuxError):
     """Device or resource busy."""
 
-    number = 16
-    name = "EBUSY"
+    number: ClassVar[int] = 16
+    name: ClassVar[str] = "EBUSY"
 
 
 
 class EEXIST(LinuxError):
     """File exists."""
 
-    number = 17
-    name = "EEXIST"
+    number: ClassVar[int] = 17
+    name: ClassVar[str] = "EEXIST"
 
 
 
 class EXDEV(LinuxError):
     """Invalid cross-device link."""
 
-    number = 18
-    name = "EXDEV"
+    number: ClassVar[int] = 18
+    name: ClassVar[str] = "EXDEV"
 
 
 
 class ENODEV(LinuxError):
     """No such device."""
 
-    number = 19
-    name = "ENODEV"
+    number: ClassVar[int] = 19
+    name: ClassVar[str] = "ENODEV"
 
 
 
 class ENOTDIR(LinuxError):
     """Not a directory."""
 
-    number = 20
-    name = "ENOTDIR"
+    number: ClassVar[int] = 20
+    name: ClassVar[str] = "ENOTDIR"
 
 
 
 class EISDIR(LinuxError):
     """Is a directory."""
 
-    number = 21
-    name = "EISDIR"
+    number: ClassVar[int] = 21
+    name: ClassVar[str] = "EISDIR"
 
 
 
 class EINVAL(LinuxError):
     """Invalid argument."""
 
-    number = 22
-    name = "EINVAL"
+    number: ClassVar[int] = 22
+    name: ClassVar[str] = "EINVAL"
 
 
 
 class ENFILE(LinuxError):
     """Too many open files in system."""
 
-    number = 23
-    name = "ENFILE"
+    number: ClassVar[int] = 23
+    name: ClassVar[str] = "ENFILE"
 
 
 
 class EMFILE(LinuxError):
     """Too many open files."""
 
-    number = 24
-    name = "EMFILE"
+    number: ClassVar[int] = 24
+    name: ClassVar[str] = "EMFILE"
 
 
 
 class ENOTTY(LinuxError):
     """Inappropriate ioctl for device."""
 
-    number = 25
-    name = "ENOTTY"
+    number: ClassVar[int] = 25
+    name: ClassVar[str] = "ENOTTY"
 
 
 
 class ETXTBSY(LinuxError):
     """Text file busy."""
 
-    number = 26
-    name = "ETXTBSY"
+    number: ClassVar[int] = 26
+    name: ClassVar[str] = "ETXTBSY"
 
 
 
 class EFBIG(LinuxError):
     """File too large."""
 
-    number = 27
-    name = "EFBIG"
+    number: ClassVar[int] = 27
+    name: ClassVar[str] = "EFBIG"
 
 
 
 class ENOSPC(LinuxError):
     """No space left on device."""
 
-    number = 28
-    name = "ENOSPC"
+    number: ClassVar[int] = 28
+    name: ClassVar[str] = "ENOSPC"
 
 
 
 class ESPIPE(LinuxError):
     """Illegal seek."""
 
-    number = 29
-    name = "ESPIPE"
+    number: ClassVar[int] = 29
+    name: ClassVar[str] = "ESPIPE"
 
 
 
 class EROFS(LinuxError):
     """Read-only file system."""
 
-    number = 30
-    name = "EROFS"
+    number: ClassVar[int] = 30
+    name: ClassVar[str] = "EROFS"
 
 
 
 class EMLINK(LinuxError):
     """Too many links."""
 
-    number = 31
-    name = "EMLINK"
+    number: ClassVar[int] = 31
+    name: ClassVar[str] = "EMLINK"
 
 
 
 class EPIPE(LinuxError):
     """Broken pipe."""
 
-    number = 32
-    name = "EPIPE"
+    number: ClassVar[int] = 32
+    name: ClassVar[str] = "EPIPE"
 
 
 
 class EDOM(LinuxError):
     """Numerical argument out of domain."""
 
-    number = 33
-    name = "EDOM"
+    number: ClassVar[int] = 33
+    name: ClassVar[str] = "EDOM"
 
 
 
 class ERANGE(LinuxError):
     """Numerical result out of range."""
 
-    number = 34
-    name = "ERANGE"
+    number: ClassVar[int] = 34
+    name: ClassVar[str] = "ERANGE"
 
 
 
 class EDEADLK(LinuxError):
     """Resource deadlock avoided."""
 
-    number = 35
-    name = "EDEADLK"
+    number: ClassVar[int] = 35
+    name: ClassVar[str] = "EDEADLK"
 
 
 
 class ENAMETOOLONG(LinuxError):
     """File name too long."""
 
-    number = 36
-    name = "ENAMETOOLONG"
+    number: ClassVar[int] = 36
+    name: ClassVar[str] = "ENAMETOOLONG"
 
 
 
 class ENOLCK(LinuxError):
     """No locks available."""
 
-    number = 37
-    name = "ENOLCK"
+    number: ClassVar[int] = 37
+    name: ClassVar[str] = "ENOLCK"
 
 
 
 class ENOSYS(LinuxError):
     """Function not implemented."""
 
-    number = 38
-    name = "ENOSYS"
+    number: ClassVar[int] = 38
+    name: ClassVar[str] = "ENOSYS"
 
 
 
 class ENOTEMPTY(LinuxError):
     """Directory not empty."""
 
-    number = 39
-    name = "ENOTEMPTY"
+    number: ClassVar[int] = 39
+    name: ClassVar[str] = "ENOTEMPTY"
 
 
 
 class ELOOP(LinuxError):
     """Too many levels of symbolic links."""
 
-    number = 40
-    name = "ELOOP"
+    number: ClassVar[int] = 40
+    name: ClassVar[str] = "ELOOP"
 
 
 
 class ENOMSG(LinuxError):
     """No message of desired type."""
 
-    number = 42
-    name = "ENOMSG"
+    number: ClassVar[int] = 42
+    name: ClassVar[str] = "ENOMSG"
 
 
 
 class EIDRM(LinuxError):
     """Identifier removed."""
 
-    number = 43
-    name = "EIDRM"
+    number: ClassVar[int] = 43
+    name: ClassVar[str] = "EIDRM"
 
 
 
 class ECHRNG(LinuxError):
     """Channel number out of range."""
 
-    number = 44
-    name = "ECHRNG"
+    number: ClassVar[int] = 44
+    name: ClassVar[str] = "ECHRNG"
 
 
 
 class EL2NSYNC(LinuxError):
     """Level 2 not synchronized."""
 
-    number = 45
-    name = "EL2NSYNC"
+    number: ClassVar[int] = 45
+    name: ClassVar[str] = "EL2NSYNC"
 
 
 
 class EL3HLT(LinuxError):
     """Level 3 halted."""
 
-    number = 46
-    name = "EL3HLT"
+    number: ClassVar[int] = 46
+    name: ClassVar[str] = "EL3HLT"
 
 
 
 class EL3RST(LinuxError):
     """Level 3 reset."""
 
-    number = 47
-    name = "EL3RST"
+    number: ClassVar[int] = 47
+    name: ClassVar[str] = "EL3RST"
 
 
 
 class ELNRNG(LinuxError):
     """Link number out of range."""
 
-    number = 48
-    name = "ELNRNG"
+    number: ClassVar[int] = 48
+    name: ClassVar[str] = "ELNRNG"
 
 
 
 class EUNATCH(LinuxError):
     """Protocol driver not attached."""
 
-    number = 49
-    name = "EUNATCH"
+    number: ClassVar[int] = 49
+    name: ClassVar[str] = "EUNATCH"
 
 
 
 class ENOCSI(LinuxError):
     """No CSI structure available."""
 
-    number = 50
-    name = "ENOCSI"
+    number: ClassVar[int] = 50
+    name: ClassVar[str] = "ENOCSI"
 
 
 
 class EL2HLT(LinuxError):
     """Level 2 halted."""
 
-    number = 51
-    name = "EL2HLT"
+    number: ClassVar[int] = 51
+    name: ClassVar[str] = "EL2HLT"
 
 
 
 class EBADE(LinuxError):
     """Invalid exchange."""
 
-    number = 52
-    name = "EBADE"
+    number: ClassVar[int] = 52
+    name: ClassVar[str] = "EBADE"
 
 
 
 class EBADR(LinuxError):
     """Invalid request descriptor."""
 
-    number = 53
-    name = "EBADR"
+    number: ClassVar[int] = 53
+    name: ClassVar[str] = "EBADR"
 
 
 
 class EXFULL(LinuxError):
     """Exchange full."""
 
-    number = 54
-    name = "EXFULL"
+    number: ClassVar[int] = 54
+    name: ClassVar[str] = "EXFULL"
 
 
 
 class ENOANO(LinuxError):
     """No anode."""
 
-    number = 55
-    name = "ENOANO"
+    number: ClassVar[int] = 55
+    name: ClassVar[str] = "ENOANO"
 
 
 
 class EBADRQC(LinuxError):
     """Invalid request code."""
 
-    number = 56
-    name = "EBADRQC"
+    number: ClassVar[int] = 56
+    name: ClassVar[str] = "EBADRQC"
 
 
 
 class EBADSLT(LinuxError):
     """Invalid slot."""
 
-    number = 57
-    name = "EBADSLT"
+    number: ClassVar[int] = 57
+    name: ClassVar[str] = "EBADSLT"
 
 
 
 class EBFONT(LinuxError):
     """Bad font file format."""
 
-    number = 59
-    name = "EBFONT"
+    number: ClassVar[int] = 59
+    name: ClassVar[str] = "EBFONT"
 
 
 
 class ENOSTR(LinuxError):
     """Device not a stream."""
 
-    number = 60
-    name = "ENOSTR"
+    number: ClassVar[int] = 60
+    name: ClassVar[str] = "ENOSTR"
 
 
 
 class ENODATA(LinuxError):
     """No data available."""
 
-    number = 61
-    name = "ENODATA"
+    number: ClassVar[int] = 61
+    name: ClassVar[str] = "ENODATA"
 
 
 
 class ETIME(LinuxError):
     """Timer expired."""
 
-    number = 62
-    name = "ETIME"
+    number: ClassVar[int] = 62
+    name: ClassVar[str] = "ETIME"
 
 
 
 class ENOSR(LinuxError):
     """Out of streams resources."""
 
-    number = 63
-    name = "ENOSR"
+    number: ClassVar[int] = 63
+    name: ClassVar[str] = "ENOSR"
 
 
 
 class ENONET(LinuxError):
     """Machine is not on the network."""
 
-    number = 64
-    name = "ENONET"
+    number: ClassVar[int] = 64
+    name: ClassVar[str] = "ENONET"
 
 
 
 class ENOPKG(LinuxError):
     """Package not installed."""
 
-    number = 65
-    name = "ENOPKG"
+    number: ClassVar[int] = 65
+    name: ClassVar[str] = "ENOPKG"
 
 
 
 class EREMOTE(LinuxError):
     """Object is remote."""
 
-    number = 66
-    name = "EREMOTE"
+    number: ClassVar[int] = 66
+    name: ClassVar[str] = "EREMOTE"
 
 
 
 class ENOLINK(LinuxError):
     """Link has been severed."""
 
-    number = 67
-    name = "ENOLINK"
+    number: ClassVar[int] = 67
+    name: ClassVar[str] = "ENOLINK"
 
 
 
 class EADV(LinuxError):
     """Advertise error."""
 
-    number = 68
-    name = "EADV"
+    number: ClassVar[int] = 68
+    name: ClassVar[str] = "EADV"
 
 
 
 class ESRMNT(LinuxError):
     """Srmount error."""
 
-    number = 69
-    name = "ESRMNT"
+    number: ClassVar[int] = 69
+    name: ClassVar[str] = "ESRMNT"
 
 
 
 class ECOMM(LinuxError):
     """Communication error on send."""
 
-    number = 70
-    name = "ECOMM"
+    number: ClassVar[int] = 70
+    name: ClassVar[str] = "ECOMM"
 
 
 
 class EPROTO(LinuxError):
     """Protocol error."""
 
-    number = 71
-    name = "EPROTO"
+    number: ClassVar[int] = 71
+    name: ClassVar[str] = "EPROTO"
 
 
 
 class EMULTIHOP(LinuxError):
     """Multihop attempted."""
 
-    number = 72
-    name = "EMULTIHOP"
+    number: ClassVar[int] = 72
+    name: ClassVar[str] = "EMULTIHOP"
 
 
 
 class EDOTDOT(LinuxError):
     """RFS specific error."""
 
-    number = 73
-    name = "EDOTDOT"
+    number: ClassVar[int] = 73
+    name: ClassVar[str] = "EDOTDOT"
 
 
 
 class EBADMSG(LinuxError):
     """Bad message."""
 
-    number = 74
-    name = "EBADMSG"
+    number: ClassVar[int] = 74
+    name: ClassVar[str] = "EBADMSG"
 
 
 
 class EOVERFLOW(LinuxError):
     """Value too large for defined data type."""
 
-    number = 75
-    name = "EOVERFLOW"
+    number: ClassVar[int] = 75
+    name: ClassVar[str] = "EOVERFLOW"
 
 
 
 class ENOTUNIQ(LinuxError):
     """Name not unique on network."""
 
-    number = 76
-    name = "ENOTUNIQ"
+    number: ClassVar[int] = 76
+    name: ClassVar[str] = "ENOTUNIQ"
 
 
 
 class EBADFD(LinuxError):
     """File descriptor in bad state."""
 
-    number = 77
-    name = "EBADFD"
+    number: ClassVar[int] = 77
+    name: ClassVar[str] = "EBADFD"
 
 
 
 class EREMCHG(LinuxError):
     """Remote address changed."""
 
-    number = 78
-    name = "EREMCHG"
+    number: ClassVar[int] = 78
+    name: ClassVar[str] = "EREMCHG"
 
 
 
 class ELIBACC(LinuxError):
     """Can not access a needed shared library."""
 
-    number = 79
-    name = "ELIBACC"
+    number: ClassVar[int] = 79
+    name: ClassVar[str] = "ELIBACC"
 
 
 
 class ELIBBAD(LinuxError):
     """Accessing a corrupted shared library."""
 
-    number = 80
-    name = "ELIBBAD"
+    number: ClassVar[int] = 80
+    name: ClassVar[str] = "ELIBBAD"
 
 
 
 class ELIBSCN(LinuxError):
     """.lib section in a.out corrupted."""
 
-    number = 81
-    name = "ELIBSCN"
+    number: ClassVar[int] = 81
+    name: ClassVar[str] = "ELIBSCN"
 
 
 
 class ELIBMAX(LinuxError):
     """Attempting to link in too many shared libraries."""
 
-    number = 82
-    name = "ELIBMAX"
+    number: ClassVar[int] = 82
+    name: ClassVar[str] = "ELIBMAX"
 
 
 
 class ELIBEXEC(LinuxError):
     """Cannot exec a shared library directly."""
 
-    number = 83
-    name = "ELIBEXEC"
+    number: ClassVar[int] = 83
+    name: ClassVar[str] = "ELIBEXEC"
 
 
 
 class EILSEQ(LinuxError):
     """Invalid or incomplete multibyte or wide character."""
 
-    number = 84
-    name = "EILSEQ"
+    number: ClassVar[int] = 84
+    name: ClassVar[str] = "EILSEQ"
 
 
 
 class ERESTART(LinuxError):
     """Interrupted system call should be restarted."""
 
-    number = 85
-    name = "ERESTART"
+    number: ClassVar[int] = 85
+    name: ClassVar[str] = "ERESTART"
 
 
 
 class ESTRPIPE(LinuxError):
     """Streams pipe error."""
 
-    number = 86
-    name = "ESTRPIPE"
+    number: ClassVar[int] = 86
+    name: ClassVar[str] = "ESTRPIPE"
 
 
 
 class EUSERS(LinuxError):
     """Too many users."""
 
-    number = 87
-    name = "EUSERS"
+    number: ClassVar[int] = 87
+    name: ClassVar[str] = "EUSERS"
 
 
 
 class ENOTSOCK(LinuxError):
     """Socket operation on non-socket."""
 
-    number = 88
-    name = "ENOTSOCK"
+    number: ClassVar[int] = 88
+    name: ClassVar[str] = "ENOTSOCK"
 
 
 
 class EDESTADDRREQ(LinuxError):
     """Destination address required."""
 
-    number = 89
-    name = "EDESTADDRREQ"
+    number: ClassVar[int] = 89
+    name: ClassVar[str] = "EDESTADDRREQ"
 
 
 
 class EMSGSIZE(LinuxError):
     """Message too long."""
 
-    number = 90
-    name = "EMSGSIZE"
+    number: ClassVar[int] = 90
+    name: ClassVar[str] = "EMSGSIZE"
 
 
 
 class EPROTOTYPE(LinuxError):
     """Protocol wrong type for socket."""
 
-    number = 91
-    name = "EPROTOTYPE"
+    number: ClassVar[int] = 91
+    name: ClassVar[str] = "EPROTOTYPE"
 
 
 
 class ENOPROTOOPT(LinuxError):
     """Protocol not available."""
 
-    number = 92
-    name = "ENOPROTOOPT"
+    number: ClassVar[int] = 92
+    name: ClassVar[str] = "ENOPROTOOPT"
 
 
 
 class EPROTONOSUPPORT(LinuxError):
     """Protocol not supported."""
 
-    number = 93
-    name = "EPROTONOSUPPORT"
+    number: ClassVar[int] = 93
+    name: ClassVar[str] = "EPROTONOSUPPORT"
 
 
 
 class ESOCKTNOSUPPORT(LinuxError):
     """Socket type not supported."""
 
-    number = 94
-    name = "ESOCKTNOSUPPORT"
+    number: ClassVar[int] = 94
+    name: ClassVar[str] = "ESOCKTNOSUPPORT"
 
 
 
 class EOPNOTSUPP(LinuxError):
     """Operation not supported."""
 
-    number = 95
-    name = "EOPNOTSUPP"
+    number: ClassVar[int] = 95
+    name: ClassVar[str] = "EOPNOTSUPP"
 
 
 
 class EPFNOSUPPORT(LinuxError):
     """Protocol family not supported."""
 
-    number = 96
-    name = "EPFNOSUPPORT"
+    number: ClassVar[int] = 96
+    name: ClassVar[str] = "EPFNOSUPPORT"
 
 
 
 class EAFNOSUPPORT(LinuxError):
     """Address family not supported by protocol."""
 
-    number = 97
-    name = "EAFNOSUPPORT"
+    number: ClassVar[int] = 97
+    name: ClassVar[str] = "EAFNOSUPPORT"
 
 
 
 class EADDRINUSE(LinuxError):
     """Address already in use."""
 
-    number = 98
-    name = "EADDRINUSE"
+    number: ClassVar[int] = 98
+    name: ClassVar[str] = "EADDRINUSE"
 
 
 
 class EADDRNOTAVAIL(LinuxError):
     """Cannot assign requested address."""
 
-    number = 99
-    name = "EADDRNOTAVAIL"
+    number: ClassVar[int] = 99
+    name: ClassVar[str] = "EADDRNOTAVAIL"
 
 
 
 class ENETDOWN(LinuxError):
     """Network is down."""
 
-    number = 100
-    name = "ENETDOWN"
+    number: ClassVar[int] = 100
+    name: ClassVar[str] = "ENETDOWN"
 
 
 
 class ENETUNREACH(LinuxError):
     """Network is unreachable."""
 
-    number = 101
-    name = "ENETUNREACH"
+    number: ClassVar[int] = 101
+    name: ClassVar[str] = "ENETUNREACH"
 
 
 
 class ENETRESET(LinuxError):
     """Network dropped connection on reset."""
 
-    number = 102
-    name = "ENETRESET"
+    number: ClassVar[int] = 102
+    name: ClassVar[str] = "ENETRESET"
 
 
 
 class ECONNABORTED(LinuxError):
     """Software caused connection abort."""
 
-    number = 103
-    name = "ECONNABORTED"
+    number: ClassVar[int] = 103
+    name: ClassVar[str] = "ECONNABORTED"
 
 
 
 class ECONNRESET(LinuxError):
     """Connection reset by peer."""
 
-    number = 104
-    name = "ECONNRESET"
+    number: ClassVar[int] = 104
+    name: ClassVar[str] = "ECONNRESET"
 
 
 
 class ENOBUFS(LinuxError):
     """No buffer space available."""
 
-    number = 105
-    name = "ENOBUFS"
+    number: ClassVar[int] = 105
+    name: ClassVar[str] = "ENOBUFS"
 
 
 
 class EISCONN(LinuxError):
     """Transport endpoint is already connected."""
 
-    number = 106
-    name = "EISCONN"
+    number: ClassVar[int] = 106
+    name: ClassVar[str] = "EISCONN"
 
 
 
 class ENOTCONN(LinuxError):
     """Transport endpoint is not connected."""
 
-    number = 107
-    name = "ENOTCONN"
+    number: ClassVar[int] = 107
+    name: ClassVar[str] = "ENOTCONN"
 
 
 
 class ESHUTDOWN(LinuxError):
     """Cannot send after transport endpoint shutdown."""
 
-    number = 108
-    name = "ESHUTDOWN"
+    number: ClassVar[int] = 108
+    name: ClassVar[str] = "ESHUTDOWN"
 
 
 
 class ETOOMANYREFS(LinuxError):
     """Too many references: cannot splice."""
 
-    number = 109
-    name = "ETOOMANYREFS"
+    number: ClassVar[int] = 109
+    name: ClassVar[str] = "ETOOMANYREFS"
 
 
 
 class ETIMEDOUT(LinuxError):
     """Connection timed out."""
 
-    number = 110
-    name = "ETIMEDOUT"
+    number: ClassVar[int] = 110
+    name: ClassVar[str] = "ETIMEDOUT"
 
 
 
 class ECONNREFUSED(LinuxError):
     """Connection refused."""
 
-    number = 111
-    name = "ECONNREFUSED"
+    number: ClassVar[int] = 111
+    name: ClassVar[str] = "ECONNREFUSED"
 
 
 
 class EHOSTDOWN(LinuxError):
     """Host is down."""
 
-    number = 112
-    name = "EHOSTDOWN"
+    number: ClassVar[int] = 112
+    name: ClassVar[str] = "EHOSTDOWN"
 
 
 
 class EHOSTUNREACH(LinuxError):
     """No route to host."""
 
-    number = 113
-    name = "EHOSTUNREACH"
+    number: ClassVar[int] = 113
+    name: ClassVar[str] = "EHOSTUNREACH"
 
 
 
 class EALREADY(LinuxError):
     """Operation already in progress."""
 
-    number = 114
-    name = "EALREADY"
+    number: ClassVar[int] = 114
+    name: ClassVar[str] = "EALREADY"
 
 
 
 class EINPROGRESS(LinuxError):
     """Operation now in progress."""
 
-    number = 115
-    name = "EINPROGRESS"
+    number: ClassVar[int] = 115
+    name: ClassVar[str] = "EINPROGRESS"
 
 
 
 class ESTALE(LinuxError):
     """Stale file handle."""
 
-    number = 116
-    name = "ESTALE"
+    number: ClassVar[int] = 116
+    name: ClassVar[str] = "ESTALE"
 
 
 
 class EUCLEAN(LinuxError):
     """Structure needs cleaning."""
 
-    number = 117
-    name = "EUCLEAN"
+    number: ClassVar[int] = 117
+    name: ClassVar[str] = "EUCLEAN"
 
 
 
 class ENOTNAM(LinuxError):
     """Not a XENIX named type file."""
 
-    number = 118
-    name = "ENOTNAM"
+    number: ClassVar[int] = 118
+    name: ClassVar[str] = "ENOTNAM"
 
 
 
 class ENAVAIL(LinuxError):
     """No XENIX semaphores available."""
 
-    number = 119
-    name = "ENAVAIL"
+    number: ClassVar[int] = 119
+    name: ClassVar[str] = "ENAVAIL"
 
 
 
 class EISNAM(LinuxError):
     """Is a named type file."""
 
-    number = 120
-    name = "EISNAM"
+    number: ClassVar[int] = 120
+    name: ClassVar[str] = "EISNAM"
 
 
 
 class EREMOTEIO(LinuxError):
     """Remote I/O error."""
 
-    number = 121
-    name = "EREMOTEIO"
+    number: ClassVar[int] = 121
+    name: ClassVar[str] = "EREMOTEIO"
 
 
 
 class EDQUOT(LinuxError):
     """Disk quota exceeded."""
 
-    number = 122
-    name = "EDQUOT"
+    number: ClassVar[int] = 122
+    name: ClassVar[str] = "EDQUOT"
 
 
 
 class ENOMEDIUM(LinuxError):
     """No medium found."""
 
-    number = 123
-    name = "ENOMEDIUM"
+    number: ClassVar[int] = 123
+    name: ClassVar[str] = "ENOMEDIUM"
 
 
 
 class EMEDIUMTYPE(LinuxError):
     """Wrong medium type."""
 
-    number = 124
-    name = "EMEDIUMTYPE"
+    number: ClassVar[int] = 124
+    name: ClassVar[str] = "EMEDIUMTYPE"
 
 
 
 class ECANCELED(LinuxError):
     """Operation canceled."""
 
-    number = 125
-    name = "ECANCELED"
+    number: ClassVar[int] = 125
+    name: ClassVar[str] = "ECANCELED"
 
 
 
 class ENOKEY(LinuxError):
     """Required key not available."""
 
-    number = 126
-    name = "ENOKEY"
+    number: ClassVar[int] = 126
+    name: ClassVar[str] = "ENOKEY"
 
 
 
 class EKEYEXPIRED(LinuxError):
     """Key has expired."""
 
-    number = 127
-    name = "EKEYEXPIRED"
+    number: ClassVar[int] = 127
+    name: ClassVar[str] = "EKEYEXPIRED"
 
 
 
 class EKEYREVOKED(LinuxError):
     """Key has been revoked."""
 
-    number = 128
-    name = "EKEYREVOKED"
+    number: ClassVar[int] = 128
+    name: ClassVar[str] = "EKEYREVOKED"
 
 
 
 class EKEYREJECTED(LinuxError):
     """Key was rejected by service."""
 
-    number = 129
-    name = "EKEYREJECTED"
+    number: ClassVar[int] = 129
+    name: ClassVar[str] = "EKEYREJECTED"
 
 
 
 class EOWNERDEAD(LinuxError):
     """Owner died."""
 
-    number = 130
-    name = "EOWNERDEAD"
+    number: ClassVar[int] = 130
+    name: ClassVar[str] = "EOWNERDEAD"
 
 
 
 class ENOTRECOVERABLE(LinuxError):
     """State not recoverable."""
 
-    number = 131
-    name = "ENOTRECOVERABLE"
+    number: ClassVar[int] = 131
+    name: ClassVar[str] = "ENOTRECOVERABLE"
 
 
 
 class ERFKILL(LinuxError):
     """Operation not possible due to RF-kill."""
 
-    number = 132
-    name = "ERFKILL"
+    number: ClassVar[int] = 132
+    name: ClassVar[str] = "ERFKILL"
 
 
 ERRORS: Final[dict[int, type[LinuxError]]] = {

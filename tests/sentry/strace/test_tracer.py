@@ -37,6 +37,8 @@ FORMS = {
     "futex": "addr:Addr op:Int value:UInt timeout:Addr addr2:Addr value3:UInt",
     "getrandom": "buf:OutBuf size:Size flags:Flags",
     "rt_sigreturn": "",
+    "ioctl": "fd:FD request:UInt arg:Addr",
+    "sendto": "fd:FD buf:Addr count:Size flags:Flags addr:InBuf? addrlen:Int",
     "clone": "flags:LongFlags stack:Addr parent:Addr child:Addr tls:ULong",
 }
 
@@ -193,6 +195,22 @@ def test_futex_shows_what_its_operation_uses(rig: Rig) -> None:
         "futex(0x1000, FUTEX_WAIT_BITSET_PRIVATE|FUTEX_CLOCK_REALTIME, 0, NULL,"
         " FUTEX_BITSET_MATCH_ANY) = 0"
     ) in line
+
+
+def test_ioctl_shows_what_it_read_and_what_it_was_given(rig: Rig) -> None:
+    size = rig.put(struct.pack("<HHHH", 24, 80, 0, 0))
+    shown = "{ws_row=24, ws_col=80, ws_xpixel=0, ws_ypixel=0}"
+    assert f"ioctl(1, TIOCGWINSZ, {shown}) = 0" in rig.line("ioctl", 1, 0x5413, size)
+    assert f"TIOCGWINSZ, {size:#x}) = -1 ENOTTY" in rig.line("ioctl", 1, 0x5413, size, result=-25)
+    assert f"TIOCSWINSZ, {shown}) = -1 ENOTTY" in rig.line("ioctl", 1, 0x5414, size, result=-25)
+    modes = rig.put(struct.pack("<IIII", 0x500, 5, 0xBF, 0x8A3B) + bytes(20))
+    line = rig.line("ioctl", 0, 0x5401, modes)
+    assert "ioctl(0, TCGETS, {B38400 opost isig icanon echo ...}) = 0" in line
+
+
+def test_a_send_without_address_has_a_null_one(rig: Rig) -> None:
+    line = rig.line("sendto", 4, rig.put(b"x"), 1, 0x4000, 0, 0, result=1)
+    assert 'sendto(4, "x", 1, MSG_NOSIGNAL, NULL, 0) = 1' in line
 
 
 def test_random_bytes_are_hexadecimal(rig: Rig) -> None:

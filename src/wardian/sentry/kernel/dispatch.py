@@ -300,8 +300,6 @@ class Dispatcher(Events, TaskHooks):
         """Let go of the host thread: it ends by itself, or with its whole process."""
         host = task.host
         task.host = None
-        if self.observer is not None:
-            self.observer.ended(task)
         if host is not None:
             host.owner = None
             if not task.group.tasks:

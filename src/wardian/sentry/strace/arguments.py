@@ -168,7 +168,7 @@ class Trace:
             return self.render_sent(i, param)
         if param.decoder == "len":
             return self.changed_length(i)
-        if param.out and self.result < 0 and param.decoder != "left":
+        if param.out and self.result < 0 and not self.shown_on_failure(param):
             return text.pointer(self.r.args[i])
         if param.decoder == ".":
             return self.by_kind(i, param)
@@ -178,10 +178,16 @@ class Trace:
             return self.constant(i, param)
         return self.by_decoder(i, param)
 
+    def shown_on_failure(self, param: Param) -> bool:
+        """True for what a failed call was given, or wrote all the same."""
+        if param.decoder == "ioctl":
+            return decode.u32(self.r.args[1]) in GIVING_IOCTLS
+        return param.decoder == "left"
+
     def render_sent(self, i: int, param: Param) -> str:
         """An argument whose bytes came with the request."""
         data = self.sent(i)
-        if data is None:
+        if data is None or self.r.args[i] == 0:
             return text.pointer(self.r.args[i])
         if param.kind in KIND_STRUCTS:
             return structs.text_of(KIND_STRUCTS[param.kind], data)
@@ -535,12 +541,15 @@ class Trace:
         return str(decode.s32(value))
 
     def ioctl_argument(self, value: int) -> str:
-        """ioctl(2)'s argument, for the terminal sizes; else its address."""
+        """ioctl(2)'s argument, for the common commands; else its address."""
         command = decode.u32(self.r.args[1])
+        if command in (0x5401, 0x5402, 0x5403, 0x5404):
+            data = self.read(value, 36)
+            return structs.termios(data) if len(data) == 36 else text.pointer(value)
         if command in (0x5413, 0x5414):
             data = self.read(value, 8)
             return structs.text_of("winsize", data) if len(data) == 8 else text.pointer(value)
-        if command in (0x5410, 0x5421, 0x5452, 0x40045431):
+        if command in (0x540F, 0x5410, 0x5421, 0x541B, 0x5429, 0x5452, 0x40045431, 0x80045430):
             data = self.read(value, 4)
             return structs.number(data, "int") if len(data) == 4 else text.pointer(value)
         if command in (0x5450, 0x5451, 0x540E, 0x5422, 0x540C, 0x540D):
@@ -561,6 +570,8 @@ class Trace:
 
     def number_list(self, address: int, count: int) -> str:
         """An array of 32-bit numbers."""
+        if address == 0:
+            return "NULL"
         data = self.read(address, 4 * max(count, 0))
         values = [int.from_bytes(data[k : k + 4], "little") for k in range(0, len(data), 4)]
         return "[" + ", ".join(str(v) for v in values) + "]"
@@ -620,6 +631,13 @@ class Trace:
 PLAIN: Final = (
     "fd", "pid", "msec", "addr", "hex", "mode", "oflags", "cmode", "filemode", "dev", "signo",
     "access", "mapflags", "socktype", "protocol", "clone",
+)  # fmt: skip
+
+
+# TCSETS*, TIOCSWINSZ, TIOCSPGRP, FIONBIO, FIOASYNC, TIOCSPTLCK, and those without an argument
+GIVING_IOCTLS: Final = (
+    0x5402, 0x5403, 0x5404, 0x5414, 0x5410, 0x5421, 0x5452, 0x40045431, 0x5450, 0x5451, 0x540E,
+    0x5422, 0x540C, 0x540D,
 )  # fmt: skip
 
 

@@ -69,9 +69,9 @@ GROUPS: Final[dict[str, dict[str, int]]] = {
         "SIGWINCH": 0x1c, "SIGIO": 0x1d, "SIGPWR": 0x1e, "SIGSYS": 0x1f,
     },
     "SA": {
-        "SA_RESTORER": 0x4000000, "SA_NOCLDSTOP": 1, "SA_NOCLDWAIT": 2, "SA_SIGINFO": 4,
-        "SA_ONSTACK": 0x8000000, "SA_RESTART": 0x10000000, "SA_NODEFER": 0x40000000,
-        "SA_RESETHAND": 0x80000000,
+        "SA_RESTORER": 0x4000000, "SA_ONSTACK": 0x8000000, "SA_RESTART": 0x10000000,
+        "SA_NODEFER": 0x40000000, "SA_RESETHAND": 0x80000000, "SA_SIGINFO": 4, "SA_NOCLDSTOP": 1,
+        "SA_NOCLDWAIT": 2,
     },
     "SIG_HOW": {
         "SIG_BLOCK": 0, "SIG_UNBLOCK": 1, "SIG_SETMASK": 2,

@@ -39,7 +39,7 @@ SPECS: Final[dict[str, str]] = {
     "copy_file_range": "fd struct:long fd struct:long . .", "sendfile": "fd fd struct:long .",
     "memfd_create": "path flags:MFD", "dup3": "fd fd oflags",
     # pipes, events, terminals
-    "pipe": ">struct:fdpair", "pipe2": ">struct:fdpair flags:O", "ioctl": "fd one:IOCTL ioctl",
+    "pipe": ">struct:fdpair", "pipe2": ">struct:fdpair flags:O", "ioctl": "fd one:IOCTL >ioctl",
     "splice": "fd struct:long fd struct:long . flags:SPLICE", "tee": "fd fd . flags:SPLICE",
     "vmsplice": "fd iov:out . flags:SPLICE", "poll": "poll . msec", "eventfd2": ". flags:EFD",
     "ppoll": "poll . struct:timespec struct:sigset .",

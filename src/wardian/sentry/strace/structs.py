@@ -142,6 +142,15 @@ def statfs(data: bytes) -> str:
     )
 
 
+def termios(data: bytes) -> str:
+    """struct termios, as briefly as strace does it."""
+    _, output, control, local = struct.unpack_from("<IIII", data)
+    speed = {0: "B0", 0xD: "B9600", 0xF: "B38400", 0x1002: "B115200"}.get(control & 0x100F, "B?")
+    marks = ((output & 1, "opost"), (local & 1, "isig"), (local & 2, "icanon"), (local & 8, "echo"))
+    words = " ".join(name if on else "-" + name for on, name in marks)
+    return f"{{{speed} {words} ...}}"
+
+
 def number(data: bytes, kind: str) -> str:
     """A number behind a pointer: ``[5]``."""
     size = 8 if kind == "long" else 4

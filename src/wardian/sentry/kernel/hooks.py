@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mypy_extensions import trait
+
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.kernel.thread_group import ThreadGroup
 
 
+@trait  # the dispatcher has two bases, of which mypyc takes only one as a class
 class TaskHooks:
     """The dispatcher's half. None of these may raise; all may be called for a task in any state."""
 

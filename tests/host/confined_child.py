@@ -48,6 +48,11 @@ def read_memory(pid: int) -> str:
     return word.raw.hex()
 
 
+def read_at(directory: int, name: str) -> str:
+    with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=directory)) as file:
+        return file.read()
+
+
 def inner_status(proc_fd: int, pid: int, field: str) -> str:
     fd = os.open(f"{pid}/status", os.O_RDONLY, dir_fd=proc_fd)
     with os.fdopen(fd) as file:
@@ -82,6 +87,8 @@ def entered(box: Confinement, settings: dict[str, str], zygote: int) -> dict[str
     names = ("bin", "dev", "etc", "home", "proc", "stub", "sys", "tmp", "usr")
     found["root"] = " ".join(name for name in names if os.path.exists(f"/{name}"))
     if box.proc_fd >= 0:
+        found["own group"] = read_at(box.proc_fd, f"{os.getpid()}/cgroup")
+        found["guest oom score"] = read_at(box.proc_fd, f"{zygote}/oom_score_adj")
         found["guest capabilities"] = inner_status(box.proc_fd, zygote, "CapPrm")
         found["guest bounding"] = inner_status(box.proc_fd, zygote, "CapBnd")
         found["own capabilities"] = inner_status(box.proc_fd, os.getpid(), "CapPrm")
@@ -131,15 +138,15 @@ def sentry(box: Confinement, settings: dict[str, str]) -> dict[str, object]:
     result = outcome(ATTEMPTS[attempt])
     os.kill(zygote, 9)
     os.waitpid(zygote, 0)
-    layers = {layer.name: layer.state for layer in box.layers}
-    details = {layer.name: layer.detail for layer in box.layers}
+    layers = {layer.name: layer.state for layer in box.layers.all}
+    details = {layer.name: layer.detail for layer in box.layers.all}
     return {
         "layers": layers,
         "details": details,
         "entered": found,
         "attempt": result,
         "pid": os.getpid(),
-        "lacking": [layer.name for layer in box.missing() if not layer.detail],
+        "unexplained": [x.name for x in box.layers.missing() if not (x.detail and x.remedy)],
     }
 
 
@@ -148,6 +155,8 @@ def main() -> None:
     plan = Plan(settings["stub"])
     plan.grants = [FileGrant(settings["read"]), FileGrant(settings["write"], writable=True)]
     plan.without = frozenset(settings.get("without", ()))
+    if "memory" in settings:
+        plan.limits.memory = int(settings["memory"])
     plan.debug = bool(settings.get("debug"))
     listener = socket.socket(socket.AF_UNIX)
     settings["abstract"] = f"wardian-{os.getpid()}"
@@ -165,8 +174,11 @@ def main() -> None:
             raise
         os._exit(0)
     _, status = os.waitpid(child, 0)
+    peak = box.group.usage().memory_peak if box.group else None
     box.finish()
-    print(json.dumps({"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0}))
+    print(
+        json.dumps({"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, "peak": peak})
+    )
 
 
 main()

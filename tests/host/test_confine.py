@@ -107,7 +107,7 @@ def test_all_layers_together(place: Path, user: str) -> None:
     said, signal = run(place, user)
     assert signal == 0
     layers, found = said["layers"], said["entered"]
-    assert said["lacking"] == []
+    assert said["unexplained"] == []
     if layers["mount namespace"] == "applied":
         assert layers["root"] == layers["grants"] == "applied"
         assert found["root"] == "dev proc stub"
@@ -126,6 +126,7 @@ def test_all_layers_together(place: Path, user: str) -> None:
     assert found["read a guest"] == "ok 7f454c46"
     assert not found["connect to an abstract socket"].startswith("ok")
     assert found["guest capabilities"] == "0000000000000000"
+    assert found["guest oom score"] == "1000\n"
     if layers["pid namespace"] == "applied":
         assert said["pid"] == 1
     if user == "nobody":
@@ -153,6 +154,25 @@ def test_without_any_namespace_landlock_keeps_the_sentry_in(place: Path, user: s
     assert found["signal a stranger"] == "Operation not permitted"
     assert not found["connect to an abstract socket"].startswith("ok")
     assert found["read a guest"] == "ok 7f454c46"
+
+
+def test_the_sentry_is_in_the_group_and_sees_no_other(place: Path) -> None:
+    said, _ = run(place, "me", memory=256 << 20)
+    if said["layers"]["limits"] != "applied":
+        pytest.skip(said["details"]["limits"])
+    memory = [x for x in said["entered"]["own group"].splitlines() if "memory" in x or x[0] == "0"]
+    assert memory and all(line.endswith(":/") for line in memory)
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_with_a_mount_but_no_pid_namespace(place: Path, user: str) -> None:
+    said, _ = run(place, user, without=["pid"])
+    assert said["layers"]["proc"] == "missing"
+    found = said["entered"]
+    assert found["read a guest"] == "ok 7f454c46"
+    assert found["own maps"] == "ok None"
+    assert not found["read a stranger"].startswith("ok")
+    assert not found["signal a stranger"].startswith("ok")
 
 
 def test_a_removed_root_leaves_nothing_behind(place: Path) -> None:

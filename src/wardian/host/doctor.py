@@ -18,7 +18,7 @@ import struct
 import sys
 from collections.abc import Callable
 
-from wardian.host import confine, seccomp_bpf, syscalls
+from wardian.host import confine, layers, seccomp_bpf, syscalls
 from wardian.platform import layout
 
 OK = "ok"
@@ -245,7 +245,7 @@ def _layers(stub: str) -> list[Check]:
 
 
 def _as_check(name: str, state: str, detail: str, remedy: str) -> Check:
-    states = {confine.APPLIED: OK, confine.PARTLY: PARTLY, confine.NOT_ASKED: OK}
+    states = {layers.APPLIED: OK, layers.PARTLY: PARTLY, layers.NOT_ASKED: OK}
     return Check(LAYER, name, states.get(state, MISSING), detail, remedy)
 
 
@@ -261,7 +261,7 @@ def _confined(stub: str, writer: int) -> None:
         try:
             box.enter()
             box.seal()
-            entries = [(x.name, x.state, x.detail, x.remedy) for x in box.layers]
+            entries = [(x.name, x.state, x.detail, x.remedy) for x in box.layers.all]
             os.write(writer, json.dumps(entries).encode())
         finally:
             os._exit(0)

@@ -223,40 +223,12 @@ def _place(directory: int, files: dict[str, bytes]) -> None:
             os.close(fd)
 
 
-class TemporaryRoot:
-    """Second best, without a mount namespace: chroot(2) into a directory of our own, which the
-    launcher makes and, in the end, removes."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = list(files)
-        self.path = f"/tmp/wardian-{os.urandom(8).hex()}"
-        os.mkdir(self.path, 0o700)
-        directory = self._open()
-        try:
-            _place(directory, files)
-            os.chmod(self.path, 0o555)
-        finally:
-            os.close(directory)
-
-    def _open(self) -> int:
-        return os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-    def enter(self) -> None:
-        """In the Sentry."""
-        os.chroot(self.path)
-        os.chdir("/")
-
-    def discard(self) -> None:
-        """In the launcher, after the end of the Sentry."""
-        try:
-            directory = self._open()
-            os.chmod(self.path, 0o700)
-            for name in self.files:
-                os.unlink(name, dir_fd=directory)
-            os.close(directory)
-            os.rmdir(self.path)
-        except OSError:
-            pass  # somebody was tidy
+def make_spare_root() -> str:
+    """Second best, without a mount namespace: an empty directory to chroot(2) into. The launcher
+    makes it, and removes it in the end."""
+    path = f"/tmp/wardian-{os.urandom(8).hex()}"
+    os.mkdir(path, 0o555)
+    return path
 
 
 # -- what is mounted -----------------------------------------------------------------------------
@@ -297,3 +269,16 @@ def _unescape(text: str) -> str:
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(code, character)
     return text
+
+
+def proc_is_covered(mountinfo: str = "/proc/self/mountinfo") -> bool:
+    """Whether something is mounted below /proc, as container engines do: then only the host's root
+    may mount a new one (the kernel's mount_too_revealing()). Automounted binfmt_misc does not
+    count."""
+    with open(mountinfo) as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            harmless = right.split()[0] in ("binfmt_misc", "autofs")
+            if left.split()[4].startswith("/proc/") and not harmless:
+                return True
+    return False

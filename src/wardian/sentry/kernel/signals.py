@@ -207,27 +207,38 @@ class Action:
 
 
 class SignalActions:
-    """The 64 actions of a thread group (shared by CLONE_SIGHAND); index by ``get``."""
+    """The actions of a thread group (shared by CLONE_SIGHAND); those never set are not kept."""
 
     def __init__(self) -> None:
-        self.actions = [Action() for _ in range(NSIG)]
+        self.actions: dict[int, Action] = {}
 
     def get(self, signo: int) -> Action:
-        """The action for ``signo``."""
-        return self.actions[signo - 1]
+        """The action for ``signo``, to read or change."""
+        action = self.actions.get(signo)
+        if action is None:
+            action = Action()
+            self.actions[signo] = action
+        return action
+
+    def handler(self, signo: int) -> int:
+        """SIG_DFL, SIG_IGN or an address."""
+        action = self.actions.get(signo)
+        return action.handler if action is not None else SIG_DFL
 
     def copy(self) -> SignalActions:
         """For fork(2)."""
         new = SignalActions()
-        for i in range(NSIG):
-            old, made = self.actions[i], new.actions[i]
+        for signo, old in self.actions.items():
+            if old.handler == SIG_DFL and not old.flags:
+                continue
+            made = new.get(signo)
             made.handler, made.flags = old.handler, old.flags
             made.restorer, made.mask = old.restorer, old.mask
         return new
 
     def reset_for_exec(self) -> None:
         """execve(2): handlers become SIG_DFL, ignored signals stay ignored; flags and masks go."""
-        for action in self.actions:
+        for action in self.actions.values():
             if action.handler != SIG_IGN:
                 action.handler = SIG_DFL
             action.flags = 0
@@ -240,7 +251,7 @@ class SignalActions:
 
     def ignores(self, signo: int) -> bool:
         """True when the action throws the signal away."""
-        handler = self.actions[signo - 1].handler
+        handler = self.handler(signo)
         if handler == SIG_IGN:
             return True
         return handler == SIG_DFL and bool(IGNORED_BY_DEFAULT & bit(signo))
@@ -532,7 +543,7 @@ def is_ignored(task: Task, signo: int) -> bool:
     if task.signals.blocked & bit(signo) and signo != SIGKILL:
         return False
     group = task.group
-    if group.unkillable and group.actions.get(signo).handler == SIG_DFL:
+    if group.unkillable and group.actions.handler(signo) == SIG_DFL:
         return True
     if signo in (SIGKILL, SIGSTOP):
         return False

@@ -80,6 +80,14 @@ def build() -> None:
             subprocess.run([*words, "-o", str(target), str(source)], check=True)
 
 
+def runtime_of(name: str, command: str) -> Runtime:
+    """A runtime from its command; a relative path is one from where we were started."""
+    words = shlex.split(command)
+    if words and "/" in words[0]:
+        words[0] = os.path.abspath(words[0])
+    return Runtime(name, words)
+
+
 def start(runtime: Runtime, command: list[str]) -> subprocess.Popen[str]:
     """Start ``command`` in a runtime, in a session of its own."""
     return subprocess.Popen(
@@ -330,7 +338,7 @@ def cell(results: Results, name: str, runtime: str) -> str:
     """A figure with its ratio to native, or why there is none."""
     value = results.median(name, runtime)
     if value is None:
-        return results.errors.get(name, {}).get(runtime, "-")[:40]
+        return "failed" if runtime in results.errors.get(name, {}) else "-"
     text = shown(value, name == "idle_memory")
     native = results.median(name, "native")
     if runtime != "native" and native:
@@ -408,10 +416,10 @@ def main() -> int:
         return 0
     runtimes = [Runtime("native", [])]
     if not options.no_wardian:
-        runtimes.append(Runtime("wardian", shlex.split(options.wardian)))
+        runtimes.append(runtime_of("wardian", options.wardian))
     for peer in options.peer:
         name, _, command = peer.partition("=")
-        runtimes.append(Runtime(name, shlex.split(command)))
+        runtimes.append(runtime_of(name, command))
     WORK.mkdir(parents=True, exist_ok=True)
     programs.prepare(WORK, os.geteuid() == 0)
     for name in SOURCES:
@@ -423,6 +431,9 @@ def main() -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(as_json(results, runtimes), indent=1) + "\n")
     print(table(results, rows, runtimes))
+    for name, errors in results.errors.items():
+        for where, words in errors.items():
+            print(f"{name} in {where}: {words}")
     return 0 if results.figures else 1
 
 

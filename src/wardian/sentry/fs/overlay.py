@@ -160,6 +160,10 @@ class OverlayDir(Inode):
         attributes = upper.getattr()
         attributes.ino = self.ino
         attributes.nlink = self.links()
+        if lower is not None:
+            below = lower.getattr()
+            attributes.size, attributes.blocks = below.size, below.blocks
+            attributes.blocksize = below.blocksize
         return attributes
 
     def links(self) -> int:

@@ -17,6 +17,7 @@ import os
 import resource
 import socket
 import sys
+import time
 from collections.abc import Callable
 
 from wardian.host import syscalls
@@ -107,6 +108,7 @@ def map_code() -> None:
 ATTEMPTS: dict[str, Callable[[], object]] = {
     "nothing": lambda: "alive",
     "read": lambda: os.read(0, 1),
+    "wait": lambda: (os.write(1, b"waiting\n"), time.sleep(60)),
     "thread lock": lambda: __import__("_thread").allocate_lock().acquire(timeout=0.01),
     "open": lambda: os.open("/stub", os.O_RDONLY),
     "socket": lambda: socket.socket(socket.AF_INET),
@@ -130,7 +132,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
 
 def sentry(box: Confinement, settings: dict[str, str]) -> dict[str, object]:
     box.enter()
-    actions = [(os.POSIX_SPAWN_DUP2, box.null_fd, fd) for fd in (0, 2)]
+    actions = [(os.POSIX_SPAWN_DUP2, box.null_fd, fd) for fd in (0, 2)]  # keeps our standard output
     zygote = os.posix_spawn(box.stub, ["guest"], {}, file_actions=actions)
     found = entered(box, settings, zygote)
     box.seal()

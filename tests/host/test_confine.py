@@ -221,3 +221,26 @@ def test_root_keeps_only_what_files_of_others_need(place: Path) -> None:
         kept == 0b11111
     )  # chown, dac_override, dac_read_search, fowner, fsetid: a grant is writable
     assert int(said["entered"]["guest bounding"], 16) == kept
+
+
+def test_nothing_survives_a_killed_launcher(place: Path) -> None:
+    """The Sentry dies with its launcher, and guests with the Sentry."""
+    write = tempfile.mkdtemp(prefix="write-", dir=place)
+    settings = {
+        "stub": str(place / "stub"),
+        "read": str(place / "read"),
+        "write": write,
+        "outside": os.getpid(),
+        "attempt": "wait",
+    }
+    launcher = subprocess.Popen(
+        ["/usr/bin/python3", str(place / CHILD.name), json.dumps(settings)],
+        env={"PYTHONPATH": str(place / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+    )
+    assert launcher.stdout is not None
+    assert launcher.stdout.readline() == b"waiting\n"
+    launcher.kill()
+    launcher.wait()
+    assert launcher.stdout.read() == b""  # end of file: all who had it are gone
+    launcher.stdout.close()

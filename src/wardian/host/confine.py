@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 
-from wardian.host import capabilities, cgroups, namespaces, sentry_policy
+from wardian.host import capabilities, cgroups, namespaces, sentry_policy, syscalls
 from wardian.host.grants import FileGrant, HostFiles
 from wardian.host.layers import APPLIED, HOW, MISSING, NOT_ASKED, PARTLY, Layers, words
 
@@ -176,6 +177,7 @@ class Confinement:
     # -- in the Sentry ---------------------------------------------------------------------------
     def enter(self) -> None:
         """In the Sentry, single-threaded, before the zygote is started."""
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # not without the launcher
         self._join_group()
         self._offer_children_to_oom()
         self.files.take(self._spaces)

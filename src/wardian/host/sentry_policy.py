@@ -152,13 +152,13 @@ def _guests() -> list[bpf.Rule]:
         _rule("sendmsg", GUESTS, "orders and descriptors for the zygote and pool processes"),
         _rule("recvmsg", GUESTS, "their answers"),
         _rule("sendto", GUESTS, "short orders; never to an address", bpf.Equal("address", 4, 0)),
+        _rule("recvfrom", GUESTS, "short answers", bpf.Equal("address", 4, 0)),
     ]
 
 
 def _events() -> list[bpf.Rule]:
     return [
         _rule("epoll_wait", EVENTS, "the Sentry sleeps here"),
-        _rule("epoll_pwait", EVENTS, "the same, as other C libraries call it"),
         _rule("epoll_ctl", EVENTS, "descriptors to wait for"),
         _rule("poll", EVENTS, "is this descriptor ready now?"),
         _rule("eventfd2", EVENTS, "completions of helper threads"),

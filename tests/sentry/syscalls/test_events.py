@@ -236,3 +236,19 @@ def test_ioctl_generic_commands(task: Task) -> None:
     assert task.files.get(fd).nonblocking
     assert call(task, ioctl.ioctl, fd, 0x5401, room(task, 60)) == -25
     assert call(task, ioctl.ioctl, 99, 0x5401, 0) == -9
+
+
+def test_signal_driven_io_tells_the_owner(task: Task) -> None:
+    fd = call(task, events.eventfd2, 0, 0)
+    file = task.files.get(fd)
+    set_blocked(task, bit(29))
+    task.group.actions.get(29).handler = 0x1000
+    file.owner_pid = task.group.pid
+    one = put(task, b"\1\0\0\0")
+    assert call(task, ioctl.ioctl, fd, ioctl.FIOASYNC, one) == 0
+    file.write(BytesSource((1).to_bytes(8, "little")), 0)
+    assert task.group.pending.mask & bit(29)
+    task.group.pending.discard(bit(29))
+    assert call(task, ioctl.ioctl, fd, ioctl.FIOASYNC, put(task, bytes(4))) == 0
+    file.write(BytesSource((1).to_bytes(8, "little")), 0)
+    assert not task.group.pending.mask

@@ -19,7 +19,9 @@ from wardian.sentry.fs.tmpfs import TmpRegular
 from wardian.sentry.kernel.credentials import CAP_SYS_RESOURCE
 from wardian.sentry.syscalls.kinds import FD, Flags, Int, UInt, ULong
 from wardian.sentry.vfs import locks
+from wardian.sentry.vfs.fasync import set_async
 from wardian.sentry.vfs.file import (
+    O_ASYNC,
     O_CLOEXEC,
     O_NOATIME,
     O_PATH,
@@ -140,7 +142,7 @@ def fcntl(t: Task, fd: FD, cmd: Int, arg: ULong) -> int:
     if file.flags & O_PATH:
         raise EBADF("O_PATH")
     if cmd == F_SETFL:
-        return set_status_flags(t, file, arg & 0xFFFFFFFF)
+        return set_status_flags(t, file, fd, arg & 0xFFFFFFFF)
     if cmd in (F_GETLK, F_SETLK, F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW):
         return record_lock(t, file, cmd, arg)
     if cmd == F_DUPFD_QUERY:
@@ -183,13 +185,16 @@ def file_command(t: Task, file: File, cmd: int, arg: int) -> int:
     raise EINVAL("fcntl command")
 
 
-def set_status_flags(t: Task, file: File, flags: int) -> int:
+def set_status_flags(t: Task, file: File, fd: int, flags: int) -> int:
     """F_SETFL."""
     inode = file.inode
     added = flags & ~file.flags
     if added & O_NOATIME and inode is not None and not owns(t.credentials, inode):
         raise EPERM("O_NOATIME of somebody else's file")
+    was_async = file.flags & O_ASYNC
     file.set_flags(flags)
+    if (was_async ^ file.flags) & O_ASYNC:
+        set_async(t.kernel, file, fd, not was_async)
     return 0
 
 

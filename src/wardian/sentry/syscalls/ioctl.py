@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EBADF, ENOTTY
 from wardian.sentry.syscalls.kinds import FD, UInt, ULong
+from wardian.sentry.vfs.fasync import set_async
 from wardian.sentry.vfs.file import O_ASYNC, O_NONBLOCK, O_PATH, File
 from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFREG
 
@@ -33,6 +34,8 @@ def ioctl(t: Task, fd: FD, command: UInt, argument: ULong) -> int:
         flag = O_NONBLOCK if command == FIONBIO else O_ASYNC
         on = t.copy_in(argument, 4) != bytes(4)
         file.set_flags(file.flags | flag if on else file.flags & ~flag)
+        if command == FIOASYNC:
+            set_async(t.kernel, file, fd, on)
         return 0
     inode = file.inode
     kind = inode.kind if inode is not None else 0

@@ -14,6 +14,7 @@ from wardian.sentry.tty.pty import UNIX98_SLAVE_MAJOR, MasterFile, Pty
 from wardian.sentry.tty.tty import Terminal
 from wardian.sentry.tty.tty_file import open_controlling, open_terminal
 from wardian.sentry.vfs.file import O_NOCTTY, File
+from wardian.sentry.vfs.filesystems import FileSystemType
 from wardian.sentry.vfs.inode import (
     S_IFCHR,
     S_IFDIR,
@@ -239,6 +240,35 @@ class PtmxDriver(Driver):
 
     def open(self, task: Task, inode: Inode, flags: int) -> File:
         return open_ptmx(task, task.kernel.devpts, inode, flags)
+
+
+class DevPtsType(FileSystemType):
+    """``devpts`` for mount(2): every mount is an instance of its own, as on Linux since 4.7."""
+
+    def make(self, task: Task, source: bytes, options: bytes) -> SuperBlock:
+        gid, mode, ptmx_mode = -1, 0o600, 0
+        for option in options.split(b","):
+            key, _, value = option.partition(b"=")
+            if key == b"gid":
+                gid = number(value, 10)
+            elif key == b"mode":
+                mode = number(value, 8) & 0o777
+            elif key == b"ptmxmode":
+                ptmx_mode = number(value, 8) & 0o777
+            elif key not in (b"", b"newinstance", b"uid", b"max"):
+                raise EINVAL("mount option")
+        return DevPts(task.kernel, task.kernel.anonymous_dev(), gid, mode, ptmx_mode)
+
+
+def number(text: bytes, base: int) -> int:
+    """The value of a mount option; EINVAL."""
+    try:
+        found = int(text, base)
+    except ValueError:
+        raise EINVAL("mount option") from None
+    if not 0 <= found <= 0xFFFFFFFF:
+        raise EINVAL("mount option")
+    return found
 
 
 def register_terminals(devices: DeviceTable) -> None:

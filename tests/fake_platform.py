@@ -137,7 +137,7 @@ class FakeThread(HostThread):
     def resume(self) -> None:
         self.resumed += 1
 
-    def deliver(self, frame: SignalFrame, result: int, in_syscall: bool) -> None:
+    def deliver(self, frame: SignalFrame, result: int, in_syscall: bool, report: bool = False) -> None:
         self.frames.append((frame, result, in_syscall))
 
     def sigreturn(self) -> None:

@@ -26,6 +26,8 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "hostcalls.h"
+#include "hostfiles.h"
 
 #define WATCHES 4
 #define MAX_EVENTS 64
@@ -918,6 +920,8 @@ static PyMethodDef core_methods[] = {
     {"openat2", core_openat2, METH_VARARGS, "openat2(dirfd, path, flags, mode, resolve) -> fd"},
     {"tgkill", core_tgkill, METH_VARARGS, "tgkill(pid, tid, signo)"},
     {"cpu_time", core_cpu_time, METH_VARARGS, "cpu_time(id, thread) -> ns of a process or thread, -1 when gone."},
+    WARDIAN_HOSTCALLS_METHODS,
+    WARDIAN_HOSTFILES_METHODS,
     {NULL, NULL, 0, NULL},
 };
 

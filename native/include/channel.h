@@ -130,6 +130,7 @@ struct deliver {
     uint64_t stack_flags;
     uint64_t use_stack; /* start on the alternate stack unless already there */
     uint64_t in_syscall; /* 1: rax = result; 2: restart the call */
+    uint64_t report;     /* 1: KIND_INTERRUPTED follows, more signals wait */
 };
 
 /* The pool loader's program, in the data area of slot 1: this, then maps, then blobs. */

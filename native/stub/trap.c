@@ -283,8 +283,9 @@ static void interrupt_futex(struct sigcontext *mc)
     }
 }
 
-/* Build the guest's rt_sigframe below its stack pointer and continue in its handler (arch/x86 signal_64.c). */
-static int deliver_signal(struct slot *s, struct ucontext *uc)
+/* Build the guest's rt_sigframe below its stack pointer and continue in its handler (arch/x86 signal_64.c).
+   Answers what to report next, or 0 to go there. */
+static uint32_t deliver_signal(struct slot *s, struct ucontext *uc)
 {
     struct sigcontext *mc = &uc->mc;
     struct deliver d;
@@ -317,7 +318,7 @@ static int deliver_signal(struct slot *s, struct ucontext *uc)
     if (copy_bytes((void *)fp_at, fp, fpsize) || copy_bytes((void *)at, &d.restorer, 8) ||
         copy_bytes((void *)(at + 8), &frame, sizeof frame) ||
         copy_bytes((void *)(at + 8 + sizeof frame), s->siginfo, 128))
-        return -EFAULT_;
+        return KIND_FRAME_FAULT;
 
     mc->ip = d.handler;
     mc->sp = at;
@@ -335,7 +336,7 @@ static int deliver_signal(struct slot *s, struct ucontext *uc)
         memset(fp + 512, 0, 8);
     else
         memset(fp + 32, 0, 128 + 256);
-    return 0;
+    return d.report ? KIND_INTERRUPTED : 0;
 }
 
 /* The floating-point half of rt_sigreturn: the guest's image into the host frame's, with what the CPU would
@@ -457,9 +458,9 @@ static void converse(struct slot *s, struct ucontext *uc, uint64_t index, uint32
             set_result(s, &uc->mc);
             return;
         case ACTION_SIGNAL:
-            if (deliver_signal(s, uc) == 0)
+            kind = deliver_signal(s, uc);
+            if (!kind)
                 return;
-            kind = KIND_FRAME_FAULT;
             break;
         case ACTION_SIGRETURN:
             if (restore_frame(uc)) {

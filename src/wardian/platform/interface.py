@@ -124,10 +124,11 @@ class HostThread:
         """Go on after an interruption or fault, registers as they were."""
         raise NotImplementedError
 
-    def deliver(self, frame: SignalFrame, result: int, in_syscall: bool) -> None:
+    def deliver(self, frame: SignalFrame, result: int, in_syscall: bool, report: bool) -> None:
         """Enter a signal handler; ``result`` is what the interrupted call will return afterwards (when
         ``in_syscall``). A restart is asked for with :data:`RESTART` as result. A frame that does not fit on the
-        guest's stack is reported as ``Events.frame_fault``."""
+        guest's stack is reported as ``Events.frame_fault``. ``report``: more signals wait, so
+        ``Events.interrupted`` follows before the handler's first instruction."""
         raise NotImplementedError
 
     def sigreturn(self) -> None:

@@ -107,12 +107,12 @@ class StubThread(HostThread):
             return
         self.engine.hub.reply(self.key, ACTION_RESUME, 0)
 
-    def deliver(self, frame: SignalFrame, result: int, in_syscall: bool) -> None:
+    def deliver(self, frame: SignalFrame, result: int, in_syscall: bool, report: bool) -> None:
         state = 0 if not in_syscall else 2 if result == RESTART else 1
         use_stack = 1 if frame.flags & SA_ONSTACK and frame.stack_sp and frame.stack_size else 0
         params = DELIVER.pack(frame.signo, frame.handler, frame.restorer, frame.flags & 0xFFFFFFFFFFFFFFFF,
                               frame.saved_mask, frame.stack_sp, frame.stack_size, frame.stack_flags,
-                              use_stack, state)
+                              use_stack, state, int(report))
         self.engine.hub.put(self.key, SIGINFO_OFFSET, frame.siginfo)
         self.engine.hub.reply(self.key, ACTION_SIGNAL, 0 if state != 1 else result, params)
 
@@ -206,8 +206,10 @@ class StubThread(HostThread):
         return self.host_tid
 
     def cpu_time_ns(self) -> int:
+        # The host refuses other processes' thread clocks: proc_pid_schedstat has the same number.
         tid = self.tid()
-        return max(0, _core.cpu_time(tid, True)) if tid else 0
+        fields = self.engine.proc.read(tid, "schedstat").split() if tid else []
+        return int(fields[0]) if fields else 0
 
 
 def slot_tid_address(slot: int) -> int:

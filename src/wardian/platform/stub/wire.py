@@ -31,7 +31,7 @@ DATA_OFFSET: Final = 512
 DATA_SIZE: Final = 0x8000 - 512
 
 WORDS: Final = [struct.Struct(f"<{n}Q") for n in range(13)]
-DELIVER: Final = struct.Struct("<10Q")
+DELIVER: Final = struct.Struct("<11Q")
 IMAGE: Final = struct.Struct("<5Q")
 IMAGE_MAP: Final = struct.Struct("<4Qq")
 IMAGE_BLOB: Final = struct.Struct("<2Q")

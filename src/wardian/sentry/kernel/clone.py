@@ -14,7 +14,9 @@ from wardian.sentry.errno import EAGAIN, EFAULT, EINVAL, EPERM
 from wardian.sentry.fs.anon import anon_inode, install_new
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN
 from wardian.sentry.kernel.pidfd import PidFD
-from wardian.sentry.kernel.rlimits import RLIMIT_NPROC
+from wardian.sentry.kernel.itimers import group_timers
+from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_CPU, RLIMIT_NPROC
+from wardian.sentry.kernel.scheduling import child_scheduling
 from wardian.sentry.kernel.task import NO_REPLY, RUNNING, Task
 from wardian.sentry.kernel.thread_group import ThreadGroup
 
@@ -155,6 +157,7 @@ def child_exists(parent: Task, host: HostThread, state: CloneState) -> None:
     child = Task(parent.kernel, state.tid, group, parent.credentials.copy(), files, fs, memory,
                  parent.signals.copy_for_clone(keep_stack))
     child.name = parent.name
+    child.scheduling = child_scheduling(parent)
     child.host = host
     child.host_state = RUNNING
     host.owner = child
@@ -164,6 +167,8 @@ def child_exists(parent: Task, host: HostThread, state: CloneState) -> None:
         child.vfork = state
     state.child = child
     enter(child)
+    if group is not parent.group and group.rlimits.get(RLIMIT_CPU)[0] != RLIM_INFINITY:
+        group_timers(child).watch_cpu_limit()
     write_tids(parent, child, host, arguments)
     host.complete(0)
 
@@ -194,6 +199,7 @@ def new_group(parent: Task, pid: int, arguments: CloneArguments) -> ThreadGroup:
     group.environ = mother.environ
     group.dumpable = mother.dumpable
     group.nice = mother.nice
+    group.personality = mother.personality
     group.exit_signal = exit_signal
     if above is not None:
         above.children.append(group)

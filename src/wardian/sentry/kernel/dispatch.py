@@ -153,7 +153,7 @@ class Dispatcher(Events, TaskHooks):
         if delivery is not None:
             if self.observer is not None:
                 self.observer.signal(task, delivery.frame.signo, delivery.frame.siginfo)
-            host.deliver(delivery.frame, result, in_call)
+            host.deliver(delivery.frame, result, in_call, task.signals.attention)
         elif in_call:
             host.complete(result)
         else:
@@ -273,7 +273,7 @@ class Dispatcher(Events, TaskHooks):
             return
         if task.host_state == RUNNING:
             task.host.interrupt()
-        elif task.host_state == IN_CALL and (task.parked or task in self.kernel.run_list):
+        elif task.host_state == IN_CALL and task.parked:
             self.interrupt_call(task)
         elif task.held and not task.group.stopped:
             self.continue_(task)

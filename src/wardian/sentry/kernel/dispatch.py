@@ -190,7 +190,7 @@ class Dispatcher(Events, TaskHooks):
         task.call = None
         task.host_state = RUNNING
         result = done if done else EINTR_RESULT
-        host.deliver(delivery.frame, RESTART if restarts else result, True)
+        host.deliver(delivery.frame, RESTART if restarts else result, True, task.signals.attention)
 
     # -- interruptions and faults ----------------------------------------------------------------------
     def interrupted(self, thread: HostThread) -> None:

@@ -177,9 +177,18 @@ def main() -> None:
         os._exit(0)
     _, status = os.waitpid(child, 0)
     peak = box.group.usage().memory_peak if box.group else None
+    group = [place.directory for place in box.group.directories.values()] if box.group else []
     box.finish()
+    left = [directory for directory in group if os.path.exists(directory)]
     print(
-        json.dumps({"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, "peak": peak})
+        json.dumps(
+            {
+                "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
+                "peak": peak,
+                "left": left,
+                "launcher sees": os.path.exists("/usr"),
+            }
+        )
     )
 
 

@@ -93,6 +93,7 @@ def run(place: Path, user: str, **settings: object) -> tuple[dict[str, Any], int
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines, done.stderr
+    assert lines[-1]["left"] == [] and lines[-1]["launcher sees"]
     said = lines[0] if len(lines) > 1 else {}
     assert "error" not in said, (said, done.stderr)
     return said, lines[-1]["signal"]

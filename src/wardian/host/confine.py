@@ -178,6 +178,9 @@ class Confinement:
     def enter(self) -> None:
         """In the Sentry, single-threaded, before the zygote is started."""
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # not without the launcher
+        if "mount" in self._spaces:
+            # One more: pivot_root(2) takes along whoever shares ours, and the launcher stays.
+            syscalls.unshare(syscalls.CLONE_NEWNS)
         self._join_group()
         self._offer_children_to_oom()
         self.files.take(self._spaces)

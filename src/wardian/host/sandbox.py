@@ -80,8 +80,20 @@ class Sandbox:
         credentials = guest_user(self.config.user)
         self.task = boot.first_task(self.kernel, HostProcess(), credentials, 0o022)
         boot.mount_system(self.task)
+        self.set_up_network()
         self.trace()
         self.mount_extras()
+
+    def set_up_network(self) -> None:
+        """--network: the host's sockets, or a loopback of the sandbox's own."""
+        if self.config.network == "host":
+            from wardian.sentry.net.host import HostNetworkStack
+            from wardian.sentry.net.host_interfaces import read_host_network
+
+            self.kernel.network = HostNetworkStack(self.kernel, read_host_network())
+            return
+        hosts = boot.read_small_file(self.task, b"/etc/hosts")
+        self.kernel.network.adopt_host_name(hosts, self.config.hostname.encode())
 
     def trace(self) -> None:
         """--strace: lines on our standard error."""

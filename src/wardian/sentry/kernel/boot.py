@@ -24,11 +24,14 @@ from wardian.sentry.kernel.thread_group import ThreadGroup
 from wardian.sentry.kernel.uts import UTSNamespace
 from wardian.sentry.mm.image import build_image
 from wardian.sentry.mm.memory import Memory
-from wardian.sentry.mm.program_file import AT_FDCWD, open_exec
+from wardian.sentry.mm.program_file import AT_FDCWD, open_exec, read_at
 from wardian.sentry.net.stack import NetworkStack
-from wardian.sentry.tty.devpts import DevPts, register_terminals
+from wardian.sentry.tty.devpts import DevPts, DevPtsType, register_terminals
+from wardian.sentry.syscalls.mount import TmpFSType
 from wardian.sentry.vfs import dcache, namei
 from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, Path
+from wardian.sentry.vfs.filesystems import SharedFileSystem
+from wardian.sentry.vfs.inode import S_IFREG
 from wardian.sentry.vfs.mount_tree import MountNamespace
 
 if TYPE_CHECKING:
@@ -121,6 +124,17 @@ def make_file(task: Task, path: bytes) -> None:
         dcache.instantiate(place.dentry, name, place.inode.create(name, 0o644, 0, 0))
 
 
+def read_small_file(task: Task, path: bytes) -> bytes:
+    """The first 64 KiB of a regular file of the sandbox; empty when there is none."""
+    try:
+        place = namei.resolve(task, AT_FDCWD, path)
+        if place.inode.kind != S_IFREG:
+            return b""
+        return read_at(place.inode.open(task, 0), 0, 65536)
+    except LinuxError:
+        return b""
+
+
 def mount_at(task: Task, sb: SuperBlock, path: bytes, flags: int, source: str) -> bool:
     """Mount ``sb`` on ``path``; False when there is no such place and it cannot be made."""
     place = make_directories(task, path)
@@ -136,8 +150,13 @@ def mount_system(task: Task) -> None:
     nosuid = MS_NOSUID | MS_NODEV | MS_NOEXEC
     register_terminals(kernel.devices)
     kernel.devpts = DevPts(kernel, kernel.anonymous_dev())
-    mount_at(task, ProcFS(kernel), b"/proc", nosuid, "proc")
-    mount_at(task, SysFS(kernel), b"/sys", nosuid | MS_RDONLY, "sysfs")
+    proc, sys = ProcFS(kernel), SysFS(kernel)
+    kernel.filesystems = {
+        b"tmpfs": TmpFSType(), b"proc": SharedFileSystem(proc), b"sysfs": SharedFileSystem(sys),
+        b"devpts": DevPtsType(),
+    }
+    mount_at(task, proc, b"/proc", nosuid, "proc")
+    mount_at(task, sys, b"/sys", nosuid | MS_RDONLY, "sysfs")
     mount_at(task, CgroupFS(kernel), b"/sys/fs/cgroup", nosuid | MS_RDONLY, "cgroup")
     if mount_at(task, DevTmpFS(kernel.anonymous_dev(), kernel.clock), b"/dev", MS_NOSUID, "devtmpfs"):
         mount_at(task, kernel.devpts, b"/dev/pts", MS_NOSUID | MS_NOEXEC, "devpts")

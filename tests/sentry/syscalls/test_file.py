@@ -7,8 +7,8 @@ import os
 import struct
 
 import pytest
-from support import PARKED, call, fork, get, host, make_kernel, make_task, put, room, run
 
+from support import PARKED, call, fork, get, host, make_kernel, make_task, put, room, run
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_FSIZE
 from wardian.sentry.kernel.signals import SIGPIPE, SIGXFSZ, pending_mask

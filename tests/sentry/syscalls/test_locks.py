@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 
 from support import PARKED, call, fork, get, host, make_kernel, make_task, put, run
-
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls import descriptors as d
 from wardian.sentry.syscalls import file

@@ -1,4 +1,5 @@
-"""Random sequences of file system calls, made natively on a tmpfs and on ours: same results, same errno."""
+"""Random sequences of file system calls, made natively on a tmpfs and on ours: same results, same
+errno."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import call, get, make_kernel, make_task, put, room
 
+from support import call, get, make_kernel, make_task, put, room
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls import descriptors, dir, file, iov, stat
@@ -91,7 +92,8 @@ def step(pair: Pair, r: random.Random) -> None:
     o1, o2 = b"/" + one, b"/" + two
     kind = r.choice(
         ["open", "open", "mkdir", "rmdir", "unlink", "rename", "rename", "link", "symlink",
-         "readlink", "stat", "lstat", "truncate", "access", "getdents", "mkfifo", "file", "file", "file",
+         "readlink", "stat", "lstat", "truncate", "access", "getdents", "mkfifo", "file", "file",
+         "file",
          "chmod", "chmod", "chown"])
     if kind == "open":
         flags = r.choice((0, 1, 2)) | sum(
@@ -178,7 +180,8 @@ def file_step(pair: Pair, r: random.Random) -> None:
         count = r.choice((0, 10, 5000, 80_000))
         buffer, address = ctypes.create_string_buffer(count + 1), room(task, count)
         if kind == "read":
-            theirs, ours = native("read", a, buffer, count), call(task, file.read, b, address, count)
+            theirs = native("read", a, buffer, count)
+            ours = call(task, file.read, b, address, count)
         else:
             at = r.choice((-1, 0, 100, 70_000))
             theirs = native("pread", a, buffer, count, ctypes.c_long(at))
@@ -212,7 +215,8 @@ def file_step(pair: Pair, r: random.Random) -> None:
         theirs = native("ftruncate", a, ctypes.c_long(size))
         pair.both("ftruncate", theirs, call(task, file.ftruncate, b, size))
     elif kind == "fallocate":
-        mode, offset, length = r.choice((0, 1, 3, 2)), r.choice((0, 50, 8192)), r.choice((0, 10, 9000))
+        mode = r.choice((0, 1, 3, 2))
+        offset, length = r.choice((0, 50, 8192)), r.choice((0, 10, 9000))
         theirs = native("fallocate", a, mode, ctypes.c_long(offset), ctypes.c_long(length))
         ours = call(task, file.fallocate, b, mode, offset, length)
         pair.both(f"fallocate {mode} {offset} {length}", theirs, ours)
@@ -248,7 +252,7 @@ def compare_stat(pair: Pair, kind: str, theirs: bytes, ours: bytes) -> None:
         return
     pair.both(f"{kind} {ours!r}", 0, result)
     fields = struct.unpack("<QQQIIIIQqqqqqqqqqqqq", get(pair.task, address, 144))
-    assert (fields[2], fields[3], fields[4], fields[5]) == (st.st_nlink, st.st_mode, st.st_uid, st.st_gid)
+    assert fields[2:6] == (st.st_nlink, st.st_mode, st.st_uid, st.st_gid)
     if not fields[3] & 0o040000 or fields[3] & 0o100000:
         assert fields[8] == st.st_size
 

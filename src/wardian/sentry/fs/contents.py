@@ -1,8 +1,9 @@
 """The bytes of a file kept in memory (tmpfs, memfd, overlay upper files).
 
-Small files that nobody mapped live in a ``bytearray``: thousands of them cost no host descriptor. A file that
-grows past :data:`SMALL_MAX` or is mapped moves to a host memfd, which is sparse and can be granted to guests
-(design D2). The memory goes when the object does: whoever can still reach the file keeps it alive.
+Small files that nobody mapped live in a ``bytearray``: thousands of them cost no host descriptor.
+A file that grows past :data:`SMALL_MAX` or is mapped moves to a host memfd, which is sparse and
+can be granted to guests (design D2). The memory goes when the object does: whoever can still
+reach the file keeps it alive.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class Contents:
             raise from_os_error(e) from None
 
     def write(self, source: Source, offset: int) -> int:
-        """Write from ``source``; the bytes taken, fewer than offered when the quota ends. ENOSPC, EFAULT."""
+        """Write from ``source``; the bytes taken, fewer when the quota ends. ENOSPC, EFAULT."""
         done = 0
         while source.left:
             try:
@@ -229,7 +230,7 @@ class Contents:
         except OSError as e:
             raise from_os_error(e) from None
 
-    # -- host memory ---------------------------------------------------------------------------------
+    # -- host memory -----------------------------------------------------------------------------
     def memory(self) -> int:
         """The host memfd, made now if there is none; borrowed by the caller."""
         if self.fd < 0:
@@ -247,9 +248,9 @@ class Contents:
         except OSError as e:
             raise from_os_error(e) from None
 
-    # -- accounting ----------------------------------------------------------------------------------
+    # -- accounting ------------------------------------------------------------------------------
     def blocks(self) -> int:
-        """Used 512-byte blocks; guests may have touched pages of a mapping, so the host is asked."""
+        """Used 512-byte blocks; the host is asked, as guests may have touched mapped pages."""
         if self.fd >= 0:
             self.dense = False
             self._recount()

@@ -1,7 +1,7 @@
-"""tmpfs(5): a file system in memory; also what memfd_create(2) and the overlay's upper layer are made of.
+"""tmpfs(5): a file system in memory. memfd_create(2) and the overlay's upper layer use it too.
 
-File data is :class:`~wardian.sentry.fs.contents.Contents`. Directory entries carry a cookie that only grows, so that
-getdents64(2) continues rightly while names come and go.
+File data is :class:`~wardian.sentry.fs.contents.Contents`. Directory entries carry a cookie that
+only grows, so that getdents64(2) continues rightly while names come and go.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class TmpInode(Inode):
             return
         self.atime_ns = self.fs.clock.realtime_ns()
 
-    # -- extended attributes -------------------------------------------------------------------------
+    # -- extended attributes ---------------------------------------------------------------------
     def getxattr(self, name: bytes) -> bytes:
         if self.xattrs is None or name not in self.xattrs:
             raise ENODATA("no such attribute")
@@ -244,7 +244,7 @@ class TmpSymlink(TmpInode):
         return self.target
 
 
-# -- regular files ---------------------------------------------------------------------------------------
+# -- regular files -------------------------------------------------------------------------------
 class TmpRegular(TmpInode):
     """A regular file. ``seals`` are those of fcntl(2); without memfd_create there can be none."""
 
@@ -271,7 +271,8 @@ class TmpRegular(TmpInode):
         return TmpFile(self, flags)
 
     def add_seals(self, seals: int) -> None:
-        """fcntl(2) F_ADD_SEALS; EPERM once F_SEAL_SEAL is set, EBUSY while writable mappings exist."""
+        """fcntl(2) F_ADD_SEALS; EPERM once F_SEAL_SEAL is set, EBUSY while writable mappings
+        exist."""
         if self.seals & F_SEAL_SEAL:
             raise EPERM("sealed against seals")
         if seals & ~0x3F:
@@ -349,7 +350,7 @@ class TmpFile(File):
         return MapSource(node.contents.memory(), offset)
 
 
-# -- directories -----------------------------------------------------------------------------------------
+# -- directories ---------------------------------------------------------------------------------
 class TmpDir(TmpInode):
     """A directory: names to inodes, and cookies in the order of creation for readdir."""
 
@@ -440,7 +441,7 @@ class TmpDir(TmpInode):
         target.ctime_ns = self.fs.clock.realtime_ns()
         self.add(name, target)
 
-    # -- removing and moving -------------------------------------------------------------------------
+    # -- removing and moving ---------------------------------------------------------------------
     def unlink(self, name: bytes, child: Inode) -> None:
         self._check_is(name, child)
         self.remove(name)
@@ -531,7 +532,7 @@ class TmpDirFile(File):
         return found
 
 
-# -- files without a name ----------------------------------------------------------------------------------
+# -- files without a name ------------------------------------------------------------------------
 def unnamed_file(fs: TmpFS, mode: int, uid: int, gid: int) -> TmpRegular:
     """The inode of a memfd: not linked anywhere, not sealed yet."""
     inode = TmpRegular(fs, mode, uid, gid)

@@ -1,8 +1,9 @@
 """Descriptor tables (struct files_struct): small integers to open file descriptions.
 
-A table holds one reference to each description it shows (:meth:`File.hold`). ``limit`` follows the soft
-RLIMIT_NOFILE of the thread group; whoever changes that limit sets it here. POSIX record locks belong to the table,
-as on Linux, so closing any descriptor of a file gives them up (fcntl(2)).
+A table holds one reference to each description it shows (:meth:`File.hold`). ``limit`` follows
+the soft RLIMIT_NOFILE of the thread group; whoever changes that limit sets it here. POSIX record
+locks belong to the table, as on Linux, so closing any descriptor of a file gives them up
+(fcntl(2)).
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class FDTable:
             raise EMFILE(f"{self.limit} descriptors in use")
 
     def install(self, file: File, cloexec: bool, lowest: int = 0) -> int:
-        """Put ``file`` in the lowest free slot not below ``lowest``; EMFILE (then a new file is released)."""
+        """Put ``file`` in the lowest free slot not below ``lowest``; EMFILE (then a new file is
+        released)."""
         fd = self._free_from(lowest)
         if fd >= min(self.limit, NR_OPEN):
             file.hold()
@@ -118,7 +120,7 @@ class FDTable:
         for fd in sorted(self.cloexec):
             self.close(fd)
 
-    # -- the whole table -----------------------------------------------------------------------------
+    # -- the whole table -------------------------------------------------------------------------
     def fds(self) -> list[int]:
         """Open descriptors in order."""
         return [fd for fd, file in enumerate(self.slots) if file is not None]

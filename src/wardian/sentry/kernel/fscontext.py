@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 
 class FSContext:
-    """Root directory, working directory and umask; CLONE_FS makes tasks share it, ``users`` counts them."""
+    """Root directory, working directory and umask; CLONE_FS makes tasks share it, ``users``
+    counts them."""
 
     def __init__(self, root: Path, cwd: Path, umask: int = 0o022) -> None:
         self.root = root

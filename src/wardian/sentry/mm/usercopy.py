@@ -1,7 +1,7 @@
 """Guest memory as the Sink of a read and the Source of a write: one buffer, or an iovec (readv(2)).
 
-Bytes are copied as a file asks for them, never more at once than it has: a guest that claims a buffer of 2^62 bytes
-costs nothing.
+Bytes are copied as a file asks for them, never more at once than it has: a guest that claims a
+buffer of 2^62 bytes costs nothing.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ class IovecSource(Source):
 
 
 def read_iovec(task: Task, address: int, count: int) -> Segments:
-    """The iovec of ``count`` entries at ``address``; EINVAL, EFAULT. Lengths past MAX_RW_COUNT are cut."""
+    """The iovec of ``count`` entries at ``address``; EINVAL, EFAULT. Lengths past MAX_RW_COUNT
+    are cut."""
     if not 0 <= count <= IOV_MAX:
         raise EINVAL("iovec count")
     segments = Segments()

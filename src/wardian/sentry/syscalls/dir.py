@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.errno import EINVAL, ENOENT, ENOTDIR, EPERM, ERANGE
+from wardian.sentry.errno import EBADF, EINVAL, ENOENT, ENOTDIR, EPERM, ERANGE
 from wardian.sentry.kernel.credentials import CAP_DAC_READ_SEARCH, CAP_MKNOD
 from wardian.sentry.syscalls.kinds import FD, Flags, Int, Mode, OutBuf, UInt, ULong, UserPath
 from wardian.sentry.vfs import names
 from wardian.sentry.vfs.dentry import Path
+from wardian.sentry.vfs.file import O_PATH
 from wardian.sentry.vfs.inode import (
     S_IFBLK,
     S_IFCHR,
@@ -57,6 +58,10 @@ def getdents(t: Task, fd: FD, buf: OutBuf, count: UInt) -> int:
 def read_entries(t: Task, fd: int, buf: int, count: int, wide: bool) -> int:
     """Pack as many entries as fit; EINVAL when not even the first one does."""
     f = t.files.get(fd)
+    if f.flags & O_PATH:
+        raise EBADF("O_PATH")
+    if f.path is not None and f.path.dentry.unlinked:
+        raise ENOENT("the directory was removed") if f.path.inode.is_dir else ENOTDIR("a file")
     position = f.offset
     parts: list[bytes] = []
     used = 0

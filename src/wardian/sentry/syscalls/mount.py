@@ -1,6 +1,7 @@
 """mount(2), umount2(2), pivot_root(2), chroot(2): for guests that have CAP_SYS_ADMIN inside.
 
-The new mount interface (fsopen(2), move_mount(2), ...) is not offered: it answers EPERM, and mount(8) falls back.
+The new mount interface (fsopen(2), move_mount(2), ...) is not offered: it answers EPERM, and
+mount(8) falls back.
 """
 
 from __future__ import annotations

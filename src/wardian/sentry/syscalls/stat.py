@@ -128,7 +128,8 @@ def attributes_at(t: Task, dirfd: int, path: bytes, flags: int) -> Attributes:
 
 
 def attributes_of(f: File) -> Attributes:
-    """The attributes of an open file; nameless kernel objects without an inode look like eventfds."""
+    """The attributes of an open file; nameless kernel objects without an inode look like
+    eventfds."""
     if f.inode is not None:
         return f.inode.getattr()
     a = Attributes()

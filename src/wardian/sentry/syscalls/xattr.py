@@ -1,4 +1,4 @@
-"""Extended attributes (xattr(7)): getxattr(2), setxattr(2), listxattr(2), removexattr(2) and kin."""
+"""Extended attributes (xattr(7)): getxattr(2), setxattr(2), listxattr(2) and their kin."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Where the bytes of a read go and where those of a write come from.
 
-Files never see guest addresses: ``read`` fills a :class:`Sink`, ``write`` drains a :class:`Source`. The
-variants for guest memory (one buffer or an iovec) live in ``sentry.mm.usercopy``; the ones here are for the
-kernel's own use and for tests.
+Files never see guest addresses: ``read`` fills a :class:`Sink`, ``write`` drains a
+:class:`Source`. The variants for guest memory (one buffer or an iovec) live in
+``sentry.mm.usercopy``; the ones here are for the kernel's own use and for tests.
 """
 
 
@@ -13,7 +13,8 @@ class Sink:
         self.left = left
 
     def put(self, data: bytes) -> int:
-        """Take as much of ``data`` as there is room for; the number of bytes taken. Raises EFAULT."""
+        """Take as much of ``data`` as there is room for; the number of bytes taken. Raises
+        EFAULT."""
         raise NotImplementedError
 
 

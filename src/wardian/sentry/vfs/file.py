@@ -1,9 +1,9 @@
 """Open file descriptions (open(2), "Open file descriptions"): what a descriptor refers to.
 
-Subclass :class:`File` per kind of file. Operations are non-blocking: ``read`` and ``write`` return the
-byte count or :data:`~wardian.sentry.errno.WOULD_BLOCK`; they raise a ``LinuxError`` for failure. Whether to
-wait (O_NONBLOCK) is decided once, in ``sentry.syscalls``, with :meth:`poll_queue`. The file offset and the
-partial-result rules live in ``sentry.vfs.io``.
+Subclass :class:`File` per kind of file. Operations are non-blocking: ``read`` and ``write``
+return the byte count or :data:`~wardian.sentry.errno.WOULD_BLOCK`; they raise a ``LinuxError``
+for failure. Whether to wait (O_NONBLOCK) is decided once, in ``sentry.syscalls``, with
+:meth:`poll_queue`. The file offset and the partial-result rules live in ``sentry.vfs.io``.
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ O_TMPFILE: Final = 0x410000
 
 
 class MapSource:
-    """What mmap(2) of a file hands to the platform: a host descriptor to map, or page contents to copy.
+    """What mmap(2) of a file hands to the platform: a host descriptor to map, or page contents to
+    copy.
 
-    ``host_fd`` is borrowed, not owned: it must stay open while the platform installs it. ``host_fd == -1``
+    ``host_fd`` is borrowed, not owned: it must stay open while the platform installs it. -1
     means the file has no host descriptor: a MAP_PRIVATE mapping is then filled by reading the file.
     """
 
@@ -113,7 +114,8 @@ class File:
         """The last holder is gone: free what is held."""
 
     def opened(self) -> bool:
-        """False while a blocking open(2) must wait on :meth:`poll_queue` for the other end (a FIFO)."""
+        """False while a blocking open(2) must wait on :meth:`poll_queue` for the other end (a
+        FIFO)."""
         return True
 
     # -- access ----------------------------------------------------------------------------------
@@ -131,7 +133,7 @@ class File:
 
     # -- data ------------------------------------------------------------------------------------
     def read(self, sink: Sink, offset: int) -> int:
-        """Read at ``offset`` (ignored by streams) into ``sink``; count, 0 at end, or WOULD_BLOCK."""
+        """Read at ``offset`` (not for streams) into ``sink``; count, 0 at end, or WOULD_BLOCK."""
         raise EINVAL("this file cannot be read")
 
     def write(self, source: Source, offset: int) -> int:
@@ -139,8 +141,8 @@ class File:
         raise EINVAL("this file cannot be written")
 
     def writes_all(self) -> bool:
-        """True for streams whose blocking write(2) goes on until all bytes are taken (pipe, terminal,
-        stream socket); elsewhere a short count from :meth:`write` is the result."""
+        """True for streams whose blocking write(2) goes on until all bytes are taken (pipe,
+        terminal, stream socket); elsewhere a short count from :meth:`write` is the result."""
         return False
 
     @property
@@ -165,7 +167,8 @@ class File:
         return self.queue
 
     def timeout_ns(self, writing: bool) -> int:
-        """How long a blocking read or write waits at most (a socket's SO_RCVTIMEO, SO_SNDTIMEO); -1: for ever."""
+        """How long a blocking read or write waits at most (a socket's SO_RCVTIMEO, SO_SNDTIMEO);
+        -1: for ever."""
         return -1
 
     def pollable(self) -> bool:
@@ -178,7 +181,8 @@ class File:
         raise ENOTTY("no such ioctl")
 
     def readdir(self, position: int) -> list[DirEntry]:
-        """Directory entries from ``position`` on, ``.`` and ``..`` included; some, not all, of them."""
+        """Directory entries from ``position`` on, ``.`` and ``..`` included; some, not all, of
+        them."""
         raise ENOTDIR("not a directory")
 
     def fsync(self, data_only: bool) -> None:

@@ -1,9 +1,9 @@
 """Inodes and superblocks: the objects a file system is made of (Documentation/filesystems/vfs.rst).
 
-A file system subclasses :class:`SuperBlock` and :class:`Inode`. Permission checks, name-length checks and
-mount crossing are done by ``sentry.vfs`` before an inode operation is called; inode operations do the work and
-raise what only the file system can know (ENOENT, EEXIST, ENOTEMPTY, ENOSPC, EROFS of the medium).
-Names are ``bytes`` without ``/``.
+A file system subclasses :class:`SuperBlock` and :class:`Inode`. Permission checks, name-length
+checks and mount crossing are done by ``sentry.vfs`` before an inode operation is called; inode
+operations do the work and raise what only the file system can know (ENOENT, EEXIST, ENOTEMPTY,
+ENOSPC, EROFS of the medium). Names are ``bytes`` without ``/``.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ class SuperBlock:
         self.dev = dev  # st_dev of its files, as makedev(3)
         self.read_only = False
         self.root_dentry: Dentry | None = None  # made by vfs.mount_tree at the first mount
+        self.dentries = 0  # about how many names vfs.dcache knows, and when it must forget some
+        self.dentries_max = 65536
 
     def root(self) -> Inode:
         """The root directory's inode."""
@@ -109,7 +111,8 @@ class SuperBlock:
         raise NotImplementedError
 
     def revalidates(self) -> bool:
-        """True when names may change behind the dentry cache (host directories, proc): look up each time."""
+        """True when names may change behind the dentry cache (host directories, proc): look up
+        each time."""
         return False
 
     def sync(self) -> None:
@@ -212,7 +215,7 @@ class Inode:
         """A new open file description; O_TRUNC is already done, permission checked."""
         raise NotImplementedError
 
-    # -- extended attributes -------------------------------------------------------------------------
+    # -- extended attributes ---------------------------------------------------------------------
     def getxattr(self, name: bytes) -> bytes:
         raise ENODATA("no such attribute")
 

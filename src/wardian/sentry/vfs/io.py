@@ -1,8 +1,9 @@
 """Reading and writing open files: the file offset, blocking, and what a partly done call returns.
 
-The one place that decides (write(2), signal(7)): an error after some bytes moved is a short count; a blocking
-write to a stream goes on until all is taken, and keeps what it moved in ``task.call.done``. The dispatcher
-completes an interrupted call with ``done`` when that is not zero, instead of EINTR.
+The one place that decides (write(2), signal(7)): an error after some bytes moved is a short
+count; a blocking write to a stream goes on until all is taken, and keeps what it moved in
+``task.call.done``. The dispatcher completes an interrupted call with ``done`` when that is not
+zero, instead of EINTR.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def block(t: Task, f: File, events: int) -> int:
     return t.park(f.poll_queue(), events)
 
 
-# -- reading -------------------------------------------------------------------------------------------
+# -- reading -------------------------------------------------------------------------------------
 def read(t: Task, f: File, sink: Sink, position: int = CURRENT) -> int:
     """read(2) family: bytes read, 0 at the end, or PARKED."""
     if not f.readable:
@@ -72,7 +73,7 @@ def read(t: Task, f: File, sink: Sink, position: int = CURRENT) -> int:
     return n
 
 
-# -- writing -------------------------------------------------------------------------------------------
+# -- writing -------------------------------------------------------------------------------------
 def write(t: Task, f: File, source: Source, position: int = CURRENT) -> int:
     """write(2) family: bytes written or PARKED; EPIPE comes with SIGPIPE."""
     if not f.writable:
@@ -109,7 +110,8 @@ def write_at(t: Task, f: File, source: Source, position: int) -> int:
 
 
 def limit_size(t: Task, source: Source, start: int) -> None:
-    """RLIMIT_FSIZE: cut the write at the limit, or SIGXFSZ and EFBIG when nothing fits (setrlimit(2))."""
+    """RLIMIT_FSIZE: cut the write at the limit, or SIGXFSZ and EFBIG when nothing fits
+    (setrlimit(2))."""
     limit = t.group.rlimits.soft[RLIMIT_FSIZE]
     if start >= limit:
         send_to_task(t, SigInfo(SIGXFSZ))
@@ -151,6 +153,16 @@ def broken_pipe(t: Task) -> None:
     send_to_task(t, info)
 
 
+def block_or_stop(t: Task, f: File, done: int) -> int:
+    """Park for room; a send time-out after some bytes went is a short count."""
+    try:
+        return block(t, f, POLLOUT)
+    except EAGAIN:
+        if done:
+            return done
+        raise
+
+
 def write_stream(t: Task, f: File, source: Source) -> int:
     """A write that goes on until everything is taken, over as many parks as that needs."""
     call = t.call
@@ -166,11 +178,9 @@ def write_stream(t: Task, f: File, source: Source) -> int:
                 return done
             raise
         if n == WOULD_BLOCK:
-            if done and f.nonblocking:
-                return done
             if call is not None:
                 call.done = done
-            return block(t, f, POLLOUT)
+            return block_or_stop(t, f, done)
         done += n
         if n == 0 or source.left == 0:
             return done

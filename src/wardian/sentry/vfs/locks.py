@@ -1,8 +1,9 @@
 """Advisory locks: flock(2), POSIX record locks and open-file-description locks (fcntl(2)).
 
-One :class:`FileLocks` per inode, made at the first lock. POSIX locks belong to a descriptor table, the other two
-kinds to an open file description. A task that must wait parks on :attr:`FileLocks.queue`, which is woken
-whenever a lock goes or shrinks. Deadlock is looked for among POSIX locks only, as on Linux.
+One :class:`FileLocks` per inode, made at the first lock. POSIX locks belong to a descriptor
+table, the other two kinds to an open file description. A task that must wait parks on
+:attr:`FileLocks.queue`, which is woken whenever a lock goes or shrinks. Deadlock is looked for
+among POSIX locks only, as on Linux.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class RecordLock:
     def overlaps(self, other: RecordLock) -> bool:
         """True when the ranges share a byte."""
         return self.start <= other.end and other.start <= self.end
+
+    def touches(self, other: RecordLock) -> bool:
+        """True when the ranges overlap or follow one another."""
+        return self.start <= other.end + 1 and other.start <= self.end + 1
 
     def conflicts(self, other: RecordLock) -> bool:
         """True when the two cannot be held at once."""
@@ -89,7 +94,7 @@ class FileLocks:
         for lock in self.records:
             if not lock.same_owner(wanted):
                 kept.append(lock)
-            elif lock.kind == wanted.kind and lock.start <= joined.end + 1 and joined.start <= lock.end + 1:
+            elif lock.kind == wanted.kind and lock.touches(joined):
                 joined = joined.part(min(lock.start, joined.start), max(lock.end, joined.end))
             elif not lock.overlaps(wanted):
                 kept.append(lock)
@@ -110,8 +115,8 @@ class FileLocks:
 
     # -- flock -------------------------------------------------------------------------------------
     def flock(self, file: File, exclusive: bool) -> bool:
-        """Take or convert ``file``'s lock; False when another one is in the way (a held lock is then
-        lost, as flock(2) warns: conversion is not atomic)."""
+        """Take or convert ``file``'s lock; False when another one is in the way (a held lock is
+        then lost, as flock(2) warns: conversion is not atomic)."""
         before = len(self.flocks)
         self.flocks = [lock for lock in self.flocks if lock.file is not file]
         for lock in self.flocks:
@@ -155,9 +160,10 @@ def _start_of(lock: RecordLock) -> int:
     return lock.start
 
 
-# -- deadlock ------------------------------------------------------------------------------------------
+# -- deadlock ------------------------------------------------------------------------------------
 def would_deadlock(wanted: RecordLock, blocker: RecordLock) -> bool:
-    """True when the owner of ``blocker`` waits, maybe through others, for the owner of ``wanted``."""
+    """True when the owner of ``blocker`` waits, maybe through others, for the owner of
+    ``wanted``."""
     table = blocker.table
     for _ in range(DEADLOCK_STEPS):
         if table is None:

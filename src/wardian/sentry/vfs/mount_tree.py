@@ -1,8 +1,9 @@
 """The tree of mounts (mount_namespaces(7), Documentation/filesystems/path-lookup.rst).
 
-A mount knows what is mounted on the dentries seen through it (``Mount.submounts``), so the path walk needs
-no table: ``Dentry.mounts`` says that a look is worth it. Propagation between namespaces is not
-modelled: every mount is private. Permission (CAP_SYS_ADMIN) is checked by ``sentry.syscalls.mount``.
+A mount knows what is mounted on the dentries seen through it (``Mount.submounts``), so the path
+walk needs no table: ``Dentry.mounts`` says that a look is worth it. Propagation between
+namespaces is not modelled: every mount is private. Permission (CAP_SYS_ADMIN) is checked by
+``sentry.syscalls.mount``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The path walk (path_resolution(7), Documentation/filesystems/path-lookup.rst): names to dentries.
 
-One loop over a stack of components; a symbolic link pushes its target's components, so nothing recurses. Bounded by
-:data:`MAX_LINKS` links of at most PATH_MAX bytes. This is the hottest code after dispatch: the common step
-(a cached child of a directory everybody may search) stays in :meth:`Walk.run` and calls nothing.
+One loop over a stack of components; a symbolic link pushes its target's components, so nothing
+recurses. Bounded by :data:`MAX_LINKS` links of at most PATH_MAX bytes. This is the hottest code
+after dispatch: the common step (a cached child of a directory everybody may search) stays in
+:meth:`Walk.run` and calls nothing.
 
-Opening is ``sentry.vfs.open``, changing names is ``sentry.vfs.names``.
+The cache of names is ``vfs.dcache``, opening ``vfs.open``, changing names ``vfs.names``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from wardian.sentry.errno import (
     ENOTDIR,
     EXDEV,
 )
+from wardian.sentry.vfs.dcache import NAME_MAX, child_of, lookup_child
+from wardian.sentry.vfs.dcache import instantiate as instantiate
 from wardian.sentry.vfs.dentry import Dentry, Mount, Path
 from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from wardian.sentry.vfs.permissions import (
@@ -57,8 +60,6 @@ RESOLVE_SCOPED: Final = 0x18
 
 MAX_LINKS: Final = 40
 PATH_MAX: Final = 4096
-NAME_MAX: Final = 255
-NEGATIVES_MAX: Final = 512  # negative children a directory may have before they are dropped
 
 MS_NOSYMFOLLOW: Final = 256
 
@@ -95,7 +96,8 @@ class Walk:
 
     # -- the loop ----------------------------------------------------------------------------------
     def run(self, follow: bool) -> None:
-        """Walk all components; a final symbolic link is followed when ``follow``. ENOENT, ENOTDIR, ..."""
+        """Walk all components; a final symbolic link is followed when ``follow``. ENOENT,
+        ENOTDIR, ..."""
         stack = self.stack
         while stack:
             name = stack.pop()
@@ -195,10 +197,11 @@ class Walk:
         self.mount, self.dentry = place.mount, place.dentry
 
 
-# -- entry points --------------------------------------------------------------------------------------
+# -- entry points --------------------------------------------------------------------------------
 def resolve(task: Task, dirfd: int, path: bytes, follow: bool = True, empty: bool = False,
             resolve: int = 0) -> Path:
-    """The existing object ``path`` names, relative to ``dirfd``; ``empty`` allows "" (AT_EMPTY_PATH)."""
+    """The existing object ``path`` names, relative to ``dirfd``; ``empty`` allows ""
+    (AT_EMPTY_PATH)."""
     if not path:
         if not empty:
             raise ENOENT("empty path")
@@ -275,85 +278,7 @@ def path_of(task: Task, fd: int) -> Path:
     return path
 
 
-# -- the dentry cache ----------------------------------------------------------------------------------
-def child_of(directory: Dentry, name: bytes) -> Dentry:
-    """The child dentry called ``name``, cached or looked up; maybe negative."""
-    child = directory.children.get(name)
-    inode = directory.inode
-    assert inode is not None
-    if child is None or inode.sb.revalidates():
-        return lookup_child(directory, name)
-    return child
-
-
-def lookup_child(directory: Dentry, name: bytes) -> Dentry:
-    """Ask the file system for ``name`` and remember the answer."""
-    if len(name) > NAME_MAX:
-        raise ENAMETOOLONG("name longer than NAME_MAX")
-    parent = directory.inode
-    assert parent is not None
-    inode = None if directory.unlinked else parent.lookup(name)
-    old = directory.children.get(name)
-    if old is not None and inode is not None and same_object(old.inode, inode):
-        old.inode = inode
-        return old
-    if inode is not None:
-        return instantiate(directory, name, inode)
-    if old is not None:
-        forget(old)
-    child = Dentry(name, directory, None)
-    if not parent.sb.revalidates():
-        remember_negative(directory, child)
-    return child
-
-
-def same_object(old: Inode | None, new: Inode) -> bool:
-    """True when a lookup found again what the dentry already shows."""
-    if old is None:
-        return False
-    return old is new or (old.sb is new.sb and old.ino == new.ino and old.kind == new.kind)
-
-
-def remember_negative(directory: Dentry, child: Dentry) -> None:
-    """Cache that a name does not exist; a guest must not fill memory with names that are not there."""
-    children = directory.children
-    if directory.negatives >= NEGATIVES_MAX and directory.negatives * 2 >= len(children):
-        directory.children = {n: d for n, d in children.items() if d.inode is not None}
-        directory.negatives = 0
-    directory.negatives += 1
-    directory.children[child.name] = child
-
-
-def instantiate(directory: Dentry, name: bytes, inode: Inode) -> Dentry:
-    """A name came to be (or was found): its dentry, replacing what was cached."""
-    old = directory.children.get(name)
-    if old is not None:
-        forget(old)
-    child = Dentry(name, directory, inode)
-    directory.children[name] = child
-    return child
-
-
-def forget(dentry: Dentry) -> None:
-    """The name is gone: unhook its dentry; open files keep it as " (deleted)"."""
-    parent = dentry.parent
-    if parent.children.get(dentry.name) is dentry:
-        del parent.children[dentry.name]
-        if dentry.inode is None:
-            parent.negatives -= 1
-    dentry.unlinked = True
-
-
-def moved(dentry: Dentry, directory: Dentry, name: bytes) -> None:
-    """rename(2) happened: hang ``dentry`` under its new name."""
-    if dentry.parent.children.get(dentry.name) is dentry:
-        del dentry.parent.children[dentry.name]
-    dentry.name = name
-    dentry.parent = directory
-    directory.children[name] = dentry
-
-
-# -- back to text ----------------------------------------------------------------------------------------
+# -- back to text --------------------------------------------------------------------------------
 def path_text(path: Path, root: Path) -> bytes:
     """The name of ``path`` seen from ``root``, for getcwd(2) and /proc (Linux d_path)."""
     mount, dentry = path.mount, path.dentry
@@ -403,7 +328,8 @@ def make_node(task: Task, dirfd: int, path: bytes, mode: int, rdev: int) -> Path
 
 
 def check_free(last: LastName, directory: bool) -> None:
-    """The name must be free, and only a new directory may have a trailing slash; EROFS comes after."""
+    """The name must be free, and only a new directory may have a trailing slash; EROFS comes
+    after."""
     if not last.ordinary or last.lookup().inode is not None:
         raise EEXIST("the name is taken")
     if last.slash and not directory:

@@ -18,6 +18,7 @@ from wardian.sentry.errno import (
     EPERM,
     EXDEV,
 )
+from wardian.sentry.vfs.dcache import forget, instantiate, moved
 from wardian.sentry.vfs.dentry import Dentry, Path
 from wardian.sentry.vfs.inode import S_IFCHR, S_ISGID, S_ISVTX, Inode
 from wardian.sentry.vfs.mount_tree import dentry_below
@@ -25,9 +26,6 @@ from wardian.sentry.vfs.namei import (
     LastName,
     check_free,
     check_may_create,
-    forget,
-    instantiate,
-    moved,
     resolve_parent,
 )
 from wardian.sentry.vfs.notify import (

@@ -1,4 +1,5 @@
-"""Opening by name: open(2), openat2(2), O_CREAT, O_PATH, O_TMPFILE. The walk itself is ``vfs.namei``."""
+"""Opening by name: open(2), openat2(2), O_CREAT, O_PATH, O_TMPFILE. The walk itself is
+``vfs.namei``."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from wardian.sentry.errno import (
     EPERM,
     EROFS,
 )
+from wardian.sentry.vfs.dcache import instantiate
 from wardian.sentry.vfs.dentry import MS_NODEV, Dentry, Path
 from wardian.sentry.vfs.file import (
     O_ACCMODE,
@@ -49,7 +51,6 @@ from wardian.sentry.vfs.inode import (
 from wardian.sentry.vfs.namei import (
     LastName,
     Walk,
-    instantiate,
     last_name,
     path_of,
     resolve,
@@ -81,7 +82,8 @@ class PathFile(File):
     """An O_PATH descriptor: a place, without access to the contents."""
 
 
-def open_path(task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int = 0) -> File:
+def open_path(task: Task, dirfd: int, path: bytes, flags: int, mode: int,
+              resolve_flags: int = 0) -> File:
     """open(2): a new open file description. A FIFO may answer ``opened() == False``: then wait."""
     if flags & O_PATH:
         return open_o_path(task, dirfd, path, flags, resolve_flags)
@@ -112,7 +114,7 @@ def open_o_path(task: Task, dirfd: int, path: bytes, flags: int, resolve_flags: 
     return file
 
 
-# -- existing files ------------------------------------------------------------------------------------
+# -- existing files ------------------------------------------------------------------------------
 def open_place(task: Task, place: Path, flags: int) -> File:
     """Open what is at ``place`` after checking that the caller may."""
     inode = place.inode
@@ -169,8 +171,9 @@ def finish(task: Task, place: Path, inode: Inode, flags: int) -> File:
     return file
 
 
-# -- making files --------------------------------------------------------------------------------------
-def open_create(task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int) -> File:
+# -- making files --------------------------------------------------------------------------------
+def open_create(task: Task, dirfd: int, path: bytes, flags: int, mode: int,
+                resolve_flags: int) -> File:
     """O_CREAT: the last name may be new; a dangling symbolic link is created through."""
     if flags & O_DIRECTORY:
         raise EINVAL("O_CREAT with O_DIRECTORY")
@@ -221,7 +224,8 @@ def check_existing(task: Task, last: LastName, place: Path) -> None:
         check_sticky_create(task.credentials, last.parent.inode, inode, protected.fifos)
 
 
-def open_tmpfile(task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int) -> File:
+def open_tmpfile(task: Task, dirfd: int, path: bytes, flags: int, mode: int,
+                 resolve_flags: int) -> File:
     """O_TMPFILE: a file in the directory ``path`` that has no name (yet, unless O_EXCL)."""
     if flags & O_TMPFILE != O_TMPFILE or not flags & O_ACCMODE or flags & O_CREAT:
         raise EINVAL("O_TMPFILE needs O_DIRECTORY and write access")
@@ -239,7 +243,7 @@ def open_tmpfile(task: Task, dirfd: int, path: bytes, flags: int, mode: int, res
     return finish(task, Path(place.mount, dentry), inode, flags & ~(O_TMPFILE | O_TRUNC))
 
 
-# -- by descriptor -------------------------------------------------------------------------------------
+# -- by descriptor -------------------------------------------------------------------------------
 def reopen(task: Task, fd: int, flags: int) -> File:
     """Open again what ``fd`` refers to, as open("/proc/self/fd/N") does."""
     return open_place(task, path_of(task, fd), flags)

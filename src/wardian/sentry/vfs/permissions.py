@@ -1,7 +1,7 @@
 """Who may do what to an inode (path_resolution(7), "Permissions"; capabilities(7)).
 
-The file-system ids decide, not the effective ones. The ``protected_*`` rules are on, as systemd and Debian's
-procps set them (Documentation/admin-guide/sysctl/fs.rst).
+The file-system ids decide, not the effective ones. The ``protected_*`` rules are on, as systemd
+and Debian's procps set them (Documentation/admin-guide/sysctl/fs.rst).
 """
 
 from __future__ import annotations
@@ -98,10 +98,11 @@ def check_owner(credentials: Credentials, inode: Inode) -> None:
         raise EPERM("not the owner")
 
 
-# -- fs.protected_* ----------------------------------------------------------------------------------
+# -- fs.protected_* ------------------------------------------------------------------------------
 def check_follow(protected: Protected, credentials: Credentials, directory: Inode,
                  link: Inode) -> None:
-    """protected_symlinks: in a sticky world-writable directory only follow the owner's or one's own."""
+    """protected_symlinks: in a sticky world-writable directory only follow the owner's or one's
+    own."""
     if not protected.symlinks or credentials.fsuid == link.uid:
         return
     if directory.mode & (S_ISVTX | 0o002) != S_ISVTX | 0o002:
@@ -122,8 +123,10 @@ def check_hardlink(protected: Protected, credentials: Credentials, inode: Inode)
         raise EPERM("protected_hardlinks")
 
 
-def check_sticky_create(credentials: Credentials, directory: Inode, inode: Inode, level: int) -> None:
-    """protected_regular (level 2) and protected_fifos (1): O_CREAT of somebody else's existing file."""
+def check_sticky_create(credentials: Credentials, directory: Inode, inode: Inode,
+                        level: int) -> None:
+    """protected_regular (level 2) and protected_fifos (1): O_CREAT of somebody else's existing
+    file."""
     mode = directory.mode
     if not level or not mode & S_ISVTX or inode.uid in (directory.uid, credentials.fsuid):
         return
@@ -131,9 +134,9 @@ def check_sticky_create(credentials: Credentials, directory: Inode, inode: Inode
         raise EACCES("protected_regular or protected_fifos")
 
 
-# -- new and changed modes -----------------------------------------------------------------------------
+# -- new and changed modes -----------------------------------------------------------------------
 def new_owner(credentials: Credentials, directory: Inode, mode: int) -> tuple[int, int, int]:
-    """(mode, uid, gid) of a new inode in ``directory``: setgid directories hand down their group."""
+    """(mode, uid, gid) of a new inode: a setgid ``directory`` hands down its group."""
     if not directory.mode & S_ISGID:
         return mode, credentials.fsuid, credentials.fsgid
     gid = directory.gid
@@ -144,7 +147,7 @@ def new_owner(credentials: Credentials, directory: Inode, mode: int) -> tuple[in
 
 
 def stripped_mode(mode: int) -> int:
-    """Permission bits after a write or chown by someone without CAP_FSETID: no setuid, no setgid."""
+    """Permission bits after a write or chown without CAP_FSETID: no setuid, no setgid."""
     if mode & (S_ISGID | 0o010) == S_ISGID | 0o010:
         mode &= ~S_ISGID
     return mode & ~S_ISUID & 0o7777

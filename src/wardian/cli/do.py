@@ -96,6 +96,7 @@ def make_config(options: argparse.Namespace, command: list[str]) -> Config:
     config.network = options.network
     config.timeout = parse_seconds(options.timeout) if options.timeout else 0.0
     config.strace = options.strace
+    config.debug = options.debug
     config.memory_mode = options.memory_mode
     return config
 

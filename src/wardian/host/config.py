@@ -46,7 +46,7 @@ class Config:
     timeout: float = 0.0  # seconds, 0: none
     strace: str | None = None  # None: off; "": all; else a list of calls
     memory_mode: str = "direct"  # or validated
-    confine: bool = True
+    debug: bool = False  # a host call outside the Sentry's filter fails instead of killing
 
 
 def parse_volume(text: str) -> Volume:

@@ -6,20 +6,24 @@ then the confinement closes, and only then does the first guest instruction run 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from wardian.host import guest_policy
 from wardian.host.config import Config, ConfigError
+from wardian.host.confine import Confinement
+from wardian.host.launch import supervise
 from wardian.host.signals import HostSignals
 from wardian.host.user import guest_user
 from wardian.platform.interface import HostProcess
 from wardian.platform.stub.engine import StubEngine
 from wardian.platform.stub.zygote import ZygoteError
 from wardian.sentry.errno import EACCES, ENOENT, ENOEXEC, ENOTDIR, LinuxError
-from wardian.sentry.fs.host import HostSuperBlock, grant
+from wardian.sentry.fs.host import HostSuperBlock
 from wardian.sentry.fs.hostcalls import HostFS
 from wardian.sentry.fs.hosttty import HostTerminal
 from wardian.sentry.fs.overlay import OverlayFS
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.task import Task
 
+LOG = logging.getLogger("wardian.sandbox")
 TIMEOUT_STATUS = 124
 BUG_STATUS = 125
 AT_FDCWD = -100
@@ -48,8 +53,9 @@ AT_FDCWD = -100
 class Sandbox:
     """A sandbox under construction, then running."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, box: Confinement) -> None:
         self.config = config
+        self.box = box
         self.clock = Clock()
         self.host_fs = HostFS()
         self.engine: StubEngine
@@ -62,7 +68,7 @@ class Sandbox:
     # -- building ----------------------------------------------------------------------------------
     def build(self) -> None:
         """Everything up to, not including, the first program."""
-        root = self.grant(self.config.rootfs or "/", shared=False, read_only=True)
+        root = self.grant(self.config.rootfs or "/")
         self.engine = self.start_engine()
         dispatcher_kernel = boot.make_kernel(
             self.clock, self.engine.poller, self.config.hostname.encode()
@@ -114,25 +120,19 @@ class Sandbox:
 
     def start_engine(self) -> StubEngine:
         """The zygote and the channels."""
-        from wardian.host import guest_policy
-
-        stub = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "stub")
         validated = self.config.memory_mode == "validated"
         filters = (guest_policy.first_filter(validated), guest_policy.second_filter())
-        proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
         try:
-            return StubEngine(stub, filters, MARSHAL, proc)
+            return StubEngine(self.box.stub, filters, MARSHAL, self.box.proc_fd)
         except ZygoteError as e:
             raise ConfigError(
                 f"cannot start guest processes: {e}: `wardian doctor` says what is missing"
             ) from None
 
-    def grant(self, path: str, shared: bool, read_only: bool) -> tuple[int, bytes]:
-        """Open a host directory or file that the user named."""
-        try:
-            return grant(os.fsencode(path))
-        except LinuxError as e:
-            raise ConfigError(f"cannot use {path}: {e.words or e.name}") from None
+    def grant(self, path: str) -> tuple[int, bytes]:
+        """The descriptor of a host directory or file that the launcher was granted."""
+        fd, only = self.box.grants[os.path.realpath(path)]
+        return os.dup(fd), only
 
     def super_block(self, granted: tuple[int, bytes], shared: bool, read_only: bool) -> SuperBlock:
         fd, only = granted
@@ -150,7 +150,7 @@ class Sandbox:
         """--volume and --tmpfs."""
         flags = MS_NOSUID | MS_NODEV
         for volume in self.config.volumes:
-            granted = self.grant(volume.source, True, volume.read_only)
+            granted = self.grant(volume.source)
             sb = self.super_block(granted, shared=True, read_only=volume.read_only)
             self.mount(sb, volume.target, flags, volume.source, not granted[1])
         for target in self.config.tmpfs:
@@ -260,19 +260,38 @@ def candidates(config: Config) -> list[bytes]:
 
 
 def run_here(config: Config) -> int:
-    """Build, run, clean up; ConfigError for what the user can mend."""
-    sandbox = Sandbox(config)
+    """``wardian do``: confine, build, run; ConfigError for what the user can mend."""
+    preload(config)
+    return supervise(config, lambda box: run_sentry(Sandbox(config, box)))
+
+
+def preload(config: Config) -> None:
+    """Import what this sandbox needs later: behind the confinement there are no files to import from."""
+    if config.network == "host":
+        import wardian.sentry.net.host  # noqa: F401
+        import wardian.sentry.net.host_interfaces  # noqa: F401
+    if config.strace is not None:
+        import wardian.sentry.strace.tracer  # noqa: F401
+
+
+def run_sentry(sandbox: Sandbox) -> int:
+    """In the Sentry: everything the host must give is taken before the last layer closes."""
     sandbox.build()
     try:
         sandbox.attach_streams()
         sandbox.enter_directory()
+        sandbox.box.seal()
+        LOG.info("confinement: %s", sandbox.box.summary())
         sandbox.start()
         return sandbox.run()
     except KernelBug:
-        sys.stderr.write(
-            "wardian: internal error, the sandbox was stopped: please report what follows\n"
-        )
-        traceback.print_exc()
+        report_bug()
         return BUG_STATUS
     finally:
         sandbox.close()
+
+
+def report_bug() -> None:
+    """An exception that no handler should let through: ours to mend."""
+    sys.stderr.write("wardian: internal error, the sandbox was stopped: please report what follows\n")
+    traceback.print_exc()

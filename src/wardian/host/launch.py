@@ -1,0 +1,117 @@
+"""Launching a confined Sentry: the launcher stays outside with nothing to do but wait and clean up.
+
+    launcher  prepare() namespaces and limits ── fork ── wait, forward signals, finish()
+    Sentry                                        └─ enter(), build, seal(), run the guests
+
+The Sentry is the first process of its pid namespace and dies with the launcher; guests die with the Sentry.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from wardian.host.cgroups import Limits
+from wardian.host.config import Config, ConfigError
+from wardian.host.confine import Confinement, Plan
+from wardian.host.grants import FileGrant
+from wardian.sentry.fs.hosttty import restore_terminal, terminal_settings
+
+OWN_PROCESSES = 64
+"""The Sentry, the zygote, the pool, and threads on their way out."""
+LOG = logging.getLogger("wardian.confinement")
+PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTOU)
+"""A terminal sends these to the whole process group: the Sentry has its own."""
+
+
+def stub_path() -> str:
+    """The stub program, beside the package's modules."""
+    return str(Path(__file__).resolve().parent.parent / "stub")
+
+
+def make_plan(config: Config) -> Plan:
+    """What the sandbox needs of the host; ConfigError for directories that cannot be used."""
+    plan = Plan(stub_path())
+    plan.grants = [grant(config.rootfs or "/", writable=False, directory=True)]
+    plan.grants += [grant(v.source, not v.read_only, directory=False) for v in config.volumes]
+    plan.network_host = config.network == "host"
+    # The kernel inside counts tasks exactly; the host's limit also has our own processes under it.
+    pids = config.pids + OWN_PROCESSES if config.pids else None
+    plan.limits = Limits(config.memory or None, config.cpus or None, pids)
+    plan.debug = config.debug
+    return plan
+
+
+def grant(path: str, writable: bool, directory: bool) -> FileGrant:
+    """One host path the user named."""
+    try:
+        is_directory = os.path.isdir(path)
+        os.stat(path)
+    except OSError as e:
+        raise ConfigError(f"cannot use {path}: {e.strerror}: it must exist on this machine") from None
+    if directory and not is_directory:
+        raise ConfigError(f"cannot use {path} as a root file system: it is not a directory")
+    if not os.access(path, os.R_OK | (os.X_OK if is_directory else 0)):
+        raise ConfigError(f"cannot use {path}: permission denied")
+    return FileGrant(path, writable)
+
+
+def supervise(config: Config, sentry: Callable[[Confinement], int]) -> int:
+    """Run ``sentry`` in a confined child; its exit status."""
+    box = Confinement(make_plan(config))
+    settings = terminal_settings(0) if os.isatty(0) else None
+    try:
+        box.prepare()
+    except OSError as e:
+        raise ConfigError(f"cannot confine the sandbox: {e.strerror}: see `wardian doctor`") from None
+    pid = os.fork()
+    if pid == 0:
+        be_the_sentry(box, sentry)
+    try:
+        status = wait_for(pid)
+    finally:
+        if settings is not None:
+            restore_terminal(0, settings)
+        box.finish()
+    if status < 0:
+        sys.stderr.write(f"wardian: the sandbox was killed by signal {-status}\n")
+        return 128 - status
+    return status
+
+
+def be_the_sentry(box: Confinement, sentry: Callable[[Confinement], int]) -> None:
+    """In the child; never returns."""
+    status = 125
+    try:
+        box.enter()
+        status = sentry(box)
+    except ConfigError as e:
+        sys.stderr.write(f"wardian: {e}\n")
+        status = e.status
+    except OSError as e:
+        sys.stderr.write(f"wardian: cannot set up the sandbox: {e}: see `wardian doctor`\n")
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def wait_for(pid: int) -> int:
+    """The Sentry's exit status, negative for a signal; passes signals on meanwhile."""
+
+    def pass_on(number: int, frame: object) -> None:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+    for number in PASSED_ON:
+        signal.signal(number, pass_on)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)

@@ -238,6 +238,7 @@ REFUSED = {
     "openat": (_EACCES, "a late import, the source lines of a traceback: there is nothing to open"),
     "open": (_EACCES, "the same"),
     "getsockname": (_EOPNOTSUPP, "CPython asks it of every socket it makes an object for"),
+    "getpeername": (_EOPNOTSUPP, "CPython asks it of a socket object that nobody closed"),
     "getcwd": (_ENOENT, "CPython asks when it shortens file names"),
     "sched_getaffinity": (_EPERM, "the C library counts processors for malloc"),
 }

@@ -7,6 +7,12 @@ finished later and reported through the :class:`Events` it was given.
 
 from __future__ import annotations
 
+import struct
+from typing import Final
+
+from librt.strings import read_i64_le
+from mypy_extensions import i64
+
 
 class SignalFrame:
     """What the engine needs to enter a guest signal handler (sigaction(2), rt_sigframe)."""
@@ -239,6 +245,14 @@ class Events:
         """``thread`` runs its new program in ``thread.process``."""
         raise NotImplementedError
 
+    def launched(self, thread: HostThread, owner: object | None) -> None:
+        """The program of ``owner`` has a host process: ``thread`` runs it."""
+        raise NotImplementedError
+
+    def engine_lost(self) -> None:
+        """No program can be started any more: the engine itself was killed from outside."""
+        raise NotImplementedError
+
     def process_died(self, process: HostProcess, killed_by: int) -> None:
         """A host process ended without the Sentry having ended it."""
         raise NotImplementedError
@@ -247,14 +261,49 @@ class Events:
 class Request:
     """One system call as it arrived: number, raw arguments, and the bytes the stub sent along.
 
-    Taken by copy once; nothing the guest does later changes it (rule 1). ``data`` holds the marshalled
-    in-arguments in the order of their declaration.
+    ``raw`` is the whole message (``platform.stub.wire.REQUEST``), taken by copy once; nothing the guest does
+    later changes it (rule 1). Fields are read from it when they are asked for.
     """
 
-    def __init__(self, nr: int, args: tuple[int, int, int, int, int, int], ip: int, sp: int,
-                 data: bytes) -> None:
-        self.nr = nr
-        self.args = args  # unsigned 64-bit
-        self.ip = ip
-        self.sp = sp
-        self.data = data
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.nr = int(read_i64_le(raw, 16))
+
+    def arg(self, index: int) -> int:
+        """Argument ``index`` as the unsigned 64-bit register it was."""
+        value: i64 = read_i64_le(self.raw, 24 + 8 * index)
+        if value >= 0:
+            return int(value)
+        return int(value) + 0x1_0000_0000_0000_0000
+
+    @property
+    def args(self) -> tuple[int, int, int, int, int, int]:
+        """All six arguments."""
+        return (self.arg(0), self.arg(1), self.arg(2), self.arg(3), self.arg(4), self.arg(5))
+
+    @property
+    def ip(self) -> int:
+        """The address after the guest's system-call instruction."""
+        return self.arg(6)
+
+    @property
+    def sp(self) -> int:
+        """The guest's stack pointer."""
+        return self.arg(7)
+
+    @property
+    def data(self) -> bytes:
+        """The marshalled in-arguments, in the order of their declaration."""
+        return self.raw[88:]
+
+
+MESSAGE: Final = struct.Struct("<4I9Q")
+
+
+def make_request(
+    nr: int, args: tuple[int, int, int, int, int, int], ip: int = 0, sp: int = 0, data: bytes = b""
+) -> Request:
+    """A request put together by hand."""
+    mask = 0xFFFF_FFFF_FFFF_FFFF
+    words = [word & mask for word in (nr, *args, ip, sp)]
+    return Request(MESSAGE.pack(0, 1, len(data), 0, *words) + data)

@@ -12,6 +12,9 @@ import socket
 import struct
 from typing import Final
 
+from librt.strings import read_i64_le
+from mypy_extensions import i64
+
 from wardian import _core
 from wardian.platform.interface import CloneRequest, Events, ExecImage, Request
 from wardian.platform.layout import (
@@ -33,14 +36,12 @@ from wardian.platform.stub.wire import (
     KIND_HOSTRET,
     KIND_INTERRUPTED,
     KIND_SYSCALL,
-    REQUEST,
-    REQUEST_SIZE,
     SYS_ARCH_PRCTL,
     SYS_CLONE,
     SYS_MMAP,
     signed,
 )
-from wardian.platform.stub.zygote import Zygote, ZygoteError
+from wardian.platform.stub.zygote import Zygote
 from wardian.sentry.hostport import HostPoller
 from wardian.sentry.kernel.waitqueue import WaitQueue
 
@@ -84,6 +85,15 @@ class EnginePoller(HostPoller):
         return found[0][1] if found else 0
 
 
+class Start:
+    """A program on its way into a pool process: for a thread that has one already (execve), or for ``owner``."""
+
+    def __init__(self, image: ExecImage, thread: StubThread | None, owner: object | None) -> None:
+        self.image = image
+        self.thread = thread
+        self.owner = owner
+
+
 class StubEngine:
     """All guest processes of one sandbox. ``events`` is set before the first :meth:`poll`."""
 
@@ -104,7 +114,7 @@ class StubEngine:
         self.pool: list[PoolProcess] = []
         self.pool_fds: dict[int, PoolProcess] = {}
         self.pool_target = POOL_SIZE
-        self.waiting_exec: list[tuple[StubThread, ExecImage]] = []
+        self.waiting: list[Start] = []  # programs without a pool process yet, in order
         self.zygote = Zygote(stub, self.shared_fd, self.doorbell)
         self.zygote.install_filters(filters[0], filters[1])
         self.listener = self.zygote.listener
@@ -134,26 +144,28 @@ class StubEngine:
 
     def message(self, data: bytes) -> None:
         """One message of a guest thread."""
-        key, kind, _, _, nr, a, b, c, d, e, f, ip, sp = REQUEST.unpack_from(data)
-        thread = self.threads.get(key)
+        head: i64 = read_i64_le(data, 0)
+        kind: i64 = head >> 32
+        thread = self.threads.get(int(head & 0xFFFFFFFF))
         if thread is None:
             return
+        first = int(read_i64_le(data, 24))
         if kind == KIND_SYSCALL:
-            request = Request(nr, (a, b, c, d, e, f), ip, sp, data[REQUEST_SIZE:])
-            self.events.syscall(thread, request)
+            self.events.syscall(thread, Request(data))
         elif kind == KIND_INTERRUPTED:
             thread.interrupt_sent = False
             self.events.interrupted(thread)
         elif kind == KIND_FAULT:
-            self.events.fault(thread, nr & 0x7F, signed(a), b, data[REQUEST_SIZE:])
+            fault = Request(data)
+            self.events.fault(thread, fault.nr & 0x7F, signed(fault.arg(0)), fault.arg(1), fault.data)
         elif kind == KIND_HOSTRET and thread.grant is None:
-            thread.host_call_done(signed(a))
+            thread.host_call_done(first)
         elif kind == KIND_HOSTRET:
             # The call was refused before it was notified, or not made as told.
             self.drop_grant(thread)
-            thread.host_call_done(signed(a) if signed(a) < 0 else -errno.EFAULT)
+            thread.host_call_done(first if first < 0 else -errno.EFAULT)
         elif kind == KIND_CLONED:
-            self.clone_returned(thread, signed(a))
+            self.clone_returned(thread, first)
         elif kind == KIND_CHECKIN and thread.unasked:
             thread.unasked = False
             self.clone_came_up(thread)
@@ -213,6 +225,7 @@ class StubEngine:
             if not process.ended:
                 self.events.process_died(process, 9)
                 process.kill()
+        self.events.engine_lost()
 
     # -- notifications (design D3, second class) ------------------------------------------------------------
     def notified(self) -> None:
@@ -415,9 +428,8 @@ class StubEngine:
             for level, kind, content in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                     fresh.pid = struct.unpack("3i", content)[0]
-            if self.waiting_exec:
-                thread, image = self.waiting_exec.pop(0)
-                self.exec(thread, image)
+            if self.waiting:
+                self.begin(self.waiting.pop(0))
             return
         if data == b"M" and fresh.taken_by is not None:
             fresh.write_rest()
@@ -429,6 +441,8 @@ class StubEngine:
             self.pool.remove(fresh)
             fresh.space.users += 1
             fresh.space.drop()
+            if self.waiting:
+                self.fill_pool()
         fresh.control.close()
 
     def take_from_pool(self) -> PoolProcess | None:
@@ -440,28 +454,56 @@ class StubEngine:
 
     def exec(self, thread: StubThread, image: ExecImage) -> None:
         """Run ``image`` in a pool process, as ``thread``; the old host process ends with its last user."""
-        fresh = self.take_from_pool()
-        if fresh is None:
-            self.waiting_exec.append((thread, image))
-            self.pool_target = min(POOL_BURST, self.pool_target + 1)
-            self.fill_pool()
-            return
-        process = self.new_process(fresh.space, fresh.pid)
+        self.begin(Start(image, thread, None))
+
+    def launch(self, image: ExecImage, owner: object) -> None:
+        """Run ``image`` as a program without a parent on the host; ``Events.launched`` reports, now or later."""
+        self.begin(Start(image, None, owner))
+
+    def begin(self, start: Start) -> None:
+        """Move in, or wait for a pool process to move into."""
+        fresh: PoolProcess | None = None
+        process: StubProcess | None = None
+        while process is None:
+            fresh = self.take_from_pool()
+            if fresh is None:
+                self.waiting.append(start)
+                self.pool_target = min(POOL_BURST, self.pool_target + 1)
+                self.fill_pool()
+                return
+            try:
+                process = self.new_process(fresh.space, fresh.pid)
+            except ProcessLookupError:  # killed from outside while it waited
+                fresh.space.drop()
+        assert fresh is not None
+        fresh.space.claim(1)
+        if start.thread is None:
+            thread = StubThread(self, process, 1, fresh.pid)
+            self.load(fresh, thread, start.image)
+            self.events.launched(thread, start.owner)
+        else:
+            self.move(start.thread, process, fresh.pid)
+            self.load(fresh, start.thread, start.image)
+            self.events.exec_done(start.thread)
+        self.fill_pool()
+
+    def move(self, thread: StubThread, process: StubProcess, tid: int) -> None:
+        """``thread`` leaves its old host process for slot 1 of an empty one."""
         self.leave_process(thread)
         thread.process = process
         thread.stub_process = process
         thread.slot = 1
-        thread.key = fresh.space.key(1)
-        thread.host_tid = fresh.pid
+        thread.key = process.space.key(1)
+        thread.host_tid = tid
         thread.reports_end = False
         thread.unasked = False
         thread.interrupt_sent = False
-        fresh.space.claim(1)
         process.threads.append(thread)
         self.threads[thread.key] = thread
-        self.load(fresh, thread, image)
-        self.events.exec_done(thread)
-        self.fill_pool()
+
+    def forget_start(self, owner: object) -> None:
+        """``owner`` ended before its program had a process."""
+        self.waiting = [start for start in self.waiting if start.owner is not owner or start.thread is not None]
 
     def leave_process(self, thread: StubThread) -> None:
         """Part with the old program's host process."""
@@ -473,34 +515,24 @@ class StubEngine:
         if not old.threads:
             old.kill()
 
-    def launch(self, image: ExecImage) -> StubThread:
-        """A thread for the sandbox's first program; waits for the first pool process."""
-        fresh = self.take_from_pool()
-        while fresh is None:
-            if self.zygote_gone or not self.pool:
-                raise ZygoteError(self.zygote.why_dead())
-            self.poll(-1)
-            fresh = self.take_from_pool()
-        process = self.new_process(fresh.space, fresh.pid)
-        fresh.space.claim(1)
-        thread = StubThread(self, process, 1, fresh.pid)
-        self.load(fresh, thread, image)
-        self.fill_pool()
-        return thread
-
     def load(self, fresh: PoolProcess, thread: StubThread, image: ExecImage) -> None:
         """Send the image to the pool process."""
         thread.stub_process.brk_start = image.brk_start
         fresh.taken_by = thread
         message, data, fds = encode_image(image, fresh)
         self.hub.put(thread.key, DATA_OFFSET, data)
-        socket.send_fds(fresh.control, [message], fds)
+        try:
+            socket.send_fds(fresh.control, [message], fds)
+        except BrokenPipeError:
+            pass  # killed from outside: its pidfd reports that
 
     def close(self) -> None:
         """End every guest process; afterwards nothing of this engine is left on the host."""
         self.zygote.socket.close()
         for process in list(self.processes.values()):
             process.kill()
+        for fresh in self.pool_fds.values():
+            fresh.control.close()
         try:
             os.waitpid(self.zygote.pid, 0)
         except ChildProcessError:

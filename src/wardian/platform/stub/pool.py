@@ -36,7 +36,10 @@ class PoolProcess:
                 os.kill(self.pid, signal.SIGKILL)
                 return
         self.rest = []
-        self.control.send(b"G")
+        try:
+            self.control.send(b"G")
+        except BrokenPipeError:
+            pass  # killed from outside: its pidfd reports that
 
     def close(self) -> None:
         """Give up before it was asked for."""

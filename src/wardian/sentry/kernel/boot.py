@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wardian.platform.stub.zygote import ZygoteError
 from wardian.sentry.errno import ENOENT, LinuxError
 from wardian.sentry.fs.devtmpfs import DevTmpFS
 from wardian.sentry.fs.proc import ProcFS
@@ -12,6 +13,7 @@ from wardian.sentry.fs.tmpfs import TmpFS
 from wardian.sentry.hostcpu import read_host_cpu
 from wardian.sentry.kernel.credentials import Credentials
 from wardian.sentry.kernel.dispatch import Dispatcher
+from wardian.sentry.kernel.exec import load_first
 from wardian.sentry.kernel.fdtable import FDTable
 from wardian.sentry.kernel.fscontext import FSContext
 from wardian.sentry.kernel.kernel import Kernel
@@ -22,9 +24,8 @@ from wardian.sentry.kernel.signals import SignalActions, TaskSignals
 from wardian.sentry.kernel.task import RUNNING, Task
 from wardian.sentry.kernel.thread_group import ThreadGroup
 from wardian.sentry.kernel.uts import UTSNamespace
-from wardian.sentry.mm.image import build_image
 from wardian.sentry.mm.memory import Memory
-from wardian.sentry.mm.program_file import AT_FDCWD, open_exec, read_at
+from wardian.sentry.mm.program_file import AT_FDCWD, read_at
 from wardian.sentry.net.stack import NetworkStack
 from wardian.sentry.tty.devpts import DevPts, DevPtsType, register_terminals
 from wardian.sentry.syscalls.mount import TmpFSType
@@ -74,26 +75,12 @@ def first_task(kernel: Kernel, process: HostProcess, credentials: Credentials, u
 
 def start_program(task: Task, engine: StubEngine, path: bytes, argv: list[bytes], envp: list[bytes]) -> None:
     """Load the first program and let it run; raises what execve(2) may."""
-    kernel = task.kernel
-    kernel.vdso = engine.vdso
-    file = open_exec(task, AT_FDCWD, path)
-    file.hold()
-    try:
-        image = build_image(kernel, task, file, argv, envp, path, kernel.vdso)
-    finally:
-        file.drop()
-    group = task.group
-    group.exe, group.cmdline, group.environ = image.exe, image.cmdline, image.environ
-    group.has_execed = True
-    task.name = image.name
-    task.credentials = image.credentials
-    host = engine.launch(image)
-    host.owner = task
-    task.host = host
-    task.host_state = RUNNING
-    task.memory.process = host.process
-    image.settle(task.memory)
-    image.release()
+    task.kernel.vdso = engine.vdso
+    engine.launch(load_first(task, path, argv, envp), task)
+    while task.host is None:
+        if engine.zygote_gone:
+            raise ZygoteError(engine.zygote.why_dead())
+        engine.poll(-1)
 
 
 def make_directories(task: Task, path: bytes) -> Path | None:

@@ -260,6 +260,22 @@ class Dispatcher(Events, TaskHooks):
         if task.signals.attention:
             self.signal_pending(task)
 
+    def launched(self, thread: HostThread, owner: object | None) -> None:
+        if not isinstance(owner, Task) or owner.exited:
+            thread.process.kill()
+            return
+        thread.owner = owner
+        owner.host = thread
+        owner.host_state = RUNNING
+        exec.first_program_runs(owner)
+        if owner.signals.attention or owner.group.stopped:
+            thread.interrupt()
+
+    def engine_lost(self) -> None:
+        init = self.kernel.init
+        if init is not None:
+            exit_group(init, SIGKILL)
+
     def release_vfork(self, task: Task) -> None:
         """The child has a program of its own or is gone: the vfork(2) parent goes on."""
         state = task.vfork

@@ -13,6 +13,7 @@ from wardian.sentry.kernel.signals import flush_for_exec
 from wardian.sentry.kernel.task import NO_REPLY, Task
 from wardian.sentry.mm.image import ProgramImage, build_image
 from wardian.sentry.mm.memory import Memory
+from wardian.sentry.mm.program_file import AT_FDCWD, open_exec
 
 if TYPE_CHECKING:
     from wardian.sentry.vfs.file import File
@@ -74,5 +75,34 @@ def program_runs(task: Task) -> None:
         return
     task.memory.drop()
     task.memory = Memory(host.process)
+    image.settle(task.memory)
+    image.release()
+
+
+def load_first(task: Task, path: bytes, argv: list[bytes], envp: list[bytes]) -> ProgramImage:
+    """Give a task that has no program yet the one at ``path``; raises what execve(2) may."""
+    file = open_exec(task, AT_FDCWD, path)
+    file.hold()
+    try:
+        image = build_image(task.kernel, task, file, argv, envp, path, task.kernel.vdso)
+    finally:
+        file.drop()
+    group = task.group
+    group.exe, group.cmdline, group.environ = image.exe, image.cmdline, image.environ
+    group.has_execed = True
+    task.name = image.name
+    task.credentials = image.credentials
+    task.image = image
+    return image
+
+
+def first_program_runs(task: Task) -> None:
+    """The engine has the image of :func:`load_first` in a host process."""
+    image = task.image
+    task.image = None
+    host = task.host
+    if not isinstance(image, ProgramImage) or host is None:
+        return
+    task.memory.process = host.process
     image.settle(task.memory)
     image.release()

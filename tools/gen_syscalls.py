@@ -231,7 +231,7 @@ def is_in(param: Param, kinds: Kinds) -> bool:
 def register(kind: str, index: int) -> str:
     """The expression for an integer argument, before its NewType."""
     width = WIDTHS[kind]
-    return f"{width}(a[{index}])" if width else f"a[{index}]"
+    return f"{width}(r.arg({index}))" if width else f"r.arg({index})"
 
 
 def argument(call: Call, index: int, at: str, kinds: Kinds) -> str:
@@ -241,14 +241,14 @@ def argument(call: Call, index: int, at: str, kinds: Kinds) -> str:
     if param.kind in WIDTHS:
         return f"{param.kind}({register(param.kind, index)})"
     if param.kind in STRINGS:
-        decoded = f"string{suffix}(t, d, {at}, a[{index}])"
+        decoded = f"string{suffix}(t, d, {at}, r.arg({index}))"
     elif param.kind == "InBuf":
         length = length_of(call, index)
         limit = "SMALL_BUF_MAX" if WIDTHS[length.kind].endswith("32") else "MAX_RW_COUNT"
         size = register(length.kind, index + 1)
-        decoded = f"buf{suffix}(t, d, {at}, a[{index}], {size}, {limit})"
+        decoded = f"buf{suffix}(t, d, {at}, r.arg({index}), {size}, {limit})"
     else:
-        decoded = f"struct{suffix}(t, d, {at}, a[{index}], {kinds.sizes[param.kind]})"
+        decoded = f"struct{suffix}(t, d, {at}, r.arg({index}), {kinds.sizes[param.kind]})"
     return decoded if param.nullable else f"{param.kind}({decoded})"
 
 
@@ -353,7 +353,7 @@ def render_dispatch(calls: list[Call], kinds: Kinds) -> str:
         *(top_lines(chunks, 0, 1) if chunks else ["    return unimplemented(t, nr)"]),
     ]
     for i, chunk in enumerate(chunks):
-        body += ["", "", f"def _calls_{i}(t: Task, r: Request, nr: int) -> int:", "    a = r.args"]
+        body += ["", "", f"def _calls_{i}(t: Task, r: Request, nr: int) -> int:"]
         body += tree_lines(chunk, 1, kinds)
         body += ["    return unimplemented(t, nr)"]
     text = "\n".join(body)

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from fake_platform import FakeProcess
-from wardian.platform.interface import Request
+from wardian.platform.interface import make_request
 from wardian.sentry.abi.numbers import NUMBERS
 from wardian.sentry.errno import EFAULT
 from wardian.sentry.kernel.task import Call, Task
@@ -78,7 +78,7 @@ class Rig:
         self, name: str, *args: int, result: int = 0, out: tuple[int, bytes] = (0, b"")
     ) -> str:
         six = tuple(a & (1 << 64) - 1 for a in args) + (0,) * (6 - len(args))
-        request = Request(NUMBERS[name], six, 0, 0, b"")  # type: ignore[arg-type]
+        request = make_request(NUMBERS[name], six, 0, 0, b"")  # type: ignore[arg-type]
         self.tracer.arrived(self.task, Call(request))
         if out[1]:
             self.process.write(*out)
@@ -225,7 +225,7 @@ def test_sigreturn_shows_what_it_restores(rig: Rig) -> None:
     struct.pack_into("<q", context, 144, -4)
     struct.pack_into("<Q", context, 296, 1 << 14)
     six = (0, 0, 0, 0, 0, 0)
-    request = Request(NUMBERS["rt_sigreturn"], six, 0, rig.put(bytes(context)), b"")
+    request = make_request(NUMBERS["rt_sigreturn"], six, 0, rig.put(bytes(context)), b"")
     rig.tracer.arrived(rig.task, Call(request))
     assert "rt_sigreturn({mask=[TERM]})" in rig.lines[-1]
     assert rig.lines[-1].endswith("= -1 EINTR (Interrupted system call)\n")
@@ -274,7 +274,7 @@ def test_other_shapes(rig: Rig) -> None:
 
 
 def test_an_interrupted_call_says_that_it_will_be_restarted(rig: Rig) -> None:
-    request = Request(0, (0, rig.base, 1, 0, 0, 0), 0, 0, b"")
+    request = make_request(0, (0, rig.base, 1, 0, 0, 0), 0, 0, b"")
     rig.tracer.arrived(rig.task, Call(request))
     rig.tracer.interrupted(rig.task, request)
     line = rig.lines[-1]
@@ -290,7 +290,7 @@ def test_garbage_arguments_are_printed_not_raised(rig: Rig) -> None:
 
 
 def test_unknown_calls_have_numbers_for_arguments(rig: Rig) -> None:
-    request = Request(511, (1, 0, 0, 0, 0, 0), 0, 0, b"")
+    request = make_request(511, (1, 0, 0, 0, 0, 0), 0, 0, b"")
     rig.tracer.arrived(rig.task, Call(request))
     rig.tracer.finished(rig.task, request, -38)
     assert (
@@ -313,7 +313,7 @@ def test_signals_and_ends(rig: Rig) -> None:
 
 
 def test_a_call_cut_short_by_the_end_of_its_task_has_no_result(rig: Rig) -> None:
-    request = Request(0, (0, rig.base, 5, 0, 0, 0), 0, 0, b"")
+    request = make_request(0, (0, rig.base, 5, 0, 0, 0), 0, 0, b"")
     rig.tracer.arrived(rig.task, Call(request))
     rig.tracer.finished(rig.task, request, None)
     rig.end(9)
@@ -322,7 +322,7 @@ def test_a_call_cut_short_by_the_end_of_its_task_has_no_result(rig: Rig) -> None
 
 def test_only_selected_calls_are_looked_at(rig: Rig) -> None:
     rig.tracer = Tracer("%network", rig.lines.append)
-    call = Call(Request(0, (0, rig.base, 5, 0, 0, 0), 0, 0, b""))
+    call = Call(make_request(0, (0, rig.base, 5, 0, 0, 0), 0, 0, b""))
     rig.tracer.arrived(rig.task, call)
     rig.tracer.finished(rig.task, call.request, 5)
     assert call.trace is None and rig.lines == []

@@ -19,7 +19,7 @@ from support import (
     room,
     run,
 )
-from wardian.platform.interface import Request
+from wardian.platform.interface import make_request
 from wardian.sentry.errno import EBADF, EFAULT, EINVAL, ENOMEM, EPERM, ESRCH
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.exit import exit_task, reap
@@ -406,7 +406,7 @@ def stack(sp: int, flags: int, size: int) -> bytes:
 
 
 def at_sp(t: Task, sp: int) -> None:
-    t.call = Call(Request(131, (0, 0, 0, 0, 0, 0), 0, sp, b""))
+    t.call = Call(make_request(131, (0, 0, 0, 0, 0, 0), 0, sp, b""))
 
 
 def test_sigaltstack_sets_and_shows():

@@ -9,8 +9,8 @@ from wardian.sentry.fs.devices import DeviceTable
 from wardian.sentry.hostcpu import HostCpu
 from wardian.sentry.hostport import Clock, HostPoller
 from wardian.sentry.kernel.timers import TimerQueue
-from wardian.sentry.sysctl import Sysctls
 from wardian.sentry.syscalls.unimplemented import UnimplementedLog
+from wardian.sentry.sysctl import Sysctls
 from wardian.sentry.vfs.permissions import Protected
 
 if TYPE_CHECKING:

@@ -132,22 +132,21 @@ def dispatch(t: Task, r: Request) -> int:
 
 
 def _calls_0(t: Task, r: Request, nr: int) -> int:
-    a = r.args
     if nr < 16:
         if nr < 8:
             if nr < 4:
                 if nr < 2:
                     if nr < 1:
                         if nr == 0:  # read
-                            return file.read(t, FD(s32(a[0])), OutBuf(a[1]), Size(a[2]))
+                            return file.read(t, FD(s32(r.arg(0))), OutBuf(r.arg(1)), Size(r.arg(2)))
                     else:
                         if nr == 1:  # write
                             d = r.data
                             return file.write(
                                 t,
-                                FD(s32(a[0])),
-                                InBuf(buf(t, d, 0, a[1], a[2], MAX_RW_COUNT)),
-                                Size(a[2]),
+                                FD(s32(r.arg(0))),
+                                InBuf(buf(t, d, 0, r.arg(1), r.arg(2), MAX_RW_COUNT)),
+                                Size(r.arg(2)),
                             )
                 else:
                     if nr < 3:
@@ -155,81 +154,104 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return file.open(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                Flags(u32(a[1])),
-                                Mode(u32(a[2])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Flags(u32(r.arg(1))),
+                                Mode(u32(r.arg(2))),
                             )
                     else:
                         if nr == 3:  # close
-                            return file.close(t, FD(s32(a[0])))
+                            return file.close(t, FD(s32(r.arg(0))))
             else:
                 if nr < 6:
                     if nr < 5:
                         if nr == 4:  # stat
                             d = r.data
-                            return stat.stat(t, UserPath(string(t, d, 0, a[0])), OutBuf(a[1]))
+                            return stat.stat(
+                                t,
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                OutBuf(r.arg(1)),
+                            )
                     else:
                         if nr == 5:  # fstat
-                            return stat.fstat(t, FD(s32(a[0])), OutBuf(a[1]))
+                            return stat.fstat(t, FD(s32(r.arg(0))), OutBuf(r.arg(1)))
                 else:
                     if nr < 7:
                         if nr == 6:  # lstat
                             d = r.data
-                            return stat.lstat(t, UserPath(string(t, d, 0, a[0])), OutBuf(a[1]))
+                            return stat.lstat(
+                                t,
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                OutBuf(r.arg(1)),
+                            )
                     else:
                         if nr == 7:  # poll
-                            return poll.poll(t, Addr(a[0]), UInt(u32(a[1])), Int(s32(a[2])))
+                            return poll.poll(
+                                t,
+                                Addr(r.arg(0)),
+                                UInt(u32(r.arg(1))),
+                                Int(s32(r.arg(2))),
+                            )
         else:
             if nr < 12:
                 if nr < 10:
                     if nr < 9:
                         if nr == 8:  # lseek
-                            return file.lseek(t, FD(s32(a[0])), Offset(s64(a[1])), UInt(u32(a[2])))
+                            return file.lseek(
+                                t,
+                                FD(s32(r.arg(0))),
+                                Offset(s64(r.arg(1))),
+                                UInt(u32(r.arg(2))),
+                            )
                     else:
                         if nr == 9:  # mmap
                             return memory.mmap(
                                 t,
-                                Addr(a[0]),
-                                Size(a[1]),
-                                Int(s32(a[2])),
-                                Flags(u32(a[3])),
-                                FD(s32(a[4])),
-                                ULong(a[5]),
+                                Addr(r.arg(0)),
+                                Size(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                                Flags(u32(r.arg(3))),
+                                FD(s32(r.arg(4))),
+                                ULong(r.arg(5)),
                             )
                 else:
                     if nr < 11:
                         if nr == 10:  # mprotect
-                            return memory.mprotect(t, Addr(a[0]), Size(a[1]), ULong(a[2]))
+                            return memory.mprotect(
+                                t,
+                                Addr(r.arg(0)),
+                                Size(r.arg(1)),
+                                ULong(r.arg(2)),
+                            )
                     else:
                         if nr == 11:  # munmap
-                            return memory.munmap(t, Addr(a[0]), Size(a[1]))
+                            return memory.munmap(t, Addr(r.arg(0)), Size(r.arg(1)))
             else:
                 if nr < 14:
                     if nr < 13:
                         if nr == 12:  # brk
-                            return memory.brk(t, Addr(a[0]))
+                            return memory.brk(t, Addr(r.arg(0)))
                     else:
                         if nr == 13:  # rt_sigaction
                             d = r.data
-                            n1 = struct_or_none(t, d, 0, a[1], 32)
+                            n1 = struct_or_none(t, d, 0, r.arg(1), 32)
                             return signal.rt_sigaction(
                                 t,
-                                Signo(s32(a[0])),
+                                Signo(s32(r.arg(0))),
                                 cast("InSigaction | None", n1),
-                                Addr(a[2]),
-                                Size(a[3]),
+                                Addr(r.arg(2)),
+                                Size(r.arg(3)),
                             )
                 else:
                     if nr < 15:
                         if nr == 14:  # rt_sigprocmask
                             d = r.data
-                            n1 = struct_or_none(t, d, 0, a[1], 8)
+                            n1 = struct_or_none(t, d, 0, r.arg(1), 8)
                             return signal.rt_sigprocmask(
                                 t,
-                                Int(s32(a[0])),
+                                Int(s32(r.arg(0))),
                                 cast("InSigset | None", n1),
-                                Addr(a[2]),
-                                Size(a[3]),
+                                Addr(r.arg(2)),
+                                Size(r.arg(3)),
                             )
                     else:
                         if nr == 15:  # rt_sigreturn
@@ -240,15 +262,20 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                 if nr < 18:
                     if nr < 17:
                         if nr == 16:  # ioctl
-                            return ioctl.ioctl(t, FD(s32(a[0])), UInt(u32(a[1])), ULong(a[2]))
+                            return ioctl.ioctl(
+                                t,
+                                FD(s32(r.arg(0))),
+                                UInt(u32(r.arg(1))),
+                                ULong(r.arg(2)),
+                            )
                     else:
                         if nr == 17:  # pread64
                             return file.pread64(
                                 t,
-                                FD(s32(a[0])),
-                                OutBuf(a[1]),
-                                Size(a[2]),
-                                Offset(s64(a[3])),
+                                FD(s32(r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                Size(r.arg(2)),
+                                Offset(s64(r.arg(3))),
                             )
                 else:
                     if nr < 19:
@@ -256,37 +283,41 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return file.pwrite64(
                                 t,
-                                FD(s32(a[0])),
-                                InBuf(buf(t, d, 0, a[1], a[2], MAX_RW_COUNT)),
-                                Size(a[2]),
-                                Offset(s64(a[3])),
+                                FD(s32(r.arg(0))),
+                                InBuf(buf(t, d, 0, r.arg(1), r.arg(2), MAX_RW_COUNT)),
+                                Size(r.arg(2)),
+                                Offset(s64(r.arg(3))),
                             )
                     else:
                         if nr == 19:  # readv
-                            return iov.readv(t, FD(s32(a[0])), Addr(a[1]), Size(a[2]))
+                            return iov.readv(t, FD(s32(r.arg(0))), Addr(r.arg(1)), Size(r.arg(2)))
             else:
                 if nr < 22:
                     if nr < 21:
                         if nr == 20:  # writev
-                            return iov.writev(t, FD(s32(a[0])), Addr(a[1]), Size(a[2]))
+                            return iov.writev(t, FD(s32(r.arg(0))), Addr(r.arg(1)), Size(r.arg(2)))
                     else:
                         if nr == 21:  # access
                             d = r.data
-                            return stat.access(t, UserPath(string(t, d, 0, a[0])), Int(s32(a[1])))
+                            return stat.access(
+                                t,
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Int(s32(r.arg(1))),
+                            )
                 else:
                     if nr < 23:
                         if nr == 22:  # pipe
-                            return pipe.pipe(t, Addr(a[0]))
+                            return pipe.pipe(t, Addr(r.arg(0)))
                     else:
                         if nr == 23:  # select
                             d = r.data
-                            n4 = struct_or_none(t, d, 0, a[4], 16)
+                            n4 = struct_or_none(t, d, 0, r.arg(4), 16)
                             return poll.select(
                                 t,
-                                Int(s32(a[0])),
-                                Addr(a[1]),
-                                Addr(a[2]),
-                                Addr(a[3]),
+                                Int(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Addr(r.arg(2)),
+                                Addr(r.arg(3)),
                                 cast("InTimeval | None", n4),
                             )
         else:
@@ -299,31 +330,41 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                         if nr == 25:  # mremap
                             return memory.mremap(
                                 t,
-                                Addr(a[0]),
-                                Size(a[1]),
-                                Size(a[2]),
-                                Flags(u32(a[3])),
-                                Addr(a[4]),
+                                Addr(r.arg(0)),
+                                Size(r.arg(1)),
+                                Size(r.arg(2)),
+                                Flags(u32(r.arg(3))),
+                                Addr(r.arg(4)),
                             )
                 else:
                     if nr < 27:
                         if nr == 26:  # msync
-                            return memory.msync(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
+                            return memory.msync(
+                                t,
+                                Addr(r.arg(0)),
+                                Size(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                            )
                     else:
                         if nr == 27:  # mincore
-                            return memory.mincore(t, Addr(a[0]), Size(a[1]), Addr(a[2]))
+                            return memory.mincore(t, Addr(r.arg(0)), Size(r.arg(1)), Addr(r.arg(2)))
             else:
                 if nr < 33:
                     if nr < 32:
                         if nr == 28:  # madvise
-                            return memory.madvise(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
+                            return memory.madvise(
+                                t,
+                                Addr(r.arg(0)),
+                                Size(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                            )
                     else:
                         if nr == 32:  # dup
-                            return descriptors.dup(t, FD(s32(a[0])))
+                            return descriptors.dup(t, FD(s32(r.arg(0))))
                 else:
                     if nr < 34:
                         if nr == 33:  # dup2
-                            return descriptors.dup2(t, FD(s32(a[0])), FD(s32(a[1])))
+                            return descriptors.dup2(t, FD(s32(r.arg(0))), FD(s32(r.arg(1))))
                     else:
                         if nr == 34:  # pause
                             return signal.pause(t)
@@ -331,7 +372,6 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
 
 
 def _calls_1(t: Task, r: Request, nr: int) -> int:
-    a = r.args
     if nr < 51:
         if nr < 43:
             if nr < 39:
@@ -341,25 +381,25 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return time.nanosleep(
                                 t,
-                                InTimespec(struct(t, d, 0, a[0], 16)),
-                                Addr(a[1]),
+                                InTimespec(struct(t, d, 0, r.arg(0), 16)),
+                                Addr(r.arg(1)),
                             )
                     else:
                         if nr == 36:  # getitimer
-                            return time.getitimer(t, Int(s32(a[0])), Addr(a[1]))
+                            return time.getitimer(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
                 else:
                     if nr < 38:
                         if nr == 37:  # alarm
-                            return time.alarm(t, UInt(u32(a[0])))
+                            return time.alarm(t, UInt(u32(r.arg(0))))
                     else:
                         if nr == 38:  # setitimer
                             d = r.data
-                            n1 = struct_or_none(t, d, 0, a[1], 32)
+                            n1 = struct_or_none(t, d, 0, r.arg(1), 32)
                             return time.setitimer(
                                 t,
-                                Int(s32(a[0])),
+                                Int(s32(r.arg(0))),
                                 cast("InItimerval | None", n1),
-                                Addr(a[2]),
+                                Addr(r.arg(2)),
                             )
             else:
                 if nr < 41:
@@ -370,63 +410,73 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                         if nr == 40:  # sendfile
                             return iov.sendfile(
                                 t,
-                                FD(s32(a[0])),
-                                FD(s32(a[1])),
-                                Addr(a[2]),
-                                Size(a[3]),
+                                FD(s32(r.arg(0))),
+                                FD(s32(r.arg(1))),
+                                Addr(r.arg(2)),
+                                Size(r.arg(3)),
                             )
                 else:
                     if nr < 42:
                         if nr == 41:  # socket
-                            return socket.socket(t, Int(s32(a[0])), Int(s32(a[1])), Int(s32(a[2])))
+                            return socket.socket(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Int(s32(r.arg(2))),
+                            )
                     else:
                         if nr == 42:  # connect
                             d = r.data
                             return socket.connect(
                                 t,
-                                FD(s32(a[0])),
-                                InBuf(buf(t, d, 0, a[1], s32(a[2]), SMALL_BUF_MAX)),
-                                Int(s32(a[2])),
+                                FD(s32(r.arg(0))),
+                                InBuf(buf(t, d, 0, r.arg(1), s32(r.arg(2)), SMALL_BUF_MAX)),
+                                Int(s32(r.arg(2))),
                             )
         else:
             if nr < 47:
                 if nr < 45:
                     if nr < 44:
                         if nr == 43:  # accept
-                            return socket.accept(t, FD(s32(a[0])), Addr(a[1]), Addr(a[2]))
+                            return socket.accept(
+                                t,
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Addr(r.arg(2)),
+                            )
                     else:
                         if nr == 44:  # sendto
                             d = r.data
                             p1 = skip(d, 0)
-                            n4 = buf_or_none(t, d, p1, a[4], s32(a[5]), SMALL_BUF_MAX)
+                            n4 = buf_or_none(t, d, p1, r.arg(4), s32(r.arg(5)), SMALL_BUF_MAX)
                             return socket.sendto(
                                 t,
-                                FD(s32(a[0])),
-                                InBuf(buf(t, d, 0, a[1], a[2], MAX_RW_COUNT)),
-                                Size(a[2]),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                InBuf(buf(t, d, 0, r.arg(1), r.arg(2), MAX_RW_COUNT)),
+                                Size(r.arg(2)),
+                                Flags(u32(r.arg(3))),
                                 cast("InBuf | None", n4),
-                                Int(s32(a[5])),
+                                Int(s32(r.arg(5))),
                             )
                 else:
                     if nr < 46:
                         if nr == 45:  # recvfrom
                             return socket.recvfrom(
                                 t,
-                                FD(s32(a[0])),
-                                OutBuf(a[1]),
-                                Size(a[2]),
-                                Flags(u32(a[3])),
-                                Addr(a[4]),
-                                Addr(a[5]),
+                                FD(s32(r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                Size(r.arg(2)),
+                                Flags(u32(r.arg(3))),
+                                Addr(r.arg(4)),
+                                Addr(r.arg(5)),
                             )
                     else:
                         if nr == 46:  # sendmsg
                             return socket_msg.sendmsg(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                Flags(u32(a[2])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Flags(u32(r.arg(2))),
                             )
             else:
                 if nr < 49:
@@ -434,57 +484,67 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                         if nr == 47:  # recvmsg
                             return socket_msg.recvmsg(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                Flags(u32(a[2])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Flags(u32(r.arg(2))),
                             )
                     else:
                         if nr == 48:  # shutdown
-                            return socket.shutdown(t, FD(s32(a[0])), Int(s32(a[1])))
+                            return socket.shutdown(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
                 else:
                     if nr < 50:
                         if nr == 49:  # bind
                             d = r.data
                             return socket.bind(
                                 t,
-                                FD(s32(a[0])),
-                                InBuf(buf(t, d, 0, a[1], s32(a[2]), SMALL_BUF_MAX)),
-                                Int(s32(a[2])),
+                                FD(s32(r.arg(0))),
+                                InBuf(buf(t, d, 0, r.arg(1), s32(r.arg(2)), SMALL_BUF_MAX)),
+                                Int(s32(r.arg(2))),
                             )
                     else:
                         if nr == 50:  # listen
-                            return socket.listen(t, FD(s32(a[0])), Int(s32(a[1])))
+                            return socket.listen(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
     else:
         if nr < 59:
             if nr < 55:
                 if nr < 53:
                     if nr < 52:
                         if nr == 51:  # getsockname
-                            return socket.getsockname(t, FD(s32(a[0])), Addr(a[1]), Addr(a[2]))
+                            return socket.getsockname(
+                                t,
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Addr(r.arg(2)),
+                            )
                     else:
                         if nr == 52:  # getpeername
-                            return socket.getpeername(t, FD(s32(a[0])), Addr(a[1]), Addr(a[2]))
+                            return socket.getpeername(
+                                t,
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Addr(r.arg(2)),
+                            )
                 else:
                     if nr < 54:
                         if nr == 53:  # socketpair
                             return socket.socketpair(
                                 t,
-                                Int(s32(a[0])),
-                                Int(s32(a[1])),
-                                Int(s32(a[2])),
-                                OutBuf(a[3]),
+                                Int(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Int(s32(r.arg(2))),
+                                OutBuf(r.arg(3)),
                             )
                     else:
                         if nr == 54:  # setsockopt
                             d = r.data
-                            n3 = buf_or_none(t, d, 0, a[3], s32(a[4]), SMALL_BUF_MAX)
+                            n3 = buf_or_none(t, d, 0, r.arg(3), s32(r.arg(4)), SMALL_BUF_MAX)
                             return socket.setsockopt(
                                 t,
-                                FD(s32(a[0])),
-                                Int(s32(a[1])),
-                                Int(s32(a[2])),
+                                FD(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Int(s32(r.arg(2))),
                                 cast("InBuf | None", n3),
-                                Int(s32(a[4])),
+                                Int(s32(r.arg(4))),
                             )
             else:
                 if nr < 57:
@@ -492,21 +552,21 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                         if nr == 55:  # getsockopt
                             return socket.getsockopt(
                                 t,
-                                FD(s32(a[0])),
-                                Int(s32(a[1])),
-                                Int(s32(a[2])),
-                                Addr(a[3]),
-                                Addr(a[4]),
+                                FD(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Int(s32(r.arg(2))),
+                                Addr(r.arg(3)),
+                                Addr(r.arg(4)),
                             )
                     else:
                         if nr == 56:  # clone
                             return task.clone(
                                 t,
-                                ULong(a[0]),
-                                Addr(a[1]),
-                                Addr(a[2]),
-                                Addr(a[3]),
-                                Addr(a[4]),
+                                ULong(r.arg(0)),
+                                Addr(r.arg(1)),
+                                Addr(r.arg(2)),
+                                Addr(r.arg(3)),
+                                Addr(r.arg(4)),
                             )
                 else:
                     if nr < 58:
@@ -523,89 +583,98 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return task.execve(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                Addr(a[1]),
-                                Addr(a[2]),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Addr(r.arg(1)),
+                                Addr(r.arg(2)),
                             )
                     else:
                         if nr == 60:  # exit
-                            return task.exit(t, Int(s32(a[0])))
+                            return task.exit(t, Int(s32(r.arg(0))))
                 else:
                     if nr < 62:
                         if nr == 61:  # wait4
                             return process.wait4(
                                 t,
-                                Pid(s32(a[0])),
-                                Addr(a[1]),
-                                Flags(u32(a[2])),
-                                Addr(a[3]),
+                                Pid(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Flags(u32(r.arg(2))),
+                                Addr(r.arg(3)),
                             )
                     else:
                         if nr == 62:  # kill
-                            return signal.kill(t, Pid(s32(a[0])), Signo(s32(a[1])))
+                            return signal.kill(t, Pid(s32(r.arg(0))), Signo(s32(r.arg(1))))
             else:
                 if nr < 73:
                     if nr < 72:
                         if nr == 63:  # uname
-                            return system.uname(t, Addr(a[0]))
+                            return system.uname(t, Addr(r.arg(0)))
                     else:
                         if nr == 72:  # fcntl
-                            return descriptors.fcntl(t, FD(s32(a[0])), Int(s32(a[1])), ULong(a[2]))
+                            return descriptors.fcntl(
+                                t,
+                                FD(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                ULong(r.arg(2)),
+                            )
                 else:
                     if nr < 74:
                         if nr == 73:  # flock
-                            return descriptors.flock(t, FD(s32(a[0])), Int(s32(a[1])))
+                            return descriptors.flock(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
                     else:
                         if nr == 74:  # fsync
-                            return file.fsync(t, FD(s32(a[0])))
+                            return file.fsync(t, FD(s32(r.arg(0))))
     return unimplemented(t, nr)
 
 
 def _calls_2(t: Task, r: Request, nr: int) -> int:
-    a = r.args
     if nr < 91:
         if nr < 83:
             if nr < 79:
                 if nr < 77:
                     if nr < 76:
                         if nr == 75:  # fdatasync
-                            return file.fdatasync(t, FD(s32(a[0])))
+                            return file.fdatasync(t, FD(s32(r.arg(0))))
                     else:
                         if nr == 76:  # truncate
                             d = r.data
                             return file.truncate(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                Offset(s64(a[1])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Offset(s64(r.arg(1))),
                             )
                 else:
                     if nr < 78:
                         if nr == 77:  # ftruncate
-                            return file.ftruncate(t, FD(s32(a[0])), Offset(s64(a[1])))
+                            return file.ftruncate(t, FD(s32(r.arg(0))), Offset(s64(r.arg(1))))
                     else:
                         if nr == 78:  # getdents
-                            return dir.getdents(t, FD(s32(a[0])), OutBuf(a[1]), UInt(u32(a[2])))
+                            return dir.getdents(
+                                t,
+                                FD(s32(r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                UInt(u32(r.arg(2))),
+                            )
             else:
                 if nr < 81:
                     if nr < 80:
                         if nr == 79:  # getcwd
-                            return dir.getcwd(t, OutBuf(a[0]), ULong(a[1]))
+                            return dir.getcwd(t, OutBuf(r.arg(0)), ULong(r.arg(1)))
                     else:
                         if nr == 80:  # chdir
                             d = r.data
-                            return dir.chdir(t, UserPath(string(t, d, 0, a[0])))
+                            return dir.chdir(t, UserPath(string(t, d, 0, r.arg(0))))
                 else:
                     if nr < 82:
                         if nr == 81:  # fchdir
-                            return dir.fchdir(t, FD(s32(a[0])))
+                            return dir.fchdir(t, FD(s32(r.arg(0))))
                     else:
                         if nr == 82:  # rename
                             d = r.data
                             p0 = skip(d, 0)
                             return dir.rename(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                UserPath(string(t, d, p0, a[1])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserPath(string(t, d, p0, r.arg(1))),
                             )
         else:
             if nr < 87:
@@ -613,39 +682,47 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                     if nr < 84:
                         if nr == 83:  # mkdir
                             d = r.data
-                            return dir.mkdir(t, UserPath(string(t, d, 0, a[0])), Mode(u32(a[1])))
+                            return dir.mkdir(
+                                t,
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Mode(u32(r.arg(1))),
+                            )
                     else:
                         if nr == 84:  # rmdir
                             d = r.data
-                            return dir.rmdir(t, UserPath(string(t, d, 0, a[0])))
+                            return dir.rmdir(t, UserPath(string(t, d, 0, r.arg(0))))
                 else:
                     if nr < 86:
                         if nr == 85:  # creat
                             d = r.data
-                            return file.creat(t, UserPath(string(t, d, 0, a[0])), Mode(u32(a[1])))
+                            return file.creat(
+                                t,
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Mode(u32(r.arg(1))),
+                            )
                     else:
                         if nr == 86:  # link
                             d = r.data
                             p0 = skip(d, 0)
                             return dir.link(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                UserPath(string(t, d, p0, a[1])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserPath(string(t, d, p0, r.arg(1))),
                             )
             else:
                 if nr < 89:
                     if nr < 88:
                         if nr == 87:  # unlink
                             d = r.data
-                            return dir.unlink(t, UserPath(string(t, d, 0, a[0])))
+                            return dir.unlink(t, UserPath(string(t, d, 0, r.arg(0))))
                     else:
                         if nr == 88:  # symlink
                             d = r.data
                             p0 = skip(d, 0)
                             return dir.symlink(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                UserPath(string(t, d, p0, a[1])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserPath(string(t, d, p0, r.arg(1))),
                             )
                 else:
                     if nr < 90:
@@ -653,74 +730,88 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return dir.readlink(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                OutBuf(a[1]),
-                                Int(s32(a[2])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                Int(s32(r.arg(2))),
                             )
                     else:
                         if nr == 90:  # chmod
                             d = r.data
-                            return stat.chmod(t, UserPath(string(t, d, 0, a[0])), Mode(u32(a[1])))
+                            return stat.chmod(
+                                t,
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Mode(u32(r.arg(1))),
+                            )
     else:
         if nr < 99:
             if nr < 95:
                 if nr < 93:
                     if nr < 92:
                         if nr == 91:  # fchmod
-                            return stat.fchmod(t, FD(s32(a[0])), Mode(u32(a[1])))
+                            return stat.fchmod(t, FD(s32(r.arg(0))), Mode(u32(r.arg(1))))
                     else:
                         if nr == 92:  # chown
                             d = r.data
                             return stat.chown(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                Uid(u32(a[1])),
-                                Gid(u32(a[2])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Uid(u32(r.arg(1))),
+                                Gid(u32(r.arg(2))),
                             )
                 else:
                     if nr < 94:
                         if nr == 93:  # fchown
-                            return stat.fchown(t, FD(s32(a[0])), Uid(u32(a[1])), Gid(u32(a[2])))
+                            return stat.fchown(
+                                t,
+                                FD(s32(r.arg(0))),
+                                Uid(u32(r.arg(1))),
+                                Gid(u32(r.arg(2))),
+                            )
                     else:
                         if nr == 94:  # lchown
                             d = r.data
                             return stat.lchown(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                Uid(u32(a[1])),
-                                Gid(u32(a[2])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Uid(u32(r.arg(1))),
+                                Gid(u32(r.arg(2))),
                             )
             else:
                 if nr < 97:
                     if nr < 96:
                         if nr == 95:  # umask
-                            return dir.umask(t, Mode(u32(a[0])))
+                            return dir.umask(t, Mode(u32(r.arg(0))))
                     else:
                         if nr == 96:  # gettimeofday
-                            return time.gettimeofday(t, Addr(a[0]), Addr(a[1]))
+                            return time.gettimeofday(t, Addr(r.arg(0)), Addr(r.arg(1)))
                 else:
                     if nr < 98:
                         if nr == 97:  # getrlimit
-                            return limits.getrlimit(t, UInt(u32(a[0])), Addr(a[1]))
+                            return limits.getrlimit(t, UInt(u32(r.arg(0))), Addr(r.arg(1)))
                     else:
                         if nr == 98:  # getrusage
-                            return process.getrusage(t, Int(s32(a[0])), Addr(a[1]))
+                            return process.getrusage(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
         else:
             if nr < 104:
                 if nr < 102:
                     if nr < 100:
                         if nr == 99:  # sysinfo
-                            return system.sysinfo(t, Addr(a[0]))
+                            return system.sysinfo(t, Addr(r.arg(0)))
                     else:
                         if nr == 100:  # times
-                            return process.times(t, Addr(a[0]))
+                            return process.times(t, Addr(r.arg(0)))
                 else:
                     if nr < 103:
                         if nr == 102:  # getuid
                             return ids.getuid(t)
                     else:
                         if nr == 103:  # syslog
-                            return system.syslog(t, Int(s32(a[0])), Addr(a[1]), Int(s32(a[2])))
+                            return system.syslog(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                            )
             else:
                 if nr < 106:
                     if nr < 105:
@@ -728,11 +819,11 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                             return ids.getgid(t)
                     else:
                         if nr == 105:  # setuid
-                            return ids.setuid(t, Uid(u32(a[0])))
+                            return ids.setuid(t, Uid(u32(r.arg(0))))
                 else:
                     if nr < 107:
                         if nr == 106:  # setgid
-                            return ids.setgid(t, Gid(u32(a[0])))
+                            return ids.setgid(t, Gid(u32(r.arg(0))))
                     else:
                         if nr == 107:  # geteuid
                             return ids.geteuid(t)
@@ -740,7 +831,6 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
 
 
 def _calls_3(t: Task, r: Request, nr: int) -> int:
-    a = r.args
     if nr < 124:
         if nr < 116:
             if nr < 112:
@@ -750,7 +840,7 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                             return ids.getegid(t)
                     else:
                         if nr == 109:  # setpgid
-                            return process.setpgid(t, Pid(s32(a[0])), Pid(s32(a[1])))
+                            return process.setpgid(t, Pid(s32(r.arg(0))), Pid(s32(r.arg(1))))
                 else:
                     if nr < 111:
                         if nr == 110:  # getppid
@@ -765,84 +855,94 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                             return process.setsid(t)
                     else:
                         if nr == 113:  # setreuid
-                            return ids.setreuid(t, Uid(u32(a[0])), Uid(u32(a[1])))
+                            return ids.setreuid(t, Uid(u32(r.arg(0))), Uid(u32(r.arg(1))))
                 else:
                     if nr < 115:
                         if nr == 114:  # setregid
-                            return ids.setregid(t, Gid(u32(a[0])), Gid(u32(a[1])))
+                            return ids.setregid(t, Gid(u32(r.arg(0))), Gid(u32(r.arg(1))))
                     else:
                         if nr == 115:  # getgroups
-                            return ids.getgroups(t, Int(s32(a[0])), Addr(a[1]))
+                            return ids.getgroups(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
         else:
             if nr < 120:
                 if nr < 118:
                     if nr < 117:
                         if nr == 116:  # setgroups
-                            return ids.setgroups(t, Int(s32(a[0])), Addr(a[1]))
+                            return ids.setgroups(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
                     else:
                         if nr == 117:  # setresuid
-                            return ids.setresuid(t, Uid(u32(a[0])), Uid(u32(a[1])), Uid(u32(a[2])))
+                            return ids.setresuid(
+                                t,
+                                Uid(u32(r.arg(0))),
+                                Uid(u32(r.arg(1))),
+                                Uid(u32(r.arg(2))),
+                            )
                 else:
                     if nr < 119:
                         if nr == 118:  # getresuid
-                            return ids.getresuid(t, Addr(a[0]), Addr(a[1]), Addr(a[2]))
+                            return ids.getresuid(t, Addr(r.arg(0)), Addr(r.arg(1)), Addr(r.arg(2)))
                     else:
                         if nr == 119:  # setresgid
-                            return ids.setresgid(t, Gid(u32(a[0])), Gid(u32(a[1])), Gid(u32(a[2])))
+                            return ids.setresgid(
+                                t,
+                                Gid(u32(r.arg(0))),
+                                Gid(u32(r.arg(1))),
+                                Gid(u32(r.arg(2))),
+                            )
             else:
                 if nr < 122:
                     if nr < 121:
                         if nr == 120:  # getresgid
-                            return ids.getresgid(t, Addr(a[0]), Addr(a[1]), Addr(a[2]))
+                            return ids.getresgid(t, Addr(r.arg(0)), Addr(r.arg(1)), Addr(r.arg(2)))
                     else:
                         if nr == 121:  # getpgid
-                            return process.getpgid(t, Pid(s32(a[0])))
+                            return process.getpgid(t, Pid(s32(r.arg(0))))
                 else:
                     if nr < 123:
                         if nr == 122:  # setfsuid
-                            return ids.setfsuid(t, Uid(u32(a[0])))
+                            return ids.setfsuid(t, Uid(u32(r.arg(0))))
                     else:
                         if nr == 123:  # setfsgid
-                            return ids.setfsgid(t, Gid(u32(a[0])))
+                            return ids.setfsgid(t, Gid(u32(r.arg(0))))
     else:
         if nr < 132:
             if nr < 128:
                 if nr < 126:
                     if nr < 125:
                         if nr == 124:  # getsid
-                            return process.getsid(t, Pid(s32(a[0])))
+                            return process.getsid(t, Pid(s32(r.arg(0))))
                     else:
                         if nr == 125:  # capget
-                            return ids.capget(t, Addr(a[0]), Addr(a[1]))
+                            return ids.capget(t, Addr(r.arg(0)), Addr(r.arg(1)))
                 else:
                     if nr < 127:
                         if nr == 126:  # capset
-                            return ids.capset(t, Addr(a[0]), Addr(a[1]))
+                            return ids.capset(t, Addr(r.arg(0)), Addr(r.arg(1)))
                     else:
                         if nr == 127:  # rt_sigpending
-                            return signal.rt_sigpending(t, Addr(a[0]), Size(a[1]))
+                            return signal.rt_sigpending(t, Addr(r.arg(0)), Size(r.arg(1)))
             else:
                 if nr < 130:
                     if nr < 129:
                         if nr == 128:  # rt_sigtimedwait
                             d = r.data
                             p0 = skip(d, 0)
-                            n2 = struct_or_none(t, d, p0, a[2], 16)
+                            n2 = struct_or_none(t, d, p0, r.arg(2), 16)
                             return signal.rt_sigtimedwait(
                                 t,
-                                InSigset(struct(t, d, 0, a[0], 8)),
-                                Addr(a[1]),
+                                InSigset(struct(t, d, 0, r.arg(0), 8)),
+                                Addr(r.arg(1)),
                                 cast("InTimespec | None", n2),
-                                Size(a[3]),
+                                Size(r.arg(3)),
                             )
                     else:
                         if nr == 129:  # rt_sigqueueinfo
                             d = r.data
                             return signal.rt_sigqueueinfo(
                                 t,
-                                Pid(s32(a[0])),
-                                Signo(s32(a[1])),
-                                InSiginfo(struct(t, d, 0, a[2], 128)),
+                                Pid(s32(r.arg(0))),
+                                Signo(s32(r.arg(1))),
+                                InSiginfo(struct(t, d, 0, r.arg(2), 128)),
                             )
                 else:
                     if nr < 131:
@@ -850,106 +950,117 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return signal.rt_sigsuspend(
                                 t,
-                                InSigset(struct(t, d, 0, a[0], 8)),
-                                Size(a[1]),
+                                InSigset(struct(t, d, 0, r.arg(0), 8)),
+                                Size(r.arg(1)),
                             )
                     else:
                         if nr == 131:  # sigaltstack
                             d = r.data
-                            n0 = struct_or_none(t, d, 0, a[0], 24)
-                            return signal.sigaltstack(t, cast("InStack | None", n0), Addr(a[1]))
+                            n0 = struct_or_none(t, d, 0, r.arg(0), 24)
+                            return signal.sigaltstack(t, cast("InStack | None", n0), Addr(r.arg(1)))
         else:
             if nr < 138:
                 if nr < 135:
                     if nr < 133:
                         if nr == 132:  # utime
                             d = r.data
-                            return stat.utime(t, UserPath(string(t, d, 0, a[0])), Addr(a[1]))
+                            return stat.utime(
+                                t,
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Addr(r.arg(1)),
+                            )
                     else:
                         if nr == 133:  # mknod
                             d = r.data
                             return dir.mknod(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                Mode(u32(a[1])),
-                                ULong(a[2]),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Mode(u32(r.arg(1))),
+                                ULong(r.arg(2)),
                             )
                 else:
                     if nr < 137:
                         if nr == 135:  # personality
-                            return system.personality(t, UInt(u32(a[0])))
+                            return system.personality(t, UInt(u32(r.arg(0))))
                     else:
                         if nr == 137:  # statfs
                             d = r.data
-                            return stat.statfs(t, UserPath(string(t, d, 0, a[0])), OutBuf(a[1]))
+                            return stat.statfs(
+                                t,
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                OutBuf(r.arg(1)),
+                            )
             else:
                 if nr < 141:
                     if nr < 140:
                         if nr == 138:  # fstatfs
-                            return stat.fstatfs(t, FD(s32(a[0])), OutBuf(a[1]))
+                            return stat.fstatfs(t, FD(s32(r.arg(0))), OutBuf(r.arg(1)))
                     else:
                         if nr == 140:  # getpriority
-                            return limits.getpriority(t, Int(s32(a[0])), Int(s32(a[1])))
+                            return limits.getpriority(t, Int(s32(r.arg(0))), Int(s32(r.arg(1))))
                 else:
                     if nr < 142:
                         if nr == 141:  # setpriority
                             return limits.setpriority(
                                 t,
-                                Int(s32(a[0])),
-                                Int(s32(a[1])),
-                                Int(s32(a[2])),
+                                Int(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Int(s32(r.arg(2))),
                             )
                     else:
                         if nr == 142:  # sched_setparam
-                            return sched.sched_setparam(t, Pid(s32(a[0])), Addr(a[1]))
+                            return sched.sched_setparam(t, Pid(s32(r.arg(0))), Addr(r.arg(1)))
     return unimplemented(t, nr)
 
 
 def _calls_4(t: Task, r: Request, nr: int) -> int:
-    a = r.args
     if nr < 162:
         if nr < 151:
             if nr < 147:
                 if nr < 145:
                     if nr < 144:
                         if nr == 143:  # sched_getparam
-                            return sched.sched_getparam(t, Pid(s32(a[0])), Addr(a[1]))
+                            return sched.sched_getparam(t, Pid(s32(r.arg(0))), Addr(r.arg(1)))
                     else:
                         if nr == 144:  # sched_setscheduler
                             return sched.sched_setscheduler(
                                 t,
-                                Pid(s32(a[0])),
-                                Int(s32(a[1])),
-                                Addr(a[2]),
+                                Pid(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Addr(r.arg(2)),
                             )
                 else:
                     if nr < 146:
                         if nr == 145:  # sched_getscheduler
-                            return sched.sched_getscheduler(t, Pid(s32(a[0])))
+                            return sched.sched_getscheduler(t, Pid(s32(r.arg(0))))
                     else:
                         if nr == 146:  # sched_get_priority_max
-                            return sched.sched_get_priority_max(t, Int(s32(a[0])))
+                            return sched.sched_get_priority_max(t, Int(s32(r.arg(0))))
             else:
                 if nr < 149:
                     if nr < 148:
                         if nr == 147:  # sched_get_priority_min
-                            return sched.sched_get_priority_min(t, Int(s32(a[0])))
+                            return sched.sched_get_priority_min(t, Int(s32(r.arg(0))))
                     else:
                         if nr == 148:  # sched_rr_get_interval
-                            return sched.sched_rr_get_interval(t, Pid(s32(a[0])), Addr(a[1]))
+                            return sched.sched_rr_get_interval(
+                                t,
+                                Pid(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                            )
                 else:
                     if nr < 150:
                         if nr == 149:  # mlock
-                            return memory.mlock(t, Addr(a[0]), Size(a[1]))
+                            return memory.mlock(t, Addr(r.arg(0)), Size(r.arg(1)))
                     else:
                         if nr == 150:  # munlock
-                            return memory.munlock(t, Addr(a[0]), Size(a[1]))
+                            return memory.munlock(t, Addr(r.arg(0)), Size(r.arg(1)))
         else:
             if nr < 157:
                 if nr < 153:
                     if nr < 152:
                         if nr == 151:  # mlockall
-                            return memory.mlockall(t, Int(s32(a[0])))
+                            return memory.mlockall(t, Int(s32(r.arg(0))))
                     else:
                         if nr == 152:  # munlockall
                             return memory.munlockall(t)
@@ -963,8 +1074,8 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                             p0 = skip(d, 0)
                             return mount.pivot_root(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                UserPath(string(t, d, p0, a[1])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserPath(string(t, d, p0, r.arg(1))),
                             )
             else:
                 if nr < 160:
@@ -972,28 +1083,28 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                         if nr == 157:  # prctl
                             return prctl.prctl(
                                 t,
-                                Int(s32(a[0])),
-                                ULong(a[1]),
-                                ULong(a[2]),
-                                ULong(a[3]),
-                                ULong(a[4]),
+                                Int(s32(r.arg(0))),
+                                ULong(r.arg(1)),
+                                ULong(r.arg(2)),
+                                ULong(r.arg(3)),
+                                ULong(r.arg(4)),
                             )
                     else:
                         if nr == 159:  # adjtimex
-                            return time.adjtimex(t, Addr(a[0]))
+                            return time.adjtimex(t, Addr(r.arg(0)))
                 else:
                     if nr < 161:
                         if nr == 160:  # setrlimit
                             d = r.data
                             return limits.setrlimit(
                                 t,
-                                UInt(u32(a[0])),
-                                InRlimit(struct(t, d, 0, a[1], 16)),
+                                UInt(u32(r.arg(0))),
+                                InRlimit(struct(t, d, 0, r.arg(1), 16)),
                             )
                     else:
                         if nr == 161:  # chroot
                             d = r.data
-                            return mount.chroot(t, UserPath(string(t, d, 0, a[0])))
+                            return mount.chroot(t, UserPath(string(t, d, 0, r.arg(0))))
     else:
         if nr < 170:
             if nr < 166:
@@ -1003,23 +1114,27 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                             return file.sync(t)
                     else:
                         if nr == 163:  # acct
-                            return system.acct(t, Addr(a[0]))
+                            return system.acct(t, Addr(r.arg(0)))
                 else:
                     if nr < 165:
                         if nr == 164:  # settimeofday
                             d = r.data
-                            n0 = struct_or_none(t, d, 0, a[0], 16)
-                            return time.settimeofday(t, cast("InTimeval | None", n0), Addr(a[1]))
+                            n0 = struct_or_none(t, d, 0, r.arg(0), 16)
+                            return time.settimeofday(
+                                t,
+                                cast("InTimeval | None", n0),
+                                Addr(r.arg(1)),
+                            )
                     else:
                         if nr == 165:  # mount
                             d = r.data
                             return mount.mount(
                                 t,
-                                Addr(a[0]),
-                                UserPath(string(t, d, 0, a[1])),
-                                Addr(a[2]),
-                                LongFlags(a[3]),
-                                Addr(a[4]),
+                                Addr(r.arg(0)),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Addr(r.arg(2)),
+                                LongFlags(r.arg(3)),
+                                Addr(r.arg(4)),
                             )
             else:
                 if nr < 168:
@@ -1028,61 +1143,75 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return mount.umount2(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                Flags(u32(a[1])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                Flags(u32(r.arg(1))),
                             )
                     else:
                         if nr == 167:  # swapon
-                            return system.swapon(t, Addr(a[0]), Flags(u32(a[1])))
+                            return system.swapon(t, Addr(r.arg(0)), Flags(u32(r.arg(1))))
                 else:
                     if nr < 169:
                         if nr == 168:  # swapoff
-                            return system.swapoff(t, Addr(a[0]))
+                            return system.swapoff(t, Addr(r.arg(0)))
                     else:
                         if nr == 169:  # reboot
                             return system.reboot(
                                 t,
-                                Int(s32(a[0])),
-                                Int(s32(a[1])),
-                                UInt(u32(a[2])),
-                                Addr(a[3]),
+                                Int(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                UInt(u32(r.arg(2))),
+                                Addr(r.arg(3)),
                             )
         else:
             if nr < 175:
                 if nr < 172:
                     if nr < 171:
                         if nr == 170:  # sethostname
-                            return system.sethostname(t, Addr(a[0]), Int(s32(a[1])))
+                            return system.sethostname(t, Addr(r.arg(0)), Int(s32(r.arg(1))))
                     else:
                         if nr == 171:  # setdomainname
-                            return system.setdomainname(t, Addr(a[0]), Int(s32(a[1])))
+                            return system.setdomainname(t, Addr(r.arg(0)), Int(s32(r.arg(1))))
                 else:
                     if nr < 173:
                         if nr == 172:  # iopl
-                            return system.iopl(t, UInt(u32(a[0])))
+                            return system.iopl(t, UInt(u32(r.arg(0))))
                     else:
                         if nr == 173:  # ioperm
-                            return system.ioperm(t, ULong(a[0]), ULong(a[1]), Int(s32(a[2])))
+                            return system.ioperm(
+                                t,
+                                ULong(r.arg(0)),
+                                ULong(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                            )
             else:
                 if nr < 186:
                     if nr < 176:
                         if nr == 175:  # init_module
-                            return system.init_module(t, Addr(a[0]), ULong(a[1]), Addr(a[2]))
+                            return system.init_module(
+                                t,
+                                Addr(r.arg(0)),
+                                ULong(r.arg(1)),
+                                Addr(r.arg(2)),
+                            )
                     else:
                         if nr == 176:  # delete_module
-                            return system.delete_module(t, Addr(a[0]), Flags(u32(a[1])))
+                            return system.delete_module(t, Addr(r.arg(0)), Flags(u32(r.arg(1))))
                 else:
                     if nr < 187:
                         if nr == 186:  # gettid
                             return process.gettid(t)
                     else:
                         if nr == 187:  # readahead
-                            return file.readahead(t, FD(s32(a[0])), Offset(s64(a[1])), Size(a[2]))
+                            return file.readahead(
+                                t,
+                                FD(s32(r.arg(0))),
+                                Offset(s64(r.arg(1))),
+                                Size(r.arg(2)),
+                            )
     return unimplemented(t, nr)
 
 
 def _calls_5(t: Task, r: Request, nr: int) -> int:
-    a = r.args
     if nr < 213:
         if nr < 196:
             if nr < 192:
@@ -1093,11 +1222,11 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                             p0 = skip(d, 0)
                             return xattr.setxattr(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p0, a[1])),
-                                Addr(a[2]),
-                                Size(a[3]),
-                                Flags(u32(a[4])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserString(string(t, d, p0, r.arg(1))),
+                                Addr(r.arg(2)),
+                                Size(r.arg(3)),
+                                Flags(u32(r.arg(4))),
                             )
                     else:
                         if nr == 189:  # lsetxattr
@@ -1105,11 +1234,11 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                             p0 = skip(d, 0)
                             return xattr.lsetxattr(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p0, a[1])),
-                                Addr(a[2]),
-                                Size(a[3]),
-                                Flags(u32(a[4])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserString(string(t, d, p0, r.arg(1))),
+                                Addr(r.arg(2)),
+                                Size(r.arg(3)),
+                                Flags(u32(r.arg(4))),
                             )
                 else:
                     if nr < 191:
@@ -1117,11 +1246,11 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return xattr.fsetxattr(
                                 t,
-                                FD(s32(a[0])),
-                                UserString(string(t, d, 0, a[1])),
-                                Addr(a[2]),
-                                Size(a[3]),
-                                Flags(u32(a[4])),
+                                FD(s32(r.arg(0))),
+                                UserString(string(t, d, 0, r.arg(1))),
+                                Addr(r.arg(2)),
+                                Size(r.arg(3)),
+                                Flags(u32(r.arg(4))),
                             )
                     else:
                         if nr == 191:  # getxattr
@@ -1129,10 +1258,10 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                             p0 = skip(d, 0)
                             return xattr.getxattr(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p0, a[1])),
-                                OutBuf(a[2]),
-                                Size(a[3]),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserString(string(t, d, p0, r.arg(1))),
+                                OutBuf(r.arg(2)),
+                                Size(r.arg(3)),
                             )
             else:
                 if nr < 194:
@@ -1142,20 +1271,20 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                             p0 = skip(d, 0)
                             return xattr.lgetxattr(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p0, a[1])),
-                                OutBuf(a[2]),
-                                Size(a[3]),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserString(string(t, d, p0, r.arg(1))),
+                                OutBuf(r.arg(2)),
+                                Size(r.arg(3)),
                             )
                     else:
                         if nr == 193:  # fgetxattr
                             d = r.data
                             return xattr.fgetxattr(
                                 t,
-                                FD(s32(a[0])),
-                                UserString(string(t, d, 0, a[1])),
-                                OutBuf(a[2]),
-                                Size(a[3]),
+                                FD(s32(r.arg(0))),
+                                UserString(string(t, d, 0, r.arg(1))),
+                                OutBuf(r.arg(2)),
+                                Size(r.arg(3)),
                             )
                 else:
                     if nr < 195:
@@ -1163,33 +1292,38 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return xattr.listxattr(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                OutBuf(a[1]),
-                                Size(a[2]),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                Size(r.arg(2)),
                             )
                     else:
                         if nr == 195:  # llistxattr
                             d = r.data
                             return xattr.llistxattr(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                OutBuf(a[1]),
-                                Size(a[2]),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                Size(r.arg(2)),
                             )
         else:
             if nr < 200:
                 if nr < 198:
                     if nr < 197:
                         if nr == 196:  # flistxattr
-                            return xattr.flistxattr(t, FD(s32(a[0])), OutBuf(a[1]), Size(a[2]))
+                            return xattr.flistxattr(
+                                t,
+                                FD(s32(r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                Size(r.arg(2)),
+                            )
                     else:
                         if nr == 197:  # removexattr
                             d = r.data
                             p0 = skip(d, 0)
                             return xattr.removexattr(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p0, a[1])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserString(string(t, d, p0, r.arg(1))),
                             )
                 else:
                     if nr < 199:
@@ -1198,41 +1332,41 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                             p0 = skip(d, 0)
                             return xattr.lremovexattr(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                UserString(string(t, d, p0, a[1])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserString(string(t, d, p0, r.arg(1))),
                             )
                     else:
                         if nr == 199:  # fremovexattr
                             d = r.data
                             return xattr.fremovexattr(
                                 t,
-                                FD(s32(a[0])),
-                                UserString(string(t, d, 0, a[1])),
+                                FD(s32(r.arg(0))),
+                                UserString(string(t, d, 0, r.arg(1))),
                             )
             else:
                 if nr < 203:
                     if nr < 201:
                         if nr == 200:  # tkill
-                            return signal.tkill(t, Pid(s32(a[0])), Signo(s32(a[1])))
+                            return signal.tkill(t, Pid(s32(r.arg(0))), Signo(s32(r.arg(1))))
                     else:
                         if nr == 201:  # time
-                            return time.time(t, Addr(a[0]))
+                            return time.time(t, Addr(r.arg(0)))
                 else:
                     if nr < 204:
                         if nr == 203:  # sched_setaffinity
                             return sched.sched_setaffinity(
                                 t,
-                                Pid(s32(a[0])),
-                                UInt(u32(a[1])),
-                                Addr(a[2]),
+                                Pid(s32(r.arg(0))),
+                                UInt(u32(r.arg(1))),
+                                Addr(r.arg(2)),
                             )
                     else:
                         if nr == 204:  # sched_getaffinity
                             return sched.sched_getaffinity(
                                 t,
-                                Pid(s32(a[0])),
-                                UInt(u32(a[1])),
-                                Addr(a[2]),
+                                Pid(s32(r.arg(0))),
+                                UInt(u32(r.arg(1))),
+                                Addr(r.arg(2)),
                             )
     else:
         if nr < 225:
@@ -1240,106 +1374,115 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                 if nr < 217:
                     if nr < 216:
                         if nr == 213:  # epoll_create
-                            return events.epoll_create(t, Int(s32(a[0])))
+                            return events.epoll_create(t, Int(s32(r.arg(0))))
                     else:
                         if nr == 216:  # remap_file_pages
                             return memory.remap_file_pages(
                                 t,
-                                Addr(a[0]),
-                                Size(a[1]),
-                                Int(s32(a[2])),
-                                Size(a[3]),
-                                Flags(u32(a[4])),
+                                Addr(r.arg(0)),
+                                Size(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                                Size(r.arg(3)),
+                                Flags(u32(r.arg(4))),
                             )
                 else:
                     if nr < 218:
                         if nr == 217:  # getdents64
-                            return dir.getdents64(t, FD(s32(a[0])), OutBuf(a[1]), UInt(u32(a[2])))
+                            return dir.getdents64(
+                                t,
+                                FD(s32(r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                UInt(u32(r.arg(2))),
+                            )
                     else:
                         if nr == 218:  # set_tid_address
-                            return task.set_tid_address(t, Addr(a[0]))
+                            return task.set_tid_address(t, Addr(r.arg(0)))
             else:
                 if nr < 223:
                     if nr < 222:
                         if nr == 221:  # fadvise64
                             return file.fadvise64(
                                 t,
-                                FD(s32(a[0])),
-                                Offset(s64(a[1])),
-                                Offset(s64(a[2])),
-                                Int(s32(a[3])),
+                                FD(s32(r.arg(0))),
+                                Offset(s64(r.arg(1))),
+                                Offset(s64(r.arg(2))),
+                                Int(s32(r.arg(3))),
                             )
                     else:
                         if nr == 222:  # timer_create
-                            return time.timer_create(t, ClockId(s32(a[0])), Addr(a[1]), Addr(a[2]))
+                            return time.timer_create(
+                                t,
+                                ClockId(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Addr(r.arg(2)),
+                            )
                 else:
                     if nr < 224:
                         if nr == 223:  # timer_settime
                             d = r.data
                             return time.timer_settime(
                                 t,
-                                Int(s32(a[0])),
-                                Int(s32(a[1])),
-                                InItimerspec(struct(t, d, 0, a[2], 32)),
-                                Addr(a[3]),
+                                Int(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                InItimerspec(struct(t, d, 0, r.arg(2), 32)),
+                                Addr(r.arg(3)),
                             )
                     else:
                         if nr == 224:  # timer_gettime
-                            return time.timer_gettime(t, Int(s32(a[0])), Addr(a[1]))
+                            return time.timer_gettime(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
         else:
             if nr < 229:
                 if nr < 227:
                     if nr < 226:
                         if nr == 225:  # timer_getoverrun
-                            return time.timer_getoverrun(t, Int(s32(a[0])))
+                            return time.timer_getoverrun(t, Int(s32(r.arg(0))))
                     else:
                         if nr == 226:  # timer_delete
-                            return time.timer_delete(t, Int(s32(a[0])))
+                            return time.timer_delete(t, Int(s32(r.arg(0))))
                 else:
                     if nr < 228:
                         if nr == 227:  # clock_settime
                             d = r.data
                             return time.clock_settime(
                                 t,
-                                ClockId(s32(a[0])),
-                                InTimespec(struct(t, d, 0, a[1], 16)),
+                                ClockId(s32(r.arg(0))),
+                                InTimespec(struct(t, d, 0, r.arg(1), 16)),
                             )
                     else:
                         if nr == 228:  # clock_gettime
-                            return time.clock_gettime(t, ClockId(s32(a[0])), Addr(a[1]))
+                            return time.clock_gettime(t, ClockId(s32(r.arg(0))), Addr(r.arg(1)))
             else:
                 if nr < 231:
                     if nr < 230:
                         if nr == 229:  # clock_getres
-                            return time.clock_getres(t, ClockId(s32(a[0])), Addr(a[1]))
+                            return time.clock_getres(t, ClockId(s32(r.arg(0))), Addr(r.arg(1)))
                     else:
                         if nr == 230:  # clock_nanosleep
                             d = r.data
                             return time.clock_nanosleep(
                                 t,
-                                ClockId(s32(a[0])),
-                                Int(s32(a[1])),
-                                InTimespec(struct(t, d, 0, a[2], 16)),
-                                Addr(a[3]),
+                                ClockId(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                InTimespec(struct(t, d, 0, r.arg(2), 16)),
+                                Addr(r.arg(3)),
                             )
                 else:
                     if nr < 232:
                         if nr == 231:  # exit_group
-                            return task.exit_group(t, Int(s32(a[0])))
+                            return task.exit_group(t, Int(s32(r.arg(0))))
                     else:
                         if nr == 232:  # epoll_wait
                             return events.epoll_wait(
                                 t,
-                                FD(s32(a[0])),
-                                OutBuf(a[1]),
-                                Int(s32(a[2])),
-                                Int(s32(a[3])),
+                                FD(s32(r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                                Int(s32(r.arg(3))),
                             )
     return unimplemented(t, nr)
 
 
 def _calls_6(t: Task, r: Request, nr: int) -> int:
-    a = r.args
     if nr < 260:
         if nr < 252:
             if nr < 238:
@@ -1347,84 +1490,89 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                     if nr < 234:
                         if nr == 233:  # epoll_ctl
                             d = r.data
-                            n3 = struct_or_none(t, d, 0, a[3], 12)
+                            n3 = struct_or_none(t, d, 0, r.arg(3), 12)
                             return events.epoll_ctl(
                                 t,
-                                FD(s32(a[0])),
-                                Int(s32(a[1])),
-                                FD(s32(a[2])),
+                                FD(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                FD(s32(r.arg(2))),
                                 cast("InEpollEvent | None", n3),
                             )
                     else:
                         if nr == 234:  # tgkill
                             return signal.tgkill(
                                 t,
-                                Pid(s32(a[0])),
-                                Pid(s32(a[1])),
-                                Signo(s32(a[2])),
+                                Pid(s32(r.arg(0))),
+                                Pid(s32(r.arg(1))),
+                                Signo(s32(r.arg(2))),
                             )
                 else:
                     if nr < 237:
                         if nr == 235:  # utimes
                             d = r.data
                             p0 = skip(d, 0)
-                            n1 = struct_or_none(t, d, p0, a[1], 32)
+                            n1 = struct_or_none(t, d, p0, r.arg(1), 32)
                             return stat.utimes(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
+                                UserPath(string(t, d, 0, r.arg(0))),
                                 cast("InTimeval2 | None", n1),
                             )
                     else:
                         if nr == 237:  # mbind
                             return memory.mbind(
                                 t,
-                                Addr(a[0]),
-                                ULong(a[1]),
-                                Int(s32(a[2])),
-                                Addr(a[3]),
-                                ULong(a[4]),
-                                Flags(u32(a[5])),
+                                Addr(r.arg(0)),
+                                ULong(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                                Addr(r.arg(3)),
+                                ULong(r.arg(4)),
+                                Flags(u32(r.arg(5))),
                             )
             else:
                 if nr < 247:
                     if nr < 239:
                         if nr == 238:  # set_mempolicy
-                            return memory.set_mempolicy(t, Int(s32(a[0])), Addr(a[1]), ULong(a[2]))
+                            return memory.set_mempolicy(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                ULong(r.arg(2)),
+                            )
                     else:
                         if nr == 239:  # get_mempolicy
                             return memory.get_mempolicy(
                                 t,
-                                Addr(a[0]),
-                                Addr(a[1]),
-                                ULong(a[2]),
-                                Addr(a[3]),
-                                ULong(a[4]),
+                                Addr(r.arg(0)),
+                                Addr(r.arg(1)),
+                                ULong(r.arg(2)),
+                                Addr(r.arg(3)),
+                                ULong(r.arg(4)),
                             )
                 else:
                     if nr < 251:
                         if nr == 247:  # waitid
                             return process.waitid(
                                 t,
-                                Int(s32(a[0])),
-                                Pid(s32(a[1])),
-                                Addr(a[2]),
-                                Flags(u32(a[3])),
-                                Addr(a[4]),
+                                Int(s32(r.arg(0))),
+                                Pid(s32(r.arg(1))),
+                                Addr(r.arg(2)),
+                                Flags(u32(r.arg(3))),
+                                Addr(r.arg(4)),
                             )
                     else:
                         if nr == 251:  # ioprio_set
                             return sched.ioprio_set(
                                 t,
-                                Int(s32(a[0])),
-                                Int(s32(a[1])),
-                                Int(s32(a[2])),
+                                Int(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Int(s32(r.arg(2))),
                             )
         else:
             if nr < 256:
                 if nr < 254:
                     if nr < 253:
                         if nr == 252:  # ioprio_get
-                            return sched.ioprio_get(t, Int(s32(a[0])), Int(s32(a[1])))
+                            return sched.ioprio_get(t, Int(s32(r.arg(0))), Int(s32(r.arg(1))))
                     else:
                         if nr == 253:  # inotify_init
                             return events.inotify_init(t)
@@ -1434,33 +1582,33 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return events.inotify_add_watch(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Flags(u32(a[2])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Flags(u32(r.arg(2))),
                             )
                     else:
                         if nr == 255:  # inotify_rm_watch
-                            return events.inotify_rm_watch(t, FD(s32(a[0])), Int(s32(a[1])))
+                            return events.inotify_rm_watch(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
             else:
                 if nr < 258:
                     if nr < 257:
                         if nr == 256:  # migrate_pages
                             return memory.migrate_pages(
                                 t,
-                                Pid(s32(a[0])),
-                                ULong(a[1]),
-                                Addr(a[2]),
-                                Addr(a[3]),
+                                Pid(s32(r.arg(0))),
+                                ULong(r.arg(1)),
+                                Addr(r.arg(2)),
+                                Addr(r.arg(3)),
                             )
                     else:
                         if nr == 257:  # openat
                             d = r.data
                             return file.openat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Flags(u32(a[2])),
-                                Mode(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Flags(u32(r.arg(2))),
+                                Mode(u32(r.arg(3))),
                             )
                 else:
                     if nr < 259:
@@ -1468,19 +1616,19 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return dir.mkdirat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Mode(u32(a[2])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Mode(u32(r.arg(2))),
                             )
                     else:
                         if nr == 259:  # mknodat
                             d = r.data
                             return dir.mknodat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Mode(u32(a[2])),
-                                ULong(a[3]),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Mode(u32(r.arg(2))),
+                                ULong(r.arg(3)),
                             )
     else:
         if nr < 268:
@@ -1491,21 +1639,21 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return stat.fchownat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Uid(u32(a[2])),
-                                Gid(u32(a[3])),
-                                Flags(u32(a[4])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Uid(u32(r.arg(2))),
+                                Gid(u32(r.arg(3))),
+                                Flags(u32(r.arg(4))),
                             )
                     else:
                         if nr == 261:  # futimesat
                             d = r.data
-                            n1 = string_or_none(t, d, 0, a[1])
+                            n1 = string_or_none(t, d, 0, r.arg(1))
                             p1 = skip(d, 0)
-                            n2 = struct_or_none(t, d, p1, a[2], 32)
+                            n2 = struct_or_none(t, d, p1, r.arg(2), 32)
                             return stat.futimesat(
                                 t,
-                                FD(s32(a[0])),
+                                FD(s32(r.arg(0))),
                                 cast("UserPath | None", n1),
                                 cast("InTimeval2 | None", n2),
                             )
@@ -1515,19 +1663,19 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return stat.newfstatat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                OutBuf(a[2]),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                OutBuf(r.arg(2)),
+                                Flags(u32(r.arg(3))),
                             )
                     else:
                         if nr == 263:  # unlinkat
                             d = r.data
                             return dir.unlinkat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Flags(u32(a[2])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Flags(u32(r.arg(2))),
                             )
             else:
                 if nr < 266:
@@ -1537,10 +1685,10 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                             p1 = skip(d, 0)
                             return dir.renameat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                FD(s32(a[2])),
-                                UserPath(string(t, d, p1, a[3])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                FD(s32(r.arg(2))),
+                                UserPath(string(t, d, p1, r.arg(3))),
                             )
                     else:
                         if nr == 265:  # linkat
@@ -1548,11 +1696,11 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                             p1 = skip(d, 0)
                             return dir.linkat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                FD(s32(a[2])),
-                                UserPath(string(t, d, p1, a[3])),
-                                Flags(u32(a[4])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                FD(s32(r.arg(2))),
+                                UserPath(string(t, d, p1, r.arg(3))),
+                                Flags(u32(r.arg(4))),
                             )
                 else:
                     if nr < 267:
@@ -1561,19 +1709,19 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                             p0 = skip(d, 0)
                             return dir.symlinkat(
                                 t,
-                                UserPath(string(t, d, 0, a[0])),
-                                FD(s32(a[1])),
-                                UserPath(string(t, d, p0, a[2])),
+                                UserPath(string(t, d, 0, r.arg(0))),
+                                FD(s32(r.arg(1))),
+                                UserPath(string(t, d, p0, r.arg(2))),
                             )
                     else:
                         if nr == 267:  # readlinkat
                             d = r.data
                             return dir.readlinkat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                OutBuf(a[2]),
-                                Int(s32(a[3])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                OutBuf(r.arg(2)),
+                                Int(s32(r.arg(3))),
                             )
         else:
             if nr < 273:
@@ -1583,81 +1731,85 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return stat.fchmodat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Mode(u32(a[2])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Mode(u32(r.arg(2))),
                             )
                     else:
                         if nr == 269:  # faccessat
                             d = r.data
                             return stat.faccessat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Int(s32(a[2])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Int(s32(r.arg(2))),
                             )
                 else:
                     if nr < 271:
                         if nr == 270:  # pselect6
                             d = r.data
-                            n4 = struct_or_none(t, d, 0, a[4], 16)
+                            n4 = struct_or_none(t, d, 0, r.arg(4), 16)
                             return poll.pselect6(
                                 t,
-                                Int(s32(a[0])),
-                                Addr(a[1]),
-                                Addr(a[2]),
-                                Addr(a[3]),
+                                Int(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Addr(r.arg(2)),
+                                Addr(r.arg(3)),
                                 cast("InTimespec | None", n4),
-                                Addr(a[5]),
+                                Addr(r.arg(5)),
                             )
                     else:
                         if nr == 271:  # ppoll
                             d = r.data
-                            n2 = struct_or_none(t, d, 0, a[2], 16)
+                            n2 = struct_or_none(t, d, 0, r.arg(2), 16)
                             p2 = skip(d, 0)
-                            n3 = struct_or_none(t, d, p2, a[3], 8)
+                            n3 = struct_or_none(t, d, p2, r.arg(3), 8)
                             return poll.ppoll(
                                 t,
-                                Addr(a[0]),
-                                UInt(u32(a[1])),
+                                Addr(r.arg(0)),
+                                UInt(u32(r.arg(1))),
                                 cast("InTimespec | None", n2),
                                 cast("InSigset | None", n3),
-                                Size(a[4]),
+                                Size(r.arg(4)),
                             )
             else:
                 if nr < 275:
                     if nr < 274:
                         if nr == 273:  # set_robust_list
-                            return task.set_robust_list(t, Addr(a[0]), Size(a[1]))
+                            return task.set_robust_list(t, Addr(r.arg(0)), Size(r.arg(1)))
                     else:
                         if nr == 274:  # get_robust_list
-                            return task.get_robust_list(t, Pid(s32(a[0])), Addr(a[1]), Addr(a[2]))
+                            return task.get_robust_list(
+                                t,
+                                Pid(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Addr(r.arg(2)),
+                            )
                 else:
                     if nr < 276:
                         if nr == 275:  # splice
                             return pipe.splice(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                FD(s32(a[2])),
-                                Addr(a[3]),
-                                Size(a[4]),
-                                Flags(u32(a[5])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                FD(s32(r.arg(2))),
+                                Addr(r.arg(3)),
+                                Size(r.arg(4)),
+                                Flags(u32(r.arg(5))),
                             )
                     else:
                         if nr == 276:  # tee
                             return pipe.tee(
                                 t,
-                                FD(s32(a[0])),
-                                FD(s32(a[1])),
-                                Size(a[2]),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                FD(s32(r.arg(1))),
+                                Size(r.arg(2)),
+                                Flags(u32(r.arg(3))),
                             )
     return unimplemented(t, nr)
 
 
 def _calls_7(t: Task, r: Request, nr: int) -> int:
-    a = r.args
     if nr < 293:
         if nr < 285:
             if nr < 281:
@@ -1666,76 +1818,80 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                         if nr == 277:  # sync_file_range
                             return file.sync_file_range(
                                 t,
-                                FD(s32(a[0])),
-                                Offset(s64(a[1])),
-                                Offset(s64(a[2])),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                Offset(s64(r.arg(1))),
+                                Offset(s64(r.arg(2))),
+                                Flags(u32(r.arg(3))),
                             )
                     else:
                         if nr == 278:  # vmsplice
                             return pipe.vmsplice(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                ULong(a[2]),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                ULong(r.arg(2)),
+                                Flags(u32(r.arg(3))),
                             )
                 else:
                     if nr < 280:
                         if nr == 279:  # move_pages
                             return memory.move_pages(
                                 t,
-                                Pid(s32(a[0])),
-                                ULong(a[1]),
-                                Addr(a[2]),
-                                Addr(a[3]),
-                                Addr(a[4]),
-                                Int(s32(a[5])),
+                                Pid(s32(r.arg(0))),
+                                ULong(r.arg(1)),
+                                Addr(r.arg(2)),
+                                Addr(r.arg(3)),
+                                Addr(r.arg(4)),
+                                Int(s32(r.arg(5))),
                             )
                     else:
                         if nr == 280:  # utimensat
                             d = r.data
-                            n1 = string_or_none(t, d, 0, a[1])
+                            n1 = string_or_none(t, d, 0, r.arg(1))
                             p1 = skip(d, 0)
-                            n2 = struct_or_none(t, d, p1, a[2], 32)
+                            n2 = struct_or_none(t, d, p1, r.arg(2), 32)
                             return stat.utimensat(
                                 t,
-                                FD(s32(a[0])),
+                                FD(s32(r.arg(0))),
                                 cast("UserPath | None", n1),
                                 cast("InTimespec2 | None", n2),
-                                Flags(u32(a[3])),
+                                Flags(u32(r.arg(3))),
                             )
             else:
                 if nr < 283:
                     if nr < 282:
                         if nr == 281:  # epoll_pwait
                             d = r.data
-                            n4 = struct_or_none(t, d, 0, a[4], 8)
+                            n4 = struct_or_none(t, d, 0, r.arg(4), 8)
                             return events.epoll_pwait(
                                 t,
-                                FD(s32(a[0])),
-                                OutBuf(a[1]),
-                                Int(s32(a[2])),
-                                Int(s32(a[3])),
+                                FD(s32(r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                                Int(s32(r.arg(3))),
                                 cast("InSigset | None", n4),
-                                Size(a[5]),
+                                Size(r.arg(5)),
                             )
                     else:
                         if nr == 282:  # signalfd
                             d = r.data
                             return events.signalfd(
                                 t,
-                                FD(s32(a[0])),
-                                InSigset(struct(t, d, 0, a[1], 8)),
-                                Size(a[2]),
+                                FD(s32(r.arg(0))),
+                                InSigset(struct(t, d, 0, r.arg(1), 8)),
+                                Size(r.arg(2)),
                             )
                 else:
                     if nr < 284:
                         if nr == 283:  # timerfd_create
-                            return events.timerfd_create(t, ClockId(s32(a[0])), Flags(u32(a[1])))
+                            return events.timerfd_create(
+                                t,
+                                ClockId(s32(r.arg(0))),
+                                Flags(u32(r.arg(1))),
+                            )
                     else:
                         if nr == 284:  # eventfd
-                            return events.eventfd(t, UInt(u32(a[0])))
+                            return events.eventfd(t, UInt(u32(r.arg(0))))
         else:
             if nr < 289:
                 if nr < 287:
@@ -1743,33 +1899,33 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                         if nr == 285:  # fallocate
                             return file.fallocate(
                                 t,
-                                FD(s32(a[0])),
-                                Int(s32(a[1])),
-                                Offset(s64(a[2])),
-                                Offset(s64(a[3])),
+                                FD(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Offset(s64(r.arg(2))),
+                                Offset(s64(r.arg(3))),
                             )
                     else:
                         if nr == 286:  # timerfd_settime
                             d = r.data
                             return events.timerfd_settime(
                                 t,
-                                FD(s32(a[0])),
-                                Flags(u32(a[1])),
-                                InItimerspec(struct(t, d, 0, a[2], 32)),
-                                Addr(a[3]),
+                                FD(s32(r.arg(0))),
+                                Flags(u32(r.arg(1))),
+                                InItimerspec(struct(t, d, 0, r.arg(2), 32)),
+                                Addr(r.arg(3)),
                             )
                 else:
                     if nr < 288:
                         if nr == 287:  # timerfd_gettime
-                            return events.timerfd_gettime(t, FD(s32(a[0])), Addr(a[1]))
+                            return events.timerfd_gettime(t, FD(s32(r.arg(0))), Addr(r.arg(1)))
                     else:
                         if nr == 288:  # accept4
                             return socket.accept4(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                Addr(a[2]),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Addr(r.arg(2)),
+                                Flags(u32(r.arg(3))),
                             )
             else:
                 if nr < 291:
@@ -1778,25 +1934,25 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return events.signalfd4(
                                 t,
-                                FD(s32(a[0])),
-                                InSigset(struct(t, d, 0, a[1], 8)),
-                                Size(a[2]),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                InSigset(struct(t, d, 0, r.arg(1), 8)),
+                                Size(r.arg(2)),
+                                Flags(u32(r.arg(3))),
                             )
                     else:
                         if nr == 290:  # eventfd2
-                            return events.eventfd2(t, UInt(u32(a[0])), Flags(u32(a[1])))
+                            return events.eventfd2(t, UInt(u32(r.arg(0))), Flags(u32(r.arg(1))))
                 else:
                     if nr < 292:
                         if nr == 291:  # epoll_create1
-                            return events.epoll_create1(t, Flags(u32(a[0])))
+                            return events.epoll_create1(t, Flags(u32(r.arg(0))))
                     else:
                         if nr == 292:  # dup3
                             return descriptors.dup3(
                                 t,
-                                FD(s32(a[0])),
-                                FD(s32(a[1])),
-                                Flags(u32(a[2])),
+                                FD(s32(r.arg(0))),
+                                FD(s32(r.arg(1))),
+                                Flags(u32(r.arg(2))),
                             )
     else:
         if nr < 305:
@@ -1804,30 +1960,30 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                 if nr < 295:
                     if nr < 294:
                         if nr == 293:  # pipe2
-                            return pipe.pipe2(t, Addr(a[0]), Flags(u32(a[1])))
+                            return pipe.pipe2(t, Addr(r.arg(0)), Flags(u32(r.arg(1))))
                     else:
                         if nr == 294:  # inotify_init1
-                            return events.inotify_init1(t, Flags(u32(a[0])))
+                            return events.inotify_init1(t, Flags(u32(r.arg(0))))
                 else:
                     if nr < 296:
                         if nr == 295:  # preadv
                             return iov.preadv(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                Size(a[2]),
-                                Offset(s64(a[3])),
-                                ULong(a[4]),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Size(r.arg(2)),
+                                Offset(s64(r.arg(3))),
+                                ULong(r.arg(4)),
                             )
                     else:
                         if nr == 296:  # pwritev
                             return iov.pwritev(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                Size(a[2]),
-                                Offset(s64(a[3])),
-                                ULong(a[4]),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Size(r.arg(2)),
+                                Offset(s64(r.arg(3))),
+                                ULong(r.arg(4)),
                             )
             else:
                 if nr < 302:
@@ -1836,114 +1992,113 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return signal.rt_tgsigqueueinfo(
                                 t,
-                                Pid(s32(a[0])),
-                                Pid(s32(a[1])),
-                                Signo(s32(a[2])),
-                                InSiginfo(struct(t, d, 0, a[3], 128)),
+                                Pid(s32(r.arg(0))),
+                                Pid(s32(r.arg(1))),
+                                Signo(s32(r.arg(2))),
+                                InSiginfo(struct(t, d, 0, r.arg(3), 128)),
                             )
                     else:
                         if nr == 299:  # recvmmsg
                             d = r.data
-                            n4 = struct_or_none(t, d, 0, a[4], 16)
+                            n4 = struct_or_none(t, d, 0, r.arg(4), 16)
                             return socket_msg.recvmmsg(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                UInt(u32(a[2])),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                UInt(u32(r.arg(2))),
+                                Flags(u32(r.arg(3))),
                                 cast("InTimespec | None", n4),
                             )
                 else:
                     if nr < 303:
                         if nr == 302:  # prlimit64
                             d = r.data
-                            n2 = struct_or_none(t, d, 0, a[2], 16)
+                            n2 = struct_or_none(t, d, 0, r.arg(2), 16)
                             return limits.prlimit64(
                                 t,
-                                Pid(s32(a[0])),
-                                UInt(u32(a[1])),
+                                Pid(s32(r.arg(0))),
+                                UInt(u32(r.arg(1))),
                                 cast("InRlimit | None", n2),
-                                Addr(a[3]),
+                                Addr(r.arg(3)),
                             )
                     else:
                         if nr == 303:  # name_to_handle_at
                             d = r.data
                             return mount.name_to_handle_at(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Addr(a[2]),
-                                Addr(a[3]),
-                                Flags(u32(a[4])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Addr(r.arg(2)),
+                                Addr(r.arg(3)),
+                                Flags(u32(r.arg(4))),
                             )
         else:
             if nr < 310:
                 if nr < 307:
                     if nr < 306:
                         if nr == 305:  # clock_adjtime
-                            return time.clock_adjtime(t, ClockId(s32(a[0])), Addr(a[1]))
+                            return time.clock_adjtime(t, ClockId(s32(r.arg(0))), Addr(r.arg(1)))
                     else:
                         if nr == 306:  # syncfs
-                            return file.syncfs(t, FD(s32(a[0])))
+                            return file.syncfs(t, FD(s32(r.arg(0))))
                 else:
                     if nr < 309:
                         if nr == 307:  # sendmmsg
                             return socket_msg.sendmmsg(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                UInt(u32(a[2])),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                UInt(u32(r.arg(2))),
+                                Flags(u32(r.arg(3))),
                             )
                     else:
                         if nr == 309:  # getcpu
-                            return sched.getcpu(t, Addr(a[0]), Addr(a[1]), Addr(a[2]))
+                            return sched.getcpu(t, Addr(r.arg(0)), Addr(r.arg(1)), Addr(r.arg(2)))
             else:
                 if nr < 313:
                     if nr < 311:
                         if nr == 310:  # process_vm_readv
                             return process_vm.process_vm_readv(
                                 t,
-                                Pid(s32(a[0])),
-                                Addr(a[1]),
-                                ULong(a[2]),
-                                Addr(a[3]),
-                                ULong(a[4]),
-                                ULong(a[5]),
+                                Pid(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                ULong(r.arg(2)),
+                                Addr(r.arg(3)),
+                                ULong(r.arg(4)),
+                                ULong(r.arg(5)),
                             )
                     else:
                         if nr == 311:  # process_vm_writev
                             return process_vm.process_vm_writev(
                                 t,
-                                Pid(s32(a[0])),
-                                Addr(a[1]),
-                                ULong(a[2]),
-                                Addr(a[3]),
-                                ULong(a[4]),
-                                ULong(a[5]),
+                                Pid(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                ULong(r.arg(2)),
+                                Addr(r.arg(3)),
+                                ULong(r.arg(4)),
+                                ULong(r.arg(5)),
                             )
                 else:
                     if nr < 314:
                         if nr == 313:  # finit_module
                             return system.finit_module(
                                 t,
-                                Int(s32(a[0])),
-                                Addr(a[1]),
-                                Flags(u32(a[2])),
+                                Int(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Flags(u32(r.arg(2))),
                             )
                     else:
                         if nr == 314:  # sched_setattr
                             return sched.sched_setattr(
                                 t,
-                                Pid(s32(a[0])),
-                                Addr(a[1]),
-                                UInt(u32(a[2])),
+                                Pid(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                UInt(u32(r.arg(2))),
                             )
     return unimplemented(t, nr)
 
 
 def _calls_8(t: Task, r: Request, nr: int) -> int:
-    a = r.args
     if nr < 330:
         if nr < 323:
             if nr < 318:
@@ -1951,10 +2106,10 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                     if nr == 315:  # sched_getattr
                         return sched.sched_getattr(
                             t,
-                            Pid(s32(a[0])),
-                            Addr(a[1]),
-                            UInt(u32(a[2])),
-                            UInt(u32(a[3])),
+                            Pid(s32(r.arg(0))),
+                            Addr(r.arg(1)),
+                            UInt(u32(r.arg(2))),
+                            UInt(u32(r.arg(3))),
                         )
                 else:
                     if nr < 317:
@@ -1963,122 +2118,137 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                             p1 = skip(d, 0)
                             return dir.renameat2(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                FD(s32(a[2])),
-                                UserPath(string(t, d, p1, a[3])),
-                                Flags(u32(a[4])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                FD(s32(r.arg(2))),
+                                UserPath(string(t, d, p1, r.arg(3))),
+                                Flags(u32(r.arg(4))),
                             )
                     else:
                         if nr == 317:  # seccomp
-                            return system.seccomp(t, UInt(u32(a[0])), UInt(u32(a[1])), Addr(a[2]))
+                            return system.seccomp(
+                                t,
+                                UInt(u32(r.arg(0))),
+                                UInt(u32(r.arg(1))),
+                                Addr(r.arg(2)),
+                            )
             else:
                 if nr < 319:
                     if nr == 318:  # getrandom
-                        return system.getrandom(t, OutBuf(a[0]), Size(a[1]), Flags(u32(a[2])))
+                        return system.getrandom(
+                            t,
+                            OutBuf(r.arg(0)),
+                            Size(r.arg(1)),
+                            Flags(u32(r.arg(2))),
+                        )
                 else:
                     if nr < 322:
                         if nr == 319:  # memfd_create
                             d = r.data
                             return pipe.memfd_create(
                                 t,
-                                UserString(string(t, d, 0, a[0])),
-                                Flags(u32(a[1])),
+                                UserString(string(t, d, 0, r.arg(0))),
+                                Flags(u32(r.arg(1))),
                             )
                     else:
                         if nr == 322:  # execveat
                             d = r.data
                             return task.execveat(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Addr(a[2]),
-                                Addr(a[3]),
-                                Int(s32(a[4])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Addr(r.arg(2)),
+                                Addr(r.arg(3)),
+                                Int(s32(r.arg(4))),
                             )
         else:
             if nr < 326:
                 if nr < 324:
                     if nr == 323:  # userfaultfd
-                        return memory.userfaultfd(t, Flags(u32(a[0])))
+                        return memory.userfaultfd(t, Flags(u32(r.arg(0))))
                 else:
                     if nr < 325:
                         if nr == 324:  # membarrier
                             return memory.membarrier(
                                 t,
-                                Int(s32(a[0])),
-                                Flags(u32(a[1])),
-                                Int(s32(a[2])),
+                                Int(s32(r.arg(0))),
+                                Flags(u32(r.arg(1))),
+                                Int(s32(r.arg(2))),
                             )
                     else:
                         if nr == 325:  # mlock2
-                            return memory.mlock2(t, Addr(a[0]), Size(a[1]), Int(s32(a[2])))
+                            return memory.mlock2(
+                                t,
+                                Addr(r.arg(0)),
+                                Size(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                            )
             else:
                 if nr < 328:
                     if nr < 327:
                         if nr == 326:  # copy_file_range
                             return iov.copy_file_range(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                FD(s32(a[2])),
-                                Addr(a[3]),
-                                Size(a[4]),
-                                Flags(u32(a[5])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                FD(s32(r.arg(2))),
+                                Addr(r.arg(3)),
+                                Size(r.arg(4)),
+                                Flags(u32(r.arg(5))),
                             )
                     else:
                         if nr == 327:  # preadv2
                             return iov.preadv2(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                Size(a[2]),
-                                Offset(s64(a[3])),
-                                ULong(a[4]),
-                                Flags(u32(a[5])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Size(r.arg(2)),
+                                Offset(s64(r.arg(3))),
+                                ULong(r.arg(4)),
+                                Flags(u32(r.arg(5))),
                             )
                 else:
                     if nr < 329:
                         if nr == 328:  # pwritev2
                             return iov.pwritev2(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                Size(a[2]),
-                                Offset(s64(a[3])),
-                                ULong(a[4]),
-                                Flags(u32(a[5])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Size(r.arg(2)),
+                                Offset(s64(r.arg(3))),
+                                ULong(r.arg(4)),
+                                Flags(u32(r.arg(5))),
                             )
                     else:
                         if nr == 329:  # pkey_mprotect
                             return memory.pkey_mprotect(
                                 t,
-                                Addr(a[0]),
-                                Size(a[1]),
-                                ULong(a[2]),
-                                Int(s32(a[3])),
+                                Addr(r.arg(0)),
+                                Size(r.arg(1)),
+                                ULong(r.arg(2)),
+                                Int(s32(r.arg(3))),
                             )
     else:
         if nr < 436:
             if nr < 334:
                 if nr < 331:
                     if nr == 330:  # pkey_alloc
-                        return memory.pkey_alloc(t, ULong(a[0]), ULong(a[1]))
+                        return memory.pkey_alloc(t, ULong(r.arg(0)), ULong(r.arg(1)))
                 else:
                     if nr < 332:
                         if nr == 331:  # pkey_free
-                            return memory.pkey_free(t, Int(s32(a[0])))
+                            return memory.pkey_free(t, Int(s32(r.arg(0))))
                     else:
                         if nr == 332:  # statx
                             d = r.data
-                            n1 = string_or_none(t, d, 0, a[1])
+                            n1 = string_or_none(t, d, 0, r.arg(1))
                             return stat.statx(
                                 t,
-                                FD(s32(a[0])),
+                                FD(s32(r.arg(0))),
                                 cast("UserPath | None", n1),
-                                Flags(u32(a[2])),
-                                Flags(u32(a[3])),
-                                OutBuf(a[4]),
+                                Flags(u32(r.arg(2))),
+                                Flags(u32(r.arg(3))),
+                                OutBuf(r.arg(4)),
                             )
             else:
                 if nr < 434:
@@ -2086,38 +2256,38 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                         if nr == 334:  # rseq
                             return task.rseq(
                                 t,
-                                Addr(a[0]),
-                                Size(a[1]),
-                                Flags(u32(a[2])),
-                                Flags(u32(a[3])),
+                                Addr(r.arg(0)),
+                                Size(r.arg(1)),
+                                Flags(u32(r.arg(2))),
+                                Flags(u32(r.arg(3))),
                             )
                     else:
                         if nr == 424:  # pidfd_send_signal
                             d = r.data
-                            n2 = struct_or_none(t, d, 0, a[2], 128)
+                            n2 = struct_or_none(t, d, 0, r.arg(2), 128)
                             return signal.pidfd_send_signal(
                                 t,
-                                FD(s32(a[0])),
-                                Signo(s32(a[1])),
+                                FD(s32(r.arg(0))),
+                                Signo(s32(r.arg(1))),
                                 cast("InSiginfo | None", n2),
-                                Flags(u32(a[3])),
+                                Flags(u32(r.arg(3))),
                             )
                 else:
                     if nr < 435:
                         if nr == 434:  # pidfd_open
-                            return process.pidfd_open(t, Pid(s32(a[0])), Flags(u32(a[1])))
+                            return process.pidfd_open(t, Pid(s32(r.arg(0))), Flags(u32(r.arg(1))))
                     else:
                         if nr == 435:  # clone3
-                            return task.clone3(t, Addr(a[0]), Size(a[1]))
+                            return task.clone3(t, Addr(r.arg(0)), Size(r.arg(1)))
         else:
             if nr < 439:
                 if nr < 437:
                     if nr == 436:  # close_range
                         return descriptors.close_range(
                             t,
-                            UInt(u32(a[0])),
-                            UInt(u32(a[1])),
-                            Flags(u32(a[2])),
+                            UInt(u32(r.arg(0))),
+                            UInt(u32(r.arg(1))),
+                            Flags(u32(r.arg(2))),
                         )
                 else:
                     if nr < 438:
@@ -2125,18 +2295,18 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return file.openat2(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Addr(a[2]),
-                                Size(a[3]),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Addr(r.arg(2)),
+                                Size(r.arg(3)),
                             )
                     else:
                         if nr == 438:  # pidfd_getfd
                             return process.pidfd_getfd(
                                 t,
-                                FD(s32(a[0])),
-                                FD(s32(a[1])),
-                                Flags(u32(a[2])),
+                                FD(s32(r.arg(0))),
+                                FD(s32(r.arg(1))),
+                                Flags(u32(r.arg(2))),
                             )
             else:
                 if nr < 441:
@@ -2145,45 +2315,45 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                             d = r.data
                             return stat.faccessat2(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Int(s32(a[2])),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Int(s32(r.arg(2))),
+                                Flags(u32(r.arg(3))),
                             )
                     else:
                         if nr == 440:  # process_madvise
                             return memory.process_madvise(
                                 t,
-                                FD(s32(a[0])),
-                                Addr(a[1]),
-                                Size(a[2]),
-                                Int(s32(a[3])),
-                                Flags(u32(a[4])),
+                                FD(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Size(r.arg(2)),
+                                Int(s32(r.arg(3))),
+                                Flags(u32(r.arg(4))),
                             )
                 else:
                     if nr < 452:
                         if nr == 441:  # epoll_pwait2
                             d = r.data
-                            n3 = struct_or_none(t, d, 0, a[3], 16)
+                            n3 = struct_or_none(t, d, 0, r.arg(3), 16)
                             p3 = skip(d, 0)
-                            n4 = struct_or_none(t, d, p3, a[4], 8)
+                            n4 = struct_or_none(t, d, p3, r.arg(4), 8)
                             return events.epoll_pwait2(
                                 t,
-                                FD(s32(a[0])),
-                                OutBuf(a[1]),
-                                Int(s32(a[2])),
+                                FD(s32(r.arg(0))),
+                                OutBuf(r.arg(1)),
+                                Int(s32(r.arg(2))),
                                 cast("InTimespec | None", n3),
                                 cast("InSigset | None", n4),
-                                Size(a[5]),
+                                Size(r.arg(5)),
                             )
                     else:
                         if nr == 452:  # fchmodat2
                             d = r.data
                             return stat.fchmodat2(
                                 t,
-                                FD(s32(a[0])),
-                                UserPath(string(t, d, 0, a[1])),
-                                Mode(u32(a[2])),
-                                Flags(u32(a[3])),
+                                FD(s32(r.arg(0))),
+                                UserPath(string(t, d, 0, r.arg(1))),
+                                Mode(u32(r.arg(2))),
+                                Flags(u32(r.arg(3))),
                             )
     return unimplemented(t, nr)

@@ -96,9 +96,17 @@ def make_config(options: argparse.Namespace, command: list[str]) -> Config:
     config.network = options.network
     config.timeout = parse_seconds(options.timeout) if options.timeout else 0.0
     config.strace = options.strace
+    config.umask = current_umask()
     config.debug = options.debug
     config.memory_mode = options.memory_mode
     return config
+
+
+def current_umask() -> int:
+    """Our umask, which can only be read by setting it (umask(2))."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def current_directory() -> str:

@@ -7,6 +7,13 @@ import re
 from dataclasses import dataclass, field
 
 
+MEMORY_MIN = 32 << 20
+"""The Sentry is within the limit as well."""
+CPUS_MIN, CPUS_MAX = 0.01, 65536
+PIDS_MAX = 4194304
+"""Linux's own largest number of processes (PID_MAX_LIMIT)."""
+
+
 class ConfigError(Exception):
     """The user asked for something that cannot be: one line that says what, why and what to do."""
 
@@ -35,6 +42,7 @@ class Config:
     cwd: str = "/"
     cwd_required: bool = False  # an error when it does not exist inside; otherwise the root is used
     user: str = ""  # UID[:GID] or a name from the sandbox's passwd; empty: the caller's ids
+    umask: int = 0o022
     hostname: str = "wardian"
     volumes: list[Volume] = field(default_factory=list)
     tmpfs: list[str] = field(default_factory=list)
@@ -62,7 +70,8 @@ def parse_volume(text: str) -> Volume:
     return Volume(parts[0], parts[1], mode == "ro")
 
 
-SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$", re.IGNORECASE)
+SIZE = re.compile(r"^(\d{1,18}(?:\.\d{1,9})?)\s*([kmgt]?)(?:i?b)?$", re.IGNORECASE | re.ASCII)
+SECONDS = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)?$", re.ASCII)
 
 
 def parse_size(text: str) -> int:
@@ -76,9 +85,56 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * factor)
 
 
+def parse_memory(text: str) -> int:
+    """A memory limit in bytes; nothing can run in less than :data:`MEMORY_MIN`."""
+    size = parse_size(text)
+    if not MEMORY_MIN <= size < 1 << 62:
+        raise ConfigError(f"bad memory limit {text!r}: it must be at least {MEMORY_MIN >> 20}m")
+    return size
+
+
+def parse_cpus(text: str) -> float:
+    """A number of processors, such as ``1.5``."""
+    try:
+        cpus = float(text)
+    except ValueError:
+        cpus = 0.0
+    if not CPUS_MIN <= cpus <= CPUS_MAX:
+        raise ConfigError(
+            f"bad number of cpus {text!r}: write a number from {CPUS_MIN} up, such as 1.5"
+        )
+    return cpus
+
+
+def parse_pids(text: str) -> int:
+    """A limit on tasks."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:12]) <= PIDS_MAX):
+        raise ConfigError(
+            f"bad limit on pids {text!r}: write a whole number from 1 to {PIDS_MAX}"
+        )
+    return int(text)
+
+
 def parse_seconds(text: str) -> float:
-    """Seconds from ``10``, ``1.5``, ``30s``, ``5m``, ``1h``."""
-    match = re.match(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$", text.strip())
+    """Seconds, more than none, from ``10``, ``1.5``, ``30s``, ``5m``, ``1h``."""
+    match = SECONDS.match(text.strip())
     if match is None:
         raise ConfigError(f"bad time {text!r}: write seconds, or a number with ms, s, m or h")
-    return float(match[1]) * {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    seconds = float(match[1]) * {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    if seconds <= 0:
+        raise ConfigError(f"bad time {text!r}: a timeout must be longer than nothing")
+    return seconds
+
+
+def check_hostname(name: str) -> str:
+    """What sethostname(2) takes, and not nothing."""
+    if not 1 <= len(name.encode(errors="surrogateescape")) <= 64 or "\0" in name:
+        raise ConfigError(f"bad host name {name!r}: it must have 1 to 64 characters")
+    return name
+
+
+def check_absolute(path: str, what: str) -> str:
+    """A place inside the sandbox."""
+    if not path.startswith("/"):
+        raise ConfigError(f"bad {what} {path!r}: it must be an absolute path inside the sandbox")
+    return path

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -88,6 +89,10 @@ def be_the_sentry(box: Confinement, sentry: Callable[[Confinement], int]) -> Non
     """In the child; never returns."""
     status = 125
     try:
+        # Files on volumes are made with the guest's mode, which its own umask has been applied to.
+        os.umask(0)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         box.enter()
         status = sentry(box)
     except ConfigError as e:

@@ -84,7 +84,7 @@ class Sandbox:
             sb = OverlayFS(self.kernel.anonymous_dev(), self.clock, sb)
         boot.mount_root(self.kernel, sb, "overlay")
         credentials = guest_user(self.config.user)
-        self.task = boot.first_task(self.kernel, HostProcess(), credentials, 0o022)
+        self.task = boot.first_task(self.kernel, HostProcess(), credentials, self.config.umask)
         boot.mount_system(self.task)
         self.set_up_network()
         self.trace()

@@ -100,6 +100,10 @@ class HostProcess:
         """Resident memory, for getrusage(2), /proc and limits."""
         raise NotImplementedError
 
+    def peak_resident_bytes(self) -> int:
+        """The most it ever had; costs more to find out."""
+        return self.resident_bytes()
+
     def set_limit(self, resource: int, soft: int, hard: int) -> None:
         """Pass on a limit the host enforces (RLIMIT_AS, RLIMIT_CPU is ours)."""
         raise NotImplementedError

@@ -119,6 +119,12 @@ class StubProcess(HostProcess):
         fields = self.engine.proc.read(self.pid, "statm").split()
         return int(fields[1]) * 4096 if len(fields) > 1 else 0
 
+    def peak_resident_bytes(self) -> int:
+        for line in self.engine.proc.read(self.pid, "status").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
     def set_limit(self, resource: int, soft: int, hard: int) -> None:
         # Host limits on guests come from cgroups; a guest's own RLIMIT_AS is a later issue.
         return

@@ -337,10 +337,14 @@ class HostFileStream(File):
         return self.node.describe()
 
 
-def inherited_file(kernel: Kernel, host: HostFS, sb: AnonFS, fd: int) -> File:
-    """A description of a host descriptor that is not a terminal; ``fd`` is owned from now on."""
+def inherited_file(kernel: Kernel, host: HostFS, sb: AnonFS, fd: int, name: str = "") -> File:
+    """A description of a host descriptor that is not a terminal; ``fd`` is owned from now on.
+
+    ``name`` is what /proc/<pid>/fd shows; by default the host's, which the Sentry's own filter
+    keeps it from asking for.
+    """
     descriptor = HostDescriptor(fd, kernel.poller, host)
-    return StreamInode(sb, descriptor, host_name(fd)).make_file(descriptor.access |
+    return StreamInode(sb, descriptor, name or host_name(fd)).make_file(descriptor.access |
     descriptor.append)
 
 

@@ -221,8 +221,18 @@ class Dispatcher(Events, TaskHooks):
         for group in self.kernel.pids.groups():
             for task in list(group.tasks):
                 if task.host is not None and task.host.process is process:
+                    self.note_host_kill(group)
                     exit_group(group, SIGKILL)
                     break
+
+    def note_host_kill(self, group: ThreadGroup) -> None:
+        """Let whoever asks why a command failed know that the host killed some of it."""
+        victim: ThreadGroup | None = group
+        for _ in range(len(self.kernel.pids.groups_by_pid)):
+            if victim is None:
+                return
+            victim.host_kills += 1
+            victim = victim.parent
 
     # -- memory, clone, exec ---------------------------------------------------------------------------
     def mapped(self, thread: HostThread, result: int) -> None:

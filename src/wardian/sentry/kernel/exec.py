@@ -106,3 +106,11 @@ def first_program_runs(task: Task) -> None:
     task.memory.process = host.process
     image.settle(task.memory)
     image.release()
+
+
+def forget_image(task: Task) -> None:
+    """The task ended before its program had a host process."""
+    image = task.image
+    task.image = None
+    if isinstance(image, ProgramImage):
+        image.release()

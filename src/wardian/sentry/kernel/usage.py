@@ -35,9 +35,13 @@ def children_rusage(group: ThreadGroup) -> bytes:
 
 
 def note_peak(group: ThreadGroup) -> None:
-    """Remember the largest resident size seen; looked at when someone asks and at exit."""
+    """Remember the largest resident size seen; looked at when someone asks and at exit. Of a command
+    of the Python API the host's own record of the peak is kept (kernel.init)."""
     task = group.any_task()
     if task is not None:
-        resident = task.memory.process.resident_bytes()
+        process = task.memory.process
+        parent = group.parent
+        internal = parent is not None and parent is group.kernel.init and parent.exe is None
+        resident = process.peak_resident_bytes() if internal else process.resident_bytes()
         if resident > group.peak_resident:
             group.peak_resident = resident

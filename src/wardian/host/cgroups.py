@@ -135,6 +135,18 @@ class Group:
         flags = os.O_WRONLY | os.O_CLOEXEC
         return [os.open(f"{directory}/cgroup.procs", flags) for directory in self._unique()]
 
+    def oom_door(self) -> int:
+        """A descriptor to read the number of out-of-memory kills from, for whoever can open no
+        files any more (:func:`oom_kills`); -1 without a memory controller."""
+        memory = self.directories.get("memory")
+        if memory is None:
+            return -1
+        name = "memory.events" if memory.version == 2 else "memory.oom_control"
+        try:
+            return os.open(f"{memory.directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return -1
+
     def usage(self) -> Usage:
         """Read the counters."""
         usage = Usage()
@@ -186,6 +198,19 @@ class Group:
 
     def _unique(self) -> list[str]:
         return sorted({place.directory for place in self.directories.values()})
+
+
+def oom_kills(door: int) -> int:
+    """How often the host ended a process of the group for want of memory."""
+    try:
+        text = os.pread(door, 4096, 0).decode()
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        if key == "oom_kill":
+            return int(value)
+    return 0
 
 
 def create(limits: Limits) -> Group:

@@ -71,6 +71,7 @@ class Confinement:
         """RLIMIT_DATA for every guest process, where no group limits memory; -1 for none."""
         self._spaces: set[str] = set()
         self._doors: list[int] = []
+        self._oom_door = -1
         self._oom = -1
         self._oom_before = b""
         self._spare_root = ""
@@ -96,6 +97,11 @@ class Confinement:
     def null_fd(self) -> int:
         """/dev/null, open for reading and writing."""
         return self.files.null_fd
+
+    def oom_kills(self) -> int:
+        """How many processes the host ended because the sandbox's memory was used up; 0 also where
+        no control group limits it."""
+        return cgroups.oom_kills(self._oom_door) if self._oom_door >= 0 else 0
 
     def summary(self) -> str:
         """One line for the log."""
@@ -134,6 +140,7 @@ class Confinement:
         group = cgroups.create(limits)
         try:
             self._doors = group.doors()
+            self._oom_door = group.oom_door()
             self.group = group
         except OSError as error:
             group.remove()

@@ -62,8 +62,19 @@ def grant(path: str, writable: bool, directory: bool) -> FileGrant:
     return FileGrant(path, writable)
 
 
-def supervise(config: Config, sentry: Callable[[Confinement], int]) -> int:
-    """Run ``sentry`` in a confined child; its exit status."""
+def say_killed(signo: int, out_of_memory: bool) -> None:
+    """The Sentry did not end by itself: one line for the user of the command line."""
+    why = "ran out of memory" if out_of_memory else f"was killed by signal {signo}"
+    sys.stderr.write(f"wardian: the sandbox {why}\n")
+
+
+def supervise(
+    config: Config,
+    sentry: Callable[[Confinement], int],
+    killed: Callable[[int, bool], None] = say_killed,
+) -> int:
+    """Run ``sentry`` in a confined child; its exit status. ``killed`` is told of its death by a
+    signal and whether memory was the reason, while the limits still exist."""
     box = Confinement(make_plan(config))
     settings = terminal_settings(0) if os.isatty(0) else None
     try:
@@ -75,14 +86,13 @@ def supervise(config: Config, sentry: Callable[[Confinement], int]) -> int:
         be_the_sentry(box, sentry)
     try:
         status = wait_for(pid)
+        if status < 0:
+            killed(-status, status == -signal.SIGKILL and box.oom_kills() > 0)
     finally:
         if settings is not None:
             restore_terminal(0, settings)
         box.finish()
-    if status < 0:
-        sys.stderr.write(f"wardian: the sandbox was killed by signal {-status}\n")
-        return 128 - status
-    return status
+    return 128 - status if status < 0 else status
 
 
 def be_the_sentry(box: Confinement, sentry: Callable[[Confinement], int]) -> None:

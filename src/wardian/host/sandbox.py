@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wardian.host import guest_policy
@@ -34,6 +35,7 @@ from wardian.sentry.kernel import boot
 from wardian.sentry.kernel.callbacks import CallbackTimer
 from wardian.sentry.kernel.dispatch import Dispatcher, KernelBug
 from wardian.sentry.kernel.exit import exit_group
+from wardian.sentry.kernel.init import Ended, Init
 from wardian.sentry.kernel.loop import Loop
 from wardian.sentry.syscalls.marshal_gen import MARSHAL
 from wardian.sentry.vfs import namei
@@ -60,6 +62,7 @@ class Sandbox:
         self.host_fs = HostFS()
         self.engine: StubEngine
         self.kernel: Kernel
+        self.init: Init
         self.task: Task
         self.terminal: HostTerminal | None = None
         self.signals: HostSignals | None = None
@@ -83,12 +86,23 @@ class Sandbox:
         if not self.config.read_only:
             sb = OverlayFS(self.kernel.anonymous_dev(), self.clock, sb)
         boot.mount_root(self.kernel, sb, "overlay")
-        credentials = guest_user(self.config.user)
-        self.task = boot.first_task(self.kernel, HostProcess(), credentials, self.config.umask)
+        self.task = self.first_task()
         boot.mount_system(self.task)
         self.set_up_network()
         self.trace()
         self.mount_extras()
+
+    def first_task(self) -> Task:
+        """The command's own, or, without a command, that of a pid 1 for commands to come."""
+        if self.config.argv:
+            credentials = guest_user(self.config.user)
+            return boot.first_task(self.kernel, HostProcess(), credentials, self.config.umask)
+        self.init = Init(self.kernel, self.engine, self.command_ended)
+        self.kernel.pids.max_tasks += 1  # --pids does not count it
+        return self.init.task
+
+    def command_ended(self, ended: Ended) -> None:
+        """A command of :attr:`init` is over; ``sdk.server`` puts its own function here."""
 
     def set_up_network(self) -> None:
         """--network: the host's sockets, or a loopback of the sandbox's own."""
@@ -194,27 +208,12 @@ class Sandbox:
 
     def start(self) -> None:
         """Find the command in its PATH and run it."""
-        config = self.config
-        argv = [os.fsencode(word) for word in config.argv]
-        env = [os.fsencode(f"{name}={value}") for name, value in config.env.items()]
-        failure: LinuxError = ENOENT("")
-        for path in candidates(config):
-            try:
-                boot.start_program(self.task, self.engine, path, argv, env)
-                return
-            except (ENOENT, ENOTDIR):
-                continue
-            except LinuxError as e:
-                failure = e
-                if not isinstance(e, EACCES):
-                    break
-        name = config.argv[0]
-        if isinstance(failure, ENOENT):
-            raise ConfigError(f"{name}: no such program in the sandbox", 127)
-        words = (
-            "not a program this machine can run" if isinstance(failure, ENOEXEC) else str(failure)
+        argv, env = encode(self.config.argv, self.config.env)
+        first_that_runs(
+            self.config.argv[0],
+            self.config.env,
+            lambda path: boot.start_program(self.task, self.engine, path, argv, env),
         )
-        raise ConfigError(f"{name}: cannot be executed: {words}", 126)
 
     # -- running -----------------------------------------------------------------------------------
     def run(self) -> int:
@@ -248,13 +247,39 @@ def write_line(line: str) -> None:
     sys.stderr.write(line if line.endswith("\n") else line + "\n")
 
 
-def candidates(config: Config) -> list[bytes]:
+def encode(argv: list[str], env: dict[str, str]) -> tuple[list[bytes], list[bytes]]:
+    """Arguments and environment as execve(2) takes them."""
+    words = [os.fsencode(word) for word in argv]
+    return words, [os.fsencode(f"{name}={value}") for name, value in env.items()]
+
+
+def first_that_runs(name: str, env: dict[str, str], attempt: Callable[[bytes], None]) -> None:
+    """execvp(3): ``attempt`` each place where the command may be; ConfigError with status 127 or 126
+    when none will do."""
+    failure: LinuxError = ENOENT("")
+    for path in candidates(name, env):
+        try:
+            attempt(path)
+            return
+        except (ENOENT, ENOTDIR):
+            continue
+        except LinuxError as e:
+            failure = e
+            if not isinstance(e, EACCES):
+                break
+    if isinstance(failure, ENOENT):
+        raise ConfigError(f"{name}: no such program in the sandbox", 127)
+    words = "not a program this machine can run" if isinstance(failure, ENOEXEC) else str(failure)
+    raise ConfigError(f"{name}: cannot be executed: {words}", 126)
+
+
+def candidates(command: str, env: dict[str, str]) -> list[bytes]:
     """Where execvp(3) looks for the command."""
-    name = os.fsencode(config.argv[0])
+    name = os.fsencode(command)
     if b"/" in name or not name:
         return [name]
     path = os.fsencode(
-        config.env.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        env.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     )
     return [(directory or b".") + b"/" + name for directory in path.split(b":")]
 

@@ -28,6 +28,7 @@ class HostSignals:
     def __init__(self, kernel: Kernel, terminal: HostTerminal | None) -> None:
         self.kernel = kernel
         self.terminal = terminal
+        self.uid = os.getuid()
         self.ours, theirs = socket.socketpair()
         self.theirs = theirs
         self.ours.setblocking(False)
@@ -62,7 +63,7 @@ class HostSignals:
                 terminal.resume()
         elif number in FORWARDED and init is not None and not init.zombie:
             info = SigInfo(number, 0)
-            info.uid = os.getuid()
+            info.uid = self.uid
             send_to_group(init, info)
 
     def close(self) -> None:

@@ -31,6 +31,10 @@
 
 #define WATCHES 4
 #define MAX_EVENTS 64
+#define MIN_SPIN_NS 3000UL
+#define PROBE_EVERY 16
+#define PREEMPTED_NS 300000UL /* a gap this long in a spin: somebody else ran on our core */
+#define CALM_NS 20000000UL
 
 struct slot_state {
     uint32_t last_seq;
@@ -61,7 +65,10 @@ typedef struct {
     uint32_t npending, pending_room, pending_at;
     int notify_fd;      /* polled while spinning when notifications are expected */
     int expected;
-    uint64_t spin_ns;
+    uint64_t spin_ns;  /* the longest spin; 0: never */
+    uint64_t spin_now; /* the present one: grown when spinning paid, shrunk when it did not */
+    uint64_t calm_at;  /* until then other work wants our core: spin no longer than MIN_SPIN_NS */
+    uint32_t probes;
     uint32_t spin_hits, spin_misses;
     uint32_t since_poll;
     uint64_t last_poll_ns;
@@ -293,23 +300,50 @@ static PyObject *poll_events(Hub *hub, int timeout_ms)
     return events_list(events, kept);
 }
 
+/* How long to spin this time. A long spin is tried now and then, or short ones could never grow again. */
+static uint64_t spin_budget(Hub *hub, uint64_t now)
+{
+    if (now < hub->calm_at)
+        return hub->spin_now < MIN_SPIN_NS ? hub->spin_now : MIN_SPIN_NS;
+    return ++hub->probes % PROBE_EVERY ? hub->spin_now : hub->spin_ns;
+}
+
+static void spin_paid(Hub *hub, bool paid)
+{
+    hub->spin_hits += paid;
+    hub->spin_misses += !paid;
+    hub->spin_now = paid ? hub->spin_now * 2 : hub->spin_now - hub->spin_now / 4;
+    if (hub->spin_now > hub->spin_ns)
+        hub->spin_now = hub->spin_ns;
+    if (hub->spin_now < MIN_SPIN_NS)
+        hub->spin_now = MIN_SPIN_NS;
+}
+
 /* Spin for a request; NULL without an exception when the budget is used up. */
 static PyObject *spin(Hub *hub, uint64_t deadline)
 {
-    uint64_t start = now_ns(), end = start + hub->spin_ns;
+    uint64_t last = now_ns(), end = last + spin_budget(hub, last);
     if (deadline && deadline < end)
         end = deadline;
     for (;;) {
         for (int i = 0; i < 32; i++) {
             PyObject *found = look(hub);
-            if (found || PyErr_Occurred())
+            if (found || PyErr_Occurred()) {
+                spin_paid(hub, true);
                 return found;
+            }
             __builtin_ia32_pause();
         }
+        uint64_t now = now_ns();
+        if (now - last > PREEMPTED_NS)
+            hub->calm_at = now + CALM_NS;
+        last = now;
         if (notification_waits(hub))
             return NULL;
-        if (now_ns() >= end)
+        if (now >= end) {
+            spin_paid(hub, false);
             return NULL;
+        }
     }
 }
 
@@ -358,13 +392,10 @@ static PyObject *hub_wait(Hub *hub, PyObject *arg)
     uint64_t deadline = timeout > 0 ? now_ns() + (uint64_t)timeout : 0;
     if (hub->spin_ns) {
         found = spin(hub, deadline);
-        if (found || PyErr_Occurred()) {
-            hub->spin_hits++;
+        if (found || PyErr_Occurred())
             return found;
-        }
         if (notification_waits(hub))
             return poll_events(hub, 0);
-        hub->spin_misses++;
     }
     if (deadline) {
         uint64_t now = now_ns();
@@ -657,6 +688,7 @@ static PyObject *hub_set_spin(Hub *hub, PyObject *args)
     if (!PyArg_ParseTuple(args, "KI", &ns, &pauses))
         return NULL;
     hub->spin_ns = ns;
+    hub->spin_now = ns;
     hub->guest_spin = pauses;
     Py_RETURN_NONE;
 }
@@ -687,6 +719,7 @@ static int hub_init(Hub *hub, PyObject *args, PyObject *kwargs)
     hub->ready = (struct ready_page *)(hub->shared_base + 0x1000);
     hub->guest_spin = 2000;
     hub->spin_ns = 50000;
+    hub->spin_now = 50000;
     struct epoll_event event = {.events = EPOLLIN, .data.fd = doorbell};
     if (epoll_ctl(hub->epoll_fd, EPOLL_CTL_ADD, doorbell, &event) < 0) {
         PyErr_SetFromErrno(PyExc_OSError);

@@ -14,7 +14,6 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from wardian.host.cgroups import Limits
 from wardian.host.config import Config, ConfigError
@@ -32,7 +31,7 @@ IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTOU)
 
 def stub_path() -> str:
     """The stub program, beside the package's modules."""
-    return str(Path(__file__).resolve().parent.parent / "stub")
+    return os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "stub")
 
 
 def make_plan(config: Config) -> Plan:

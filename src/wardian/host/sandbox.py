@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -319,4 +318,4 @@ def run_sentry(sandbox: Sandbox) -> int:
 def report_bug() -> None:
     """An exception that no handler should let through: ours to mend."""
     sys.stderr.write("wardian: internal error, the sandbox was stopped: please report what follows\n")
-    traceback.print_exc()
+    sys.__excepthook__(*sys.exc_info())  # without importing traceback, for which it is too late

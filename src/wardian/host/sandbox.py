@@ -10,19 +10,19 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wardian.host import guest_policy
 from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement
 from wardian.host.launch import supervise
+from wardian.host.program import encode, first_that_runs
 from wardian.host.signals import HostSignals
 from wardian.host.user import guest_user
 from wardian.platform.interface import HostProcess
 from wardian.platform.stub.engine import StubEngine
 from wardian.platform.stub.zygote import ZygoteError
-from wardian.sentry.errno import EACCES, ENOENT, ENOEXEC, ENOTDIR, LinuxError
+from wardian.sentry.errno import ENOTDIR, LinuxError
 from wardian.sentry.fs.host import HostSuperBlock
 from wardian.sentry.fs.hostcalls import HostFS
 from wardian.sentry.fs.hosttty import HostTerminal
@@ -244,43 +244,6 @@ class Sandbox:
 def write_line(line: str) -> None:
     """One line of --strace."""
     sys.stderr.write(line if line.endswith("\n") else line + "\n")
-
-
-def encode(argv: list[str], env: dict[str, str]) -> tuple[list[bytes], list[bytes]]:
-    """Arguments and environment as execve(2) takes them."""
-    words = [os.fsencode(word) for word in argv]
-    return words, [os.fsencode(f"{name}={value}") for name, value in env.items()]
-
-
-def first_that_runs(name: str, env: dict[str, str], attempt: Callable[[bytes], None]) -> None:
-    """execvp(3): ``attempt`` each place where the command may be; ConfigError with status 127 or 126
-    when none will do."""
-    failure: LinuxError = ENOENT("")
-    for path in candidates(name, env):
-        try:
-            attempt(path)
-            return
-        except (ENOENT, ENOTDIR):
-            continue
-        except LinuxError as e:
-            failure = e
-            if not isinstance(e, EACCES):
-                break
-    if isinstance(failure, ENOENT):
-        raise ConfigError(f"{name}: no such program in the sandbox", 127)
-    words = "not a program this machine can run" if isinstance(failure, ENOEXEC) else str(failure)
-    raise ConfigError(f"{name}: cannot be executed: {words}", 126)
-
-
-def candidates(command: str, env: dict[str, str]) -> list[bytes]:
-    """Where execvp(3) looks for the command."""
-    name = os.fsencode(command)
-    if b"/" in name or not name:
-        return [name]
-    path = os.fsencode(
-        env.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    )
-    return [(directory or b".") + b"/" + name for directory in path.split(b":")]
 
 
 def run_here(config: Config) -> int:

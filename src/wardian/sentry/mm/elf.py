@@ -44,6 +44,19 @@ _HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM_HEADER: Final = struct.Struct("<IIQQQQQQ")
 
 
+MACHINES: Final = {
+    3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x32", 183: "aarch64",
+    243: "riscv", 258: "loongarch",
+}
+
+
+def machine_name(ident: bytes, machine: int) -> str:
+    """What a foreign program was made for; the fields may be in the other byte order."""
+    if ident[5] == 2:
+        machine = machine >> 8 | (machine & 0xFF) << 8
+    return MACHINES.get(machine, f"machine {machine}")
+
+
 class ElfHeader:
     """The parts of Elf64_Ehdr that exec uses."""
 
@@ -113,7 +126,7 @@ def parse_header(data: bytes) -> ElfHeader:
     kind, machine, entry, offset = fields[1], fields[2], fields[4], fields[5]
     entry_size, count = fields[9], fields[10]
     if ident[4] != 2 or ident[5] != 1 or machine != EM_X86_64:
-        raise ENOEXEC("not an x86-64 program")
+        raise ENOEXEC(f"it is for {machine_name(ident, machine)}, this is x86-64")
     if kind != ET_EXEC and kind != ET_DYN:
         raise ENOEXEC("neither an executable nor a shared object")
     if entry_size != PROGRAM_HEADER_SIZE:

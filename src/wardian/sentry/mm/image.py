@@ -20,7 +20,7 @@ from wardian.sentry.mm.elf import ElfProgram
 from wardian.sentry.mm.exec_credentials import credentials_after_exec
 from wardian.sentry.mm.loader import Loader, Placement
 from wardian.sentry.mm.memory import FileMapping, Layout, Memory
-from wardian.sentry.mm.program_file import AT_FDCWD, file_size, open_exec, read_at
+from wardian.sentry.mm.program_file import file_size, open_interpreter, read_at
 from wardian.sentry.mm.script import PEEK_SIZE, parse_script
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _resolve_scripts(task: Task, image: ProgramImage, file: File, argv: list[byt
         extra = [line.argument] if line.argument else []
         argv = [line.interpreter, *extra, name, *argv[1:]]
         name = line.interpreter
-        file = image.add_file(open_exec(task, AT_FDCWD, name))
+        file = image.add_file(open_interpreter(task, name))
     raise ELOOP("interpreter scripts are nested too deep")
 
 
@@ -157,7 +157,7 @@ def read_program(file: File) -> ElfProgram:
 def _open_interpreter(task: Task, image: ProgramImage, file: File, program: ElfProgram) -> File:
     """Open what PT_INTERP names; ENOENT, EACCES, ENOEXEC."""
     raw = read_at(file, program.interpreter_offset, program.interpreter_size)
-    return image.add_file(open_exec(task, AT_FDCWD, elf.parse_interpreter_name(raw)))
+    return image.add_file(open_interpreter(task, elf.parse_interpreter_name(raw)))
 
 
 def _read_interpreter(file: File) -> ElfProgram:

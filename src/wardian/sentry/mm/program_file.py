@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.errno import EACCES, EIO, ELOOP, ENOENT
+from wardian.sentry.errno import EACCES, EIO, ELOOP, ENOENT, ENOTDIR, LinuxError
 from wardian.sentry.vfs import namei, permissions
 from wardian.sentry.vfs.buffers import BytesSink
 from wardian.sentry.vfs.dentry import MS_NOEXEC, Path
@@ -17,8 +17,26 @@ if TYPE_CHECKING:
 AT_FDCWD: Final = -100
 
 
+class InterpreterMissing(ENOENT):
+    """The program is there, but not what it names to run it; execve(2) says ENOENT for both."""
+
+
+def open_interpreter(task: Task, name: bytes) -> File:
+    """:func:`open_exec` of what a ``#!`` line or PT_INTERP names; the failure's words say which."""
+    text = name.decode("utf-8", "backslashreplace")
+    try:
+        return open_exec(task, AT_FDCWD, name)
+    except (ENOENT, ENOTDIR):
+        raise InterpreterMissing(f"its interpreter {text} does not exist") from None
+    except LinuxError as error:
+        error.words = f"its interpreter {text}: {error.words or error.name}"
+        raise
+
+
 def check_executable(task: Task, path: Path) -> None:
     """EACCES unless ``task`` may execute the regular file at ``path`` (execve(2))."""
+    if path.inode.is_dir:
+        raise EACCES("it is a directory")
     if path.inode.mode & S_IFMT != S_IFREG:
         raise EACCES("not a regular file")
     if path.mount.flags & MS_NOEXEC:

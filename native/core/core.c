@@ -836,6 +836,52 @@ static PyObject *core_vm_write(PyObject *self, PyObject *const *args, Py_ssize_t
     return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(n);
 }
 
+PyDoc_STRVAR(vm_strings_doc, "vm_strings(pid, addresses) -> list[bytes | None]\n\n"
+"The NUL-terminated strings at up to 64 addresses in one process_vm_readv(2); None for those that are longer than\n"
+"STRING_PIECE, cross into another page, or could not be read: the caller reads them one by one.");
+#define STRINGS_AT_ONCE 64
+#define STRING_PIECE 256
+static PyObject *core_vm_strings(PyObject *self, PyObject *args)
+{
+    static char pieces[STRINGS_AT_ONCE * STRING_PIECE]; /* used under the GIL and copied before it is let go */
+    struct iovec local = {pieces, 0}, remote[STRINGS_AT_ONCE];
+    PyObject *addresses;
+    int pid;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iO!", &pid, &PyList_Type, &addresses))
+        return NULL;
+    Py_ssize_t count = PyList_GET_SIZE(addresses);
+    if (count > STRINGS_AT_ONCE) {
+        PyErr_SetString(PyExc_ValueError, "at most 64 strings at once");
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        unsigned long address = PyLong_AsUnsignedLong(PyList_GET_ITEM(addresses, i));
+        if (PyErr_Occurred())
+            return NULL;
+        unsigned long room = 4096 - (address & 4095);
+        remote[i].iov_base = (void *)address;
+        remote[i].iov_len = address >= GUEST_TOP ? 0 : room < STRING_PIECE ? room : STRING_PIECE;
+        local.iov_len += remote[i].iov_len;
+    }
+    ssize_t got = count ? process_vm_readv(pid, &local, 1, remote, (unsigned long)count, 0) : 0;
+    PyObject *list = PyList_New(count);
+    size_t at = 0;
+    for (Py_ssize_t i = 0; list && i < count; i++) {
+        size_t have = got > 0 && (size_t)got > at ? (size_t)got - at : 0;
+        if (have > remote[i].iov_len)
+            have = remote[i].iov_len;
+        const char *end = have ? memchr(pieces + at, 0, have) : NULL;
+        PyObject *item = end ? PyBytes_FromStringAndSize(pieces + at, end - (pieces + at)) : Py_NewRef(Py_None);
+        if (!item)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, item);
+        at += remote[i].iov_len;
+    }
+    return list;
+}
+
 /* -- seccomp notifications (seccomp_unotify(2)) ------------------------------------------------------- */
 
 static PyObject *core_notify_receive(PyObject *self, PyObject *arg)
@@ -946,6 +992,7 @@ static PyObject *core_cpu_time(PyObject *self, PyObject *args)
 static PyMethodDef core_methods[] = {
     {"vm_read", (PyCFunction)(void (*)(void))core_vm_read, METH_FASTCALL, vm_read_doc},
     {"vm_write", (PyCFunction)(void (*)(void))core_vm_write, METH_FASTCALL, vm_write_doc},
+    {"vm_strings", core_vm_strings, METH_VARARGS, vm_strings_doc},
     {"notify_receive", core_notify_receive, METH_O, "notify_receive(fd) -> (id, tid, nr, a0..a5) or None."},
     {"notify_send", core_notify_send, METH_VARARGS, notify_send_doc},
     {"notify_add_fd", core_notify_add_fd, METH_VARARGS, notify_add_fd_doc},

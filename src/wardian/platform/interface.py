@@ -80,6 +80,10 @@ class HostProcess:
         """As many of ``count`` bytes as can be read from ``address``; maybe none."""
         raise NotImplementedError
 
+    def strings(self, addresses: list[int]) -> list[bytes | None]:
+        """Short NUL-terminated strings at up to 64 addresses at once; None for those to be read alone."""
+        return [None] * len(addresses)
+
     def write(self, address: int, data: bytes) -> None:
         """Write all of ``data``; EFAULT otherwise."""
         raise NotImplementedError

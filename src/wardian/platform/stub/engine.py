@@ -251,6 +251,8 @@ class StubEngine:
         for thread in candidates:
             if thread.tid() != tid:
                 continue
+            if thread.tid_is_fact:
+                return thread
             try:
                 _core.tgkill(thread.process.pid, tid, 0)
             except OSError:
@@ -495,6 +497,7 @@ class StubEngine:
         thread.slot = 1
         thread.key = process.space.key(1)
         thread.host_tid = tid
+        thread.tid_is_fact = True
         thread.reports_end = False
         thread.unasked = False
         thread.interrupt_sent = False

@@ -91,6 +91,9 @@ class StubProcess(HostProcess):
             raise EFAULT(f"{count} bytes at {address:#x} cannot be read")
         return data
 
+    def strings(self, addresses: list[int]) -> list[bytes | None]:
+        return _core.vm_strings(self.pid, addresses)
+
     def write(self, address: int, data: bytes) -> None:
         try:
             written = _core.vm_write(self.pid, address, data)

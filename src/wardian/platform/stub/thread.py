@@ -68,6 +68,7 @@ class StubThread(HostThread):
         self.slot = slot
         self.key = process.space.key(slot)
         self.host_tid = host_tid  # 0 until the host kernel's word was checked
+        self.tid_is_fact = host_tid != 0  # told by the host kernel, not read from the slot
         self.reports_end = False  # the host kernel clears the slot's tid when the thread is gone
         self.unasked = False  # a fresh thread that runs already: the first complete() has nothing to answer
         self.grant: Grant | None = None

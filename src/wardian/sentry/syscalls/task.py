@@ -24,6 +24,8 @@ CLONE_ARGS_MIN: Final = 64
 AT_SYMLINK_NOFOLLOW: Final = 0x100
 AT_EMPTY_PATH: Final = 0x1000
 MAX_ARGUMENTS: Final = 0x20000
+MAX_ARGUMENTS_LENGTH: Final = 6 << 20
+STRINGS_AT_ONCE: Final = 64
 MAX_ARGUMENT_LENGTH: Final = 131072  # MAX_ARG_STRLEN
 ROBUST_LIST_SIZE: Final = 24
 UCONTEXT_SIZE: Final = 304
@@ -78,18 +80,30 @@ def copy_strings(t: Task, address: int) -> list[bytes]:
     if address == 0:
         return strings
     total = 0
-    limit = 6 << 20
     while True:
-        step = min(4096 - address % 4096, 512) // 8 * 8 or 8
-        chunk = t.copy_in(address, step)
-        for (pointer,) in struct.iter_unpack("<Q", chunk):
+        step = min(4096 - address % 4096, STRINGS_AT_ONCE * 8) // 8 * 8 or 8
+        pointers: list[int] = []
+        for (pointer,) in struct.iter_unpack("<Q", t.copy_in(address, step)):
             if pointer == 0:
-                return strings
-            if len(strings) >= MAX_ARGUMENTS or total > limit:
-                raise E2BIG("argument list too long")
-            strings.append(copy_argument(t, pointer))
-            total += len(strings[-1]) + 9
+                break
+            pointers.append(pointer)
+        strings += copy_arguments(t, pointers)
+        total += sum([len(text) + 9 for text in strings[-len(pointers):]]) if pointers else 0
+        if len(pointers) * 8 < step:
+            return strings
+        if len(strings) > MAX_ARGUMENTS or total > MAX_ARGUMENTS_LENGTH:
+            raise E2BIG("argument list too long")
         address += step
+
+
+def copy_arguments(t: Task, pointers: list[int]) -> list[bytes]:
+    """The strings at ``pointers``: the short ones all at once."""
+    found = t.memory.process.strings(pointers)
+    strings: list[bytes] = []
+    for i in range(len(pointers)):
+        text = found[i]
+        strings.append(text if text is not None else copy_argument(t, pointers[i]))
+    return strings
 
 
 def copy_argument(t: Task, pointer: int) -> bytes:

@@ -305,6 +305,7 @@ static uint64_t spin_budget(Hub *hub, uint64_t now)
 {
     if (now < hub->calm_at)
         return hub->spin_now < MIN_SPIN_NS ? hub->spin_now : MIN_SPIN_NS;
+    hub->shared->spin_guests = 1;
     return ++hub->probes % PROBE_EVERY ? hub->spin_now : hub->spin_ns;
 }
 
@@ -335,8 +336,10 @@ static PyObject *spin(Hub *hub, uint64_t deadline)
             __builtin_ia32_pause();
         }
         uint64_t now = now_ns();
-        if (now - last > PREEMPTED_NS)
+        if (now - last > PREEMPTED_NS) {
             hub->calm_at = now + CALM_NS;
+            hub->shared->spin_guests = 0;
+        }
         last = now;
         if (notification_waits(hub))
             return NULL;
@@ -718,6 +721,7 @@ static int hub_init(Hub *hub, PyObject *args, PyObject *kwargs)
     hub->shared = (struct shared_page *)hub->shared_base;
     hub->ready = (struct ready_page *)(hub->shared_base + 0x1000);
     hub->guest_spin = 2000;
+    hub->shared->spin_guests = 1;
     hub->spin_ns = 50000;
     hub->spin_now = 50000;
     struct epoll_event event = {.events = EPOLLIN, .data.fd = doorbell};
@@ -936,18 +940,6 @@ static PyObject *core_notify_add_fd(PyObject *self, PyObject *args)
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-static PyObject *core_notify_sync_wake(PyObject *self, PyObject *arg)
-{
-    (void)self;
-#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
-#define SECCOMP_IOCTL_NOTIF_SET_FLAGS _IOW('!', 4, __u64)
-#endif
-    int fd = (int)PyLong_AsLong(arg);
-    if (PyErr_Occurred())
-        return NULL;
-    return PyBool_FromLong(ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, 1UL) == 0);
-}
-
 /* -- other host calls without a Python wrapper ----------------------------------------------------------- */
 
 static PyObject *core_openat2(PyObject *self, PyObject *args)
@@ -996,7 +988,6 @@ static PyMethodDef core_methods[] = {
     {"notify_receive", core_notify_receive, METH_O, "notify_receive(fd) -> (id, tid, nr, a0..a5) or None."},
     {"notify_send", core_notify_send, METH_VARARGS, notify_send_doc},
     {"notify_add_fd", core_notify_add_fd, METH_VARARGS, notify_add_fd_doc},
-    {"notify_sync_wake", core_notify_sync_wake, METH_O, "Ask for wake-ups on the notifier's CPU; False if refused."},
     {"openat2", core_openat2, METH_VARARGS, "openat2(dirfd, path, flags, mode, resolve) -> fd"},
     {"tgkill", core_tgkill, METH_VARARGS, "tgkill(pid, tid, signo)"},
     {"cpu_time", core_cpu_time, METH_VARARGS, "cpu_time(id, thread) -> ns of a process or thread, -1 when gone."},

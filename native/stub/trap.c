@@ -66,13 +66,17 @@ static void announce(uint64_t index)
     }
 }
 
+/* Spin as long as it has paid lately, but never less than a floor: a thread that stopped spinning would pay
+   a wake-up for every call and could not find out that spinning pays again. */
 static void wait_reply(struct slot *s, uint32_t seq)
 {
-    uint32_t limit = s->spin < s->spin_max ? s->spin : s->spin_max;
+    const struct shared_page *shared = (const struct shared_page *)SHARED_BASE;
+    uint32_t most = shared->spin_guests ? s->spin_max : 0, least = most / 6;
+    uint32_t limit = s->spin < least ? least : s->spin > most ? most : s->spin;
 
     for (uint32_t i = 0; i < limit; i++) {
         if (__atomic_load_n(&s->rep_seq, __ATOMIC_ACQUIRE) == seq) {
-            s->spin = limit + limit / 4 + 64;
+            s->spin = limit * 2;
             return;
         }
         if (__atomic_load_n(&s->parked, __ATOMIC_RELAXED))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import socket
 import struct
 from typing import Final
@@ -124,7 +125,7 @@ class StubEngine:
         self.zygote.socket.setblocking(False)
         self.hub.epoll(EPOLL_CTL_ADD, self.zygote.socket.fileno(), select.EPOLLIN)
         self.zygote_gone = False
-        _core.notify_sync_wake(self.listener)
+        # Not SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: it brings the guest to our core, and there both spin.
         self.fill_pool()
 
     @property
@@ -528,6 +529,21 @@ class StubEngine:
             socket.send_fds(fresh.control, [message], fds)
         except BrokenPipeError:
             pass  # killed from outside: its pidfd reports that
+
+    def stop_all(self) -> None:
+        """No guest instruction runs until :meth:`continue_all` (or its process is killed)."""
+        self.signal_all(signal.SIGSTOP)
+
+    def continue_all(self) -> None:
+        """After :meth:`stop_all`."""
+        self.signal_all(signal.SIGCONT)
+
+    def signal_all(self, number: int) -> None:
+        for process in self.processes.values():
+            try:
+                signal.pidfd_send_signal(process.pidfd, number)
+            except ProcessLookupError:
+                pass
 
     def close(self) -> None:
         """End every guest process; afterwards nothing of this engine is left on the host."""

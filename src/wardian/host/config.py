@@ -54,6 +54,7 @@ class Config:
     timeout: float = 0.0  # seconds, 0: none
     strace: str | None = None  # None: off; "": all; else a list of calls
     memory_mode: str = "direct"  # or validated
+    streams: list[int] = field(default_factory=lambda: [0, 1, 2])  # the command's; -1: closed
     debug: bool = False  # a host call outside the Sentry's filter fails instead of killing
 
 

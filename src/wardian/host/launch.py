@@ -19,14 +19,13 @@ from wardian.host.cgroups import Limits
 from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement, Plan
 from wardian.host.grants import FileGrant
-from wardian.sentry.fs.hosttty import restore_terminal, terminal_settings
+from wardian.host.layers import words
+from wardian.host.messages import complain
+from wardian.host.signals import Relay
 
 OWN_PROCESSES = 64
 """The Sentry, the zygote, the pool, and threads on their way out."""
 LOG = logging.getLogger("wardian.confinement")
-PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTOU)
-"""A terminal sends these to the whole process group: the Sentry has its own."""
 
 
 def stub_path() -> str:
@@ -64,32 +63,33 @@ def grant(path: str, writable: bool, directory: bool) -> FileGrant:
 def say_killed(signo: int, out_of_memory: bool) -> None:
     """The Sentry did not end by itself: one line for the user of the command line."""
     why = "ran out of memory" if out_of_memory else f"was killed by signal {signo}"
-    sys.stderr.write(f"wardian: the sandbox {why}\n")
+    complain(f"the sandbox {why}")
 
 
 def supervise(
     config: Config,
     sentry: Callable[[Confinement], int],
     killed: Callable[[int, bool], None] = say_killed,
+    relay: Relay | None = None,
 ) -> int:
     """Run ``sentry`` in a confined child; its exit status. ``killed`` is told of its death by a
     signal and whether memory was the reason, while the limits still exist."""
     box = Confinement(make_plan(config))
-    settings = terminal_settings(0) if os.isatty(0) else None
+    relay = relay or Relay()
     try:
         box.prepare()
     except OSError as e:
-        raise ConfigError(f"cannot confine the sandbox: {e.strerror}: see `wardian doctor`") from None
+        raise ConfigError(f"cannot confine the sandbox: {words(e)}: see `wardian doctor`") from None
     pid = os.fork()
     if pid == 0:
+        relay.enter_sentry()
         be_the_sentry(box, sentry)
     try:
-        status = wait_for(pid)
+        status = relay.wait(pid)
         if status < 0:
             killed(-status, status == -signal.SIGKILL and box.oom_kills() > 0)
     finally:
-        if settings is not None:
-            restore_terminal(0, settings)
+        relay.restore()
         box.finish()
     return 128 - status if status < 0 else status
 
@@ -105,27 +105,19 @@ def be_the_sentry(box: Confinement, sentry: Callable[[Confinement], int]) -> Non
         box.enter()
         status = sentry(box)
     except ConfigError as e:
-        sys.stderr.write(f"wardian: {e}\n")
+        complain(str(e))
         status = e.status
     except OSError as e:
-        sys.stderr.write(f"wardian: cannot set up the sandbox: {e}: see `wardian doctor`\n")
+        complain(f"cannot set up the sandbox: {words(e)}: see `wardian doctor`")
+        LOG.debug("in detail", exc_info=True)
+    except BaseException:
+        report_bug()
     finally:
-        sys.stderr.flush()
         os._exit(status)
 
 
-def wait_for(pid: int) -> int:
-    """The Sentry's exit status, negative for a signal; passes signals on meanwhile."""
-
-    def pass_on(number: int, frame: object) -> None:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            pass
-
-    for number in PASSED_ON:
-        signal.signal(number, pass_on)
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
+def report_bug() -> None:
+    """An exception that nothing should let through: ours to mend."""
+    complain("internal error, the sandbox was stopped: please report what follows")
+    sys.__excepthook__(*sys.exc_info())  # without importing traceback, for which it is too late
+    sys.stderr.flush()

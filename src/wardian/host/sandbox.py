@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from wardian.host import guest_policy
 from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement
-from wardian.host.launch import supervise
+from wardian.host.launch import report_bug, supervise
+from wardian.host.messages import write_line
 from wardian.host.program import encode, first_that_runs
-from wardian.host.signals import HostSignals
+from wardian.host.signals import HostSignals, Relay
 from wardian.host.user import guest_user
 from wardian.platform.interface import HostProcess
 from wardian.platform.stub.engine import StubEngine
@@ -185,14 +186,13 @@ class Sandbox:
         )
 
     # -- the first program -------------------------------------------------------------------------
-    def attach_streams(self) -> None:
+    def attach_streams(self, relay: Relay) -> None:
         """Our own descriptors 0, 1 and 2 become the command's; a terminal becomes its terminal."""
-        self.terminal = inherit_stdio(self.task, self.host_fs, [0, 1, 2])
-        self.signals = HostSignals(self.kernel, self.terminal)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        os.dup2(null, 0, inheritable=False)
-        os.dup2(null, 1, inheritable=False)
-        os.close(null)
+        streams = self.config.streams
+        self.terminal = inherit_stdio(self.task, self.host_fs, streams, relay.foreground)
+        self.signals = HostSignals(self.kernel, self.engine, self.terminal, relay.reader)
+        for number in (0, 1):
+            os.dup2(self.box.null_fd, number, inheritable=False)
 
     def enter_directory(self) -> None:
         """Stand where the command shall start."""
@@ -241,15 +241,11 @@ class Sandbox:
         self.engine.close()
 
 
-def write_line(line: str) -> None:
-    """One line of --strace."""
-    sys.stderr.write(line if line.endswith("\n") else line + "\n")
-
-
 def run_here(config: Config) -> int:
     """``wardian do``: confine, build, run; ConfigError for what the user can mend."""
     preload(config)
-    return supervise(config, lambda box: run_sentry(Sandbox(config, box)))
+    relay = Relay()
+    return supervise(config, lambda box: run_sentry(Sandbox(config, box), relay), relay=relay)
 
 
 def preload(config: Config) -> None:
@@ -261,11 +257,11 @@ def preload(config: Config) -> None:
         import wardian.sentry.strace.tracer  # noqa: F401
 
 
-def run_sentry(sandbox: Sandbox) -> int:
+def run_sentry(sandbox: Sandbox, relay: Relay) -> int:
     """In the Sentry: everything the host must give is taken before the last layer closes."""
     sandbox.build()
     try:
-        sandbox.attach_streams()
+        sandbox.attach_streams(relay)
         sandbox.enter_directory()
         sandbox.box.seal()
         LOG.info("confinement: %s", sandbox.box.summary())
@@ -276,9 +272,3 @@ def run_sentry(sandbox: Sandbox) -> int:
         return BUG_STATUS
     finally:
         sandbox.close()
-
-
-def report_bug() -> None:
-    """An exception that no handler should let through: ours to mend."""
-    sys.stderr.write("wardian: internal error, the sandbox was stopped: please report what follows\n")
-    sys.__excepthook__(*sys.exc_info())  # without importing traceback, for which it is too late

@@ -1,52 +1,146 @@
 """Signals that the host sends to the command line, passed on to the sandbox's first process.
 
-Python's handlers only run between byte codes, so the numbers come through ``signal.set_wakeup_fd`` and the
-Sentry's own poller instead. A terminal's keys (Ctrl-C, Ctrl-Z) do not come this way: the guest's line
-discipline makes their signals.
+The launcher keeps them blocked from before the fork and takes them one by one; each becomes a byte
+in a pipe, which the Sentry reads among its other descriptors. The Sentry itself ignores them: a
+terminal or ``kill -- -PGID`` sends them to both, and the command shall have them once. So nothing
+is lost or acted on twice, and Python's own signal handlers, which run between byte codes, are not
+needed. A terminal in raw mode sends no keys this way: the guest's line discipline makes Ctrl-C's
+signal.
+
+SIGTSTP stops the guests, gives the terminal back and stops the launcher, which is what the user's
+shell looks at; SIGCONT undoes it.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 from typing import TYPE_CHECKING
 
+from wardian.sentry.fs.hosttty import in_foreground, restore_terminal, terminal_settings
 from wardian.sentry.kernel.callbacks import CallbackWaiter
+from wardian.sentry.kernel.exit import exit_group
 from wardian.sentry.kernel.signals import SigInfo, send_to_group
 
 if TYPE_CHECKING:
+    from wardian.platform.stub.engine import StubEngine
     from wardian.sentry.fs.hosttty import HostTerminal
     from wardian.sentry.kernel.kernel import Kernel
 
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+FORWARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+WATCHED = (*FORWARDED, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
+FOREGROUND, BACKGROUND = 0x80, 0x81
+"""Not signals: the launcher's process group has the terminal, or not."""
+LOOK_SECONDS = 0.5
+
+
+class Relay:
+    """The launcher's half, made before the fork. What is ignored when we start (nohup(1), ``&`` in
+    a script) stays ignored."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.watched = [n for n in WATCHED if signal.getsignal(n) is not signal.SIG_IGN]
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.taken = {*self.watched, signal.SIGCHLD}
+        signal.pthread_sigmask(signal.SIG_BLOCK, self.taken)
+        self.terminal = next((fd for fd in (0, 1, 2) if terminal_settings(fd)), 0)
+        self.settings = terminal_settings(self.terminal)
+        self.foreground = in_foreground(self.terminal)
+
+    def enter_sentry(self) -> None:
+        """In the child."""
+        os.close(self.writer)
+        for number in (*self.watched, signal.SIGTTIN, signal.SIGTTOU):
+            if number != signal.SIGCONT:
+                signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.taken)
+
+    def wait(self, pid: int) -> int:
+        """The Sentry's exit status, negative for a signal; passes signals on meanwhile."""
+        os.close(self.reader)
+        while True:
+            number = self.next_signal()
+            if number == signal.SIGTSTP:
+                self.suspend()
+            elif number == signal.SIGCONT:
+                self.tell(number)
+                self.look_at_foreground()
+            elif number != signal.SIGCHLD:
+                self.tell(number)
+            else:
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    return os.waitstatus_to_exitcode(status)
+
+    def next_signal(self) -> int:
+        """Wait for one. Nobody says when the user's shell gives us the terminal: while we lack it,
+        look now and then."""
+        while self.settings is not None and not self.foreground:
+            info = signal.sigtimedwait(self.taken, LOOK_SECONDS)
+            if info is not None:
+                return info.si_signo
+            self.look_at_foreground()
+        return signal.sigwaitinfo(self.taken).si_signo
+
+    def look_at_foreground(self) -> None:
+        """Tell the Sentry whether the terminal is ours."""
+        self.foreground = in_foreground(self.terminal)
+        self.tell(FOREGROUND if self.foreground else BACKGROUND)
+
+    def tell(self, number: int) -> None:
+        """Pass one on; a Sentry that is ending does not listen any more."""
+        try:
+            os.write(self.writer, bytes([number]))
+        except (BlockingIOError, BrokenPipeError):
+            pass
+
+    def suspend(self) -> None:
+        """SIGTSTP: stop by the host's own rules, which spare an orphaned process group."""
+        self.tell(signal.SIGTSTP)
+        self.restore()
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
+        self.tell(signal.SIGCONT)
+        self.look_at_foreground()
+
+    def restore(self) -> None:
+        """The terminal as we found it, unless it is somebody else's now."""
+        if self.settings is not None and in_foreground(self.terminal):
+            restore_terminal(self.terminal, self.settings)
 
 
 class HostSignals:
-    """From construction to :meth:`close` the signals go to the sandbox."""
+    """The Sentry's half: acts on the numbers that arrive."""
 
-    def __init__(self, kernel: Kernel, terminal: HostTerminal | None) -> None:
+    def __init__(
+        self, kernel: Kernel, engine: StubEngine, terminal: HostTerminal | None, fd: int
+    ) -> None:
         self.kernel = kernel
+        self.engine = engine
         self.terminal = terminal
         self.uid = os.getuid()
-        self.ours, theirs = socket.socketpair()
-        self.theirs = theirs
-        self.ours.setblocking(False)
-        theirs.setblocking(False)
-        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        for number in (*FORWARDED, signal.SIGWINCH, signal.SIGCONT):
-            signal.signal(number, ignore_here)
+        self.fd = fd  # the relay's reading end
         self.waiter = CallbackWaiter(self.arrived)
-        kernel.poller.watch(self.ours.fileno(), 1).add(self.waiter, 0)
+        kernel.poller.watch(fd, 1).add(self.waiter, 0)
 
     def arrived(self) -> None:
         """Act on every number that was written since the last time."""
         while True:
             try:
-                numbers = self.ours.recv(256)
+                numbers = os.read(self.fd, 256)
             except BlockingIOError:
                 return
             if not numbers:
+                self.launcher_gone()
                 return
             for number in numbers:
                 self.act(number)
@@ -58,21 +152,27 @@ class HostSignals:
         if number == signal.SIGWINCH:
             if terminal is not None:
                 terminal.window_changed()
-        elif number == signal.SIGCONT:
+        elif number == signal.SIGTSTP:
+            self.engine.stop_all()
             if terminal is not None:
-                terminal.resume()
+                terminal.foreground(False)
+        elif number == signal.SIGCONT:
+            self.engine.continue_all()
+        elif number in (FOREGROUND, BACKGROUND):
+            if terminal is not None:
+                terminal.foreground(number == FOREGROUND)
         elif number in FORWARDED and init is not None and not init.zombie:
             info = SigInfo(number, 0)
             info.uid = self.uid
             send_to_group(init, info)
 
+    def launcher_gone(self) -> None:
+        """Nobody waits for the command any more; as a rule the host has ended us by now."""
+        self.kernel.poller.forget(self.fd)
+        if self.kernel.init is not None:
+            exit_group(self.kernel.init, signal.SIGKILL)
+
     def close(self) -> None:
-        """Back to where the signals went before."""
-        signal.set_wakeup_fd(-1)
-        self.kernel.poller.forget(self.ours.fileno())
-        self.ours.close()
-        self.theirs.close()
-
-
-def ignore_here(number: int, frame: object) -> None:
-    """The byte on the wakeup descriptor says it all."""
+        """No more signals."""
+        self.kernel.poller.forget(self.fd)
+        os.close(self.fd)

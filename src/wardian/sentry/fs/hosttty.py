@@ -12,8 +12,8 @@ Whoever supervises the Sentry should keep :func:`terminal_settings` and restore 
 Sentry cannot.
 
 A job in the background must not touch the terminal's settings or read from it (SIGTTOU, SIGTTIN);
-it only writes.
-:meth:`HostTerminal.resume`, for SIGCONT, looks again.
+it only writes. Whether we are in the foreground we must be told (:meth:`HostTerminal.foreground`):
+in a pid namespace of our own, the host hides the terminal's process group from us.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from wardian.sentry.hostport import HostPoller
 from wardian.sentry.kernel.waitqueue import Registration, Waiter, WaitQueue
 from wardian.sentry.tty.pty import Pty
 from wardian.sentry.tty.termios import parse_termios
-from wardian.sentry.vfs.file import POLLIN, POLLOUT
+from wardian.sentry.vfs.file import POLLHUP, POLLIN, POLLOUT
 
 TCGETS: Final = 0x5401
 TCSETS: Final = 0x5402
@@ -71,6 +71,15 @@ def restore_terminal(fd: int, settings: bytes) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
+def in_foreground(fd: int) -> bool:
+    """True when our host process group may read the terminal ``fd`` and set it; for the launcher."""
+    try:
+        group = struct.unpack("=i", fcntl.ioctl(fd, TIOCGPGRP, bytes(4)))[0]
+    except OSError:
+        return True  # not our controlling terminal: there is no job control to respect
+    return bool(group == os.getpgrp())
+
+
 def raw_settings(settings: bytes, keys: bool) -> bytes:
     """``settings`` without any processing; of output only when no ``keys`` are read."""
     iflag, oflag, cflag, lflag, line, cc = TERMIOS.unpack(settings)
@@ -108,12 +117,13 @@ class HostTerminal(Waiter):
     """The master's side of ``pty``, acted by the host terminal ``fd`` (owned from now on)."""
 
     def __init__(self, pty: Pty, poller: HostPoller, fd: int, nonblocking: bool,
-                 keys: bool) -> None:
+                 keys: bool, ours: bool = True) -> None:
         self.pty = pty
         self.poller = poller
         self.fd = fd
         self.nonblocking = nonblocking
         self.keys = keys  # standard input is the terminal: read it
+        self.ours = ours  # we are the terminal's foreground job
         self.settings = terminal_settings(fd)
         self.raw = False
         self.closed = False
@@ -140,17 +150,9 @@ class HostTerminal(Waiter):
 
     def take_settings(self) -> None:
         """Raw mode, if the terminal is ours to set."""
-        if self.settings is not None and self.in_foreground():
+        if self.settings is not None and self.ours:
             restore_terminal(self.fd, raw_settings(self.settings, self.keys))
             self.raw = True
-
-    def in_foreground(self) -> bool:
-        """True when our host process group may read the terminal and set it."""
-        try:
-            group = struct.unpack("=i", fcntl.ioctl(self.fd, TIOCGPGRP, bytes(4)))[0]
-        except OSError:
-            return True  # not our controlling terminal: there is no job control to respect
-        return bool(group == os.getpgrp())
 
     def window_changed(self) -> None:
         """The host's window may have another size now (SIGWINCH)."""
@@ -161,14 +163,17 @@ class HostTerminal(Waiter):
 
     def give_back(self) -> None:
         """Leave raw mode, before being stopped or ending."""
-        if self.raw and self.settings is not None:
+        if self.raw and self.ours and self.settings is not None:
             restore_terminal(self.fd, self.settings)
         self.raw = False
 
-    def resume(self) -> None:
-        """We were stopped and go on (SIGCONT), perhaps in the foreground now."""
+    def foreground(self, ours: bool) -> None:
+        """We are the terminal's foreground job from now on, or not any more."""
         if self.closed:
             return
+        if not ours:
+            self.give_back()
+        self.ours = ours
         self.take_settings()
         self.window_changed()
         self.pump()
@@ -233,7 +238,7 @@ class HostTerminal(Waiter):
 
     def read_host(self) -> bytes:
         """What was typed, b"" for nothing now."""
-        if not self.raw and not self.in_foreground():
+        if not self.ours:
             return b""
         if not self.nonblocking and not self.poller.ready(self.fd, POLLIN):
             return b""
@@ -242,6 +247,9 @@ class HostTerminal(Waiter):
         except BlockingIOError:
             return b""
         except OSError:
+            if not self.poller.ready(self.fd, POLLIN) & POLLHUP:
+                self.ours = False  # EIO in the background; we shall be told when that changes
+                return b""
             data = b""
         if not data:
             self.gone()

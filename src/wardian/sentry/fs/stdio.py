@@ -42,8 +42,9 @@ DEVICES: Final = (
 class Inheritance:
     """The first process's standard descriptors in the making."""
 
-    def __init__(self, task: Task, host: HostFS) -> None:
+    def __init__(self, task: Task, host: HostFS, foreground: bool) -> None:
         self.task = task
+        self.foreground = foreground
         self.host = host
         self.terminal: HostTerminal | None = None
         self.terminal_file: File | None = None
@@ -106,7 +107,7 @@ class Inheritance:
         pty.locked = False
         kernel.console = pty
         copy, nonblocking = own_description(fd)
-        self.terminal = HostTerminal(pty, kernel.poller, copy, nonblocking, keys)
+        self.terminal = HostTerminal(pty, kernel.poller, copy, nonblocking, keys, self.foreground)
         path = f"/dev/pts/{pty.index}".encode()
         try:
             file = open_path(self.task, AT_FDCWD, path, O_RDWR, 0)
@@ -116,9 +117,11 @@ class Inheritance:
         return file
 
 
-def inherit_stdio(task: Task, host: HostFS, fds: list[int]) -> HostTerminal | None:
-    """Give ``task`` the host descriptors ``fds`` as 0, 1, 2; the terminal, if there is one."""
-    inheritance = Inheritance(task, host)
+def inherit_stdio(task: Task, host: HostFS, fds: list[int],
+                  foreground: bool = True) -> HostTerminal | None:
+    """Give ``task`` the host descriptors ``fds`` as 0, 1, 2; the terminal, if there is one, of which
+    we are the ``foreground`` job or not."""
+    inheritance = Inheritance(task, host, foreground)
     inheritance.inherit(fds)
     return inheritance.terminal
 

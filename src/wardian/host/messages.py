@@ -1,0 +1,33 @@
+"""Lines for the user, on a standard error that may be closed, full or gone."""
+
+from __future__ import annotations
+
+import os
+import select
+
+STDERR = 2
+
+
+def complain(words: str) -> None:
+    """One line that says what, why and what to do."""
+    write_line(f"wardian: {words}")
+
+
+def write_line(line: str) -> None:
+    """Write it whole, or let it be: there is nobody to tell."""
+    data = os.fsencode(line if line.endswith("\n") else line + "\n")
+    try:
+        while data:
+            data = data[_write(data) :]
+    except OSError:
+        pass
+
+
+def _write(data: bytes) -> int:
+    try:
+        return os.write(STDERR, data)
+    except BlockingIOError:  # somebody else made it non-blocking
+        waiting = select.poll()
+        waiting.register(STDERR, select.POLLOUT)
+        waiting.poll()
+        return 0

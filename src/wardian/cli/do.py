@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import NoReturn
 
-from wardian.cli.main import USAGE_STATUS
-from wardian.host.config import Config, ConfigError, parse_seconds, parse_size, parse_volume
+from wardian.cli.options import Parser
+from wardian.host.config import (
+    Config,
+    ConfigError,
+    check_absolute,
+    check_hostname,
+    parse_cpus,
+    parse_memory,
+    parse_pids,
+    parse_seconds,
+    parse_volume,
+)
+from wardian.host.messages import complain
 
 LOG_LEVELS = ("error", "warning", "info", "debug")
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with our status and a one-line error."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE_STATUS, f"wardian do: {message}: see `wardian do --help`\n")
 
 
 def build_parser() -> Parser:
@@ -39,9 +42,10 @@ def build_parser() -> Parser:
     add("-u", "--user", metavar="UID[:GID]", default="", help="run as this user")
     add("--hostname", default="wardian", help="the host name inside")
     add("--read-only", action="store_true", help="no overlay: the root cannot be written to")
-    add("-m", "--memory", metavar="SIZE", help="memory limit, such as 512m")
-    add("--cpus", metavar="N", type=float, default=0.0, help="CPU limit, such as 1.5")
-    add("--pids", metavar="N", type=int, default=0, help="limit on processes and threads")
+    add("-m", "--memory", metavar="SIZE", help="memory limit, such as 512m. Files in memory (the overlay, "
+        "every tmpfs, memfds) may use half of it together; without a limit, half of the machine's memory")
+    add("--cpus", metavar="N", help="CPU limit, such as 1.5")
+    add("--pids", metavar="N", help="limit on processes and threads")
     add("--network", choices=("none", "loopback", "host"), default="loopback",
         help="none, an internal loopback (default), or the host's TCP and UDP")
     add("--timeout", metavar="SECONDS", help="end everything after this time (status 124)")
@@ -82,19 +86,22 @@ def make_config(options: argparse.Namespace, command: list[str]) -> Config:
     """The sandbox that the options describe; ConfigError."""
     if not command:
         raise ConfigError("no command given: wardian do [options] [--] COMMAND")
+    if options.rootfs == "":
+        raise ConfigError("bad rootfs '': it must be a directory of this machine")
     config = Config(argv=command, rootfs=options.rootfs, env=environment(options.env))
-    config.cwd = options.workdir or ("/" if options.rootfs else current_directory())
-    config.cwd_required = options.workdir is not None
+    config.cwd = "/" if options.rootfs else current_directory()
+    if options.workdir is not None:
+        config.cwd, config.cwd_required = check_absolute(options.workdir, "workdir"), True
     config.user = options.user
-    config.hostname = options.hostname
+    config.hostname = check_hostname(options.hostname)
     config.volumes = [parse_volume(text) for text in options.volume]
-    config.tmpfs = options.tmpfs
+    config.tmpfs = [check_absolute(text, "mount point") for text in options.tmpfs]
     config.read_only = options.read_only
-    config.memory = parse_size(options.memory) if options.memory else 0
-    config.cpus = options.cpus
-    config.pids = options.pids
+    config.memory = parse_memory(options.memory) if options.memory is not None else 0
+    config.cpus = parse_cpus(options.cpus) if options.cpus is not None else 0.0
+    config.pids = parse_pids(options.pids) if options.pids is not None else 0
     config.network = options.network
-    config.timeout = parse_seconds(options.timeout) if options.timeout else 0.0
+    config.timeout = parse_seconds(options.timeout) if options.timeout is not None else 0.0
     config.strace = options.strace
     config.umask = current_umask()
     config.debug = options.debug
@@ -132,17 +139,18 @@ def set_up_log(options: argparse.Namespace) -> None:
         raise ConfigError(f"cannot write the log {options.log}: {e.strerror}") from None
 
 
-def main(arguments: list[str]) -> int:
-    """Parse, run, answer the exit status."""
+def main(arguments: list[str], streams: list[int] | None = None) -> int:
+    """Parse, run, answer the exit status. ``streams``: the command's, -1 for a closed one."""
     parser = build_parser()
     ours, command = split_command(parser, arguments)
     options = parser.parse_args(ours)
     try:
         config = make_config(options, command)
+        config.streams = streams or config.streams
         set_up_log(options)
         from wardian.host.sandbox import run_here
 
         return run_here(config)
     except ConfigError as e:
-        sys.stderr.write(f"wardian: {e}\n")
+        complain(str(e))
         return e.status

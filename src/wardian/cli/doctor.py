@@ -3,14 +3,12 @@ them."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import textwrap
-from typing import NoReturn
 
-from wardian.cli.main import USAGE_STATUS
+from wardian.cli.options import Parser
 from wardian.host import doctor
 
 HEADINGS = {
@@ -19,13 +17,6 @@ HEADINGS = {
     doctor.FASTER: "Nice to have",
 }
 WIDTH = 100
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with our status and a one-line error."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE_STATUS, f"wardian doctor: {message}: see `wardian doctor --help`\n")
 
 
 def build_parser() -> Parser:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+
+from wardian.cli.options import USAGE_STATUS
+from wardian.host.messages import complain
 
 COMMANDS = {
     "do": "run a command in a sandbox over this machine's own files",
     "doctor": "say which layers of confinement this host gives, and how to get the missing ones",
     "version": "print the version",
 }
-
-USAGE_STATUS = 125
-"""Wardian's own errors; 126 and 127 are the command's (as docker run, env(1))."""
-
 
 def usage() -> str:
     """The text of ``wardian --help``."""
@@ -23,7 +24,46 @@ def usage() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The entry point; answers the exit status."""
-    words = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        return main_of_process()
+    return run_command(arguments, [0, 1, 2])
+
+
+def main_of_process() -> int:
+    """As :func:`main`, when this process is ours: Ctrl-C ends it quietly, closed descriptors are no
+    trap, and output that cannot be written is an error."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        streams = fill_closed_streams()
+        status = run_command(sys.argv[1:], streams)
+        sys.stdout.flush()
+        return status
+    except OSError as e:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)  # so that the interpreter's own flush has nothing to complain of
+        complain(f"cannot write the output: {e.strerror}")
+        return USAGE_STATUS
+
+
+def fill_closed_streams() -> list[int]:
+    """0, 1 and 2 as a command shall have them, -1 for a closed one. Whatever is opened next would
+    otherwise land there, and be handed to the command."""
+    streams = [0, 1, 2]
+    for number in streams:
+        try:
+            os.fstat(number)
+        except OSError:
+            assert os.open(os.devnull, os.O_RDWR) == number
+            streams[number] = -1
+    if streams[1] < 0:
+        sys.stdout = os.fdopen(1, "w")
+    if streams[2] < 0:
+        sys.stderr = os.fdopen(2, "w")
+    return streams
+
+
+def run_command(words: list[str], streams: list[int]) -> int:
+    """Find the command and leave the rest to it."""
     if not words or words[0] in ("-h", "--help", "help"):
         sys.stdout.write(usage())
         return 0 if words else USAGE_STATUS
@@ -31,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     if command == "do":
         from wardian.cli.do import main as do_main
 
-        return do_main(rest)
+        return do_main(rest, streams)
     if command == "doctor":
         from wardian.cli.doctor import main as doctor_main
 
@@ -41,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"wardian {version('wardian')}")
         return 0
-    sys.stderr.write(f"wardian: unknown command {command!r}: `wardian --help` lists them\n")
+    complain(f"unknown command {command!r}: `wardian --help` lists them")
     return USAGE_STATUS
 
 

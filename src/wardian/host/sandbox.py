@@ -174,6 +174,8 @@ class Sandbox:
         name = os.fsencode(target)
         if not target.startswith("/"):
             raise ConfigError(f"bad mount point {target!r}: it must be absolute")
+        if not target.strip("/."):
+            raise ConfigError(f"cannot mount {source} on {target}: use --rootfs to change the root")
         try:
             if not directory:
                 boot.make_file(self.task, name)

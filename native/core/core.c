@@ -14,6 +14,7 @@
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
@@ -326,7 +327,9 @@ static PyObject *spin(Hub *hub, uint64_t deadline)
     uint64_t last = now_ns(), end = last + spin_budget(hub, last);
     if (deadline && deadline < end)
         end = deadline;
-    for (;;) {
+    for (int round = 0;; round++) {
+        if (round > 3)
+            sched_yield(); /* a guest may be waiting for this very core */
         for (int i = 0; i < 32; i++) {
             PyObject *found = look(hub);
             if (found || PyErr_Occurred()) {

@@ -66,12 +66,14 @@ static void announce(uint64_t index)
     }
 }
 
+#define SPIN_FLOOR 160U /* pauses, about 5 us */
+
 /* Spin as long as it has paid lately, but never less than a floor: a thread that stopped spinning would pay
    a wake-up for every call and could not find out that spinning pays again. */
 static void wait_reply(struct slot *s, uint32_t seq)
 {
     const struct shared_page *shared = (const struct shared_page *)SHARED_BASE;
-    uint32_t most = shared->spin_guests ? s->spin_max : 0, least = most / 6;
+    uint32_t most = shared->spin_guests ? s->spin_max : 0, least = most < SPIN_FLOOR ? most : SPIN_FLOOR;
     uint32_t limit = s->spin < least ? least : s->spin > most ? most : s->spin;
 
     for (uint32_t i = 0; i < limit; i++) {
@@ -81,6 +83,9 @@ static void wait_reply(struct slot *s, uint32_t seq)
         }
         if (__atomic_load_n(&s->parked, __ATOMIC_RELAXED))
             break;
+        /* The Sentry awake and free answers within the floor; after that it may be waiting for our core. */
+        if (i >= SPIN_FLOOR && i % 32 == 0)
+            sys1(SYS_sched_yield, 0);
         __builtin_ia32_pause();
     }
     if (!s->parked)

@@ -78,6 +78,8 @@ def _from_stub(nr: int, a: Args) -> int:
         return ALLOW
     if nr == 1 and low[0] == 3 and a[2] == 8:
         return ALLOW
+    if nr == 56 and low[0] in (0x1250F00, 0x12D0F00):  # a thread: VM|FS|FILES|SIGHAND|THREAD|...
+        return ALLOW
     if nr == 56 or (nr == 158 and low[0] == 0x57415244):
         return USER_NOTIF
     in_bounds = a[0] < GUEST_TOP and a[1] < FENCE and a[2] in range(8)
@@ -182,6 +184,9 @@ BASES: list[tuple[int, Args]] = [
     (158, (0x1002, 0x10000, 0, 0, 0, 0)),
     (56, (0x11, 0, 0, 0, 0, 0)),
     (56, (17, 0, 0, 0, 0, 0)),
+    (56, (0x1250F00, 0, 0, 0, 0, 0)),
+    (56, (0x12D0F00, 0, 0, 0, 0, 0)),
+    (56, (0x1250F11, 0, 0, 0, 0, 0)),
     (62, (0, 9, 0, 0, 0, 0)),
     (317, (1, 0, 0, 0, 0, 0)),
 ]

@@ -45,3 +45,9 @@ CHECKIN_CODE: Final = 0x57415244
 """arch_prctl(2) code of a forked child's first notified call; its nonce is the second argument."""
 GRANT_FD_FIRST: Final = 64
 """A descriptor granted to the thread of slot ``i`` is installed as ``GRANT_FD_FIRST + i``."""
+
+THREAD_FLAGS: Final = 0x125_0F00
+"""clone(2) flags of a new thread on the host: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, CHILD_SETTID and
+CHILD_CLEARTID (into its slot)."""
+THREAD_FLAGS_TLS: Final = THREAD_FLAGS | 0x8_0000
+"""The same with CLONE_SETTLS."""

@@ -280,6 +280,19 @@ class StubEngine:
             self.hub.expect(-1)
 
     # -- clone -------------------------------------------------------------------------------------------
+    def begin_thread(self, parent: StubThread, slot: int) -> None:
+        """A thread of the same process: the filter lets its clone pass without asking, since a thread that
+        no slot belongs to can say nothing. It runs as soon as the host has made it."""
+        request = parent.clone_request
+        assert request is not None
+        child = StubThread(self, parent.stub_process, slot, 0)
+        child.reports_end = True
+        child.unasked = True
+        parent.clone_child = child
+        parent.clone_returned = False
+        parent.clone_up = True
+        self.events.cloned(parent, child, request)
+
     def begin_clone(self, parent: StubThread, slot: int, flags: int, tls: int) -> None:
         """Expect the notification of this clone."""
         parent.clone_expect = (flags, slot, tls)
@@ -297,16 +310,6 @@ class StubEngine:
             self.refuse(ident)
             return
         self.cloning.remove(parent)
-        request = parent.clone_request
-        assert request is not None
-        if request.thread:
-            child = StubThread(self, parent.stub_process, parent.clone_expect[1], 0)
-            child.reports_end = True
-            child.unasked = True
-            parent.clone_child = child
-            parent.clone_up = True
-            self.events.cloned(parent, child, request)
-            self.hub.expect(-1)
         _core.notify_send(self.listener, ident, 0, 0, True)
 
     def clone_as_told(self, parent: StubThread, flags: int, stack: int, ptid: int, ctid: int, tls: int) -> bool:

@@ -13,7 +13,7 @@ from wardian.platform.interface import (
     HostThread,
     SignalFrame,
 )
-from wardian.platform.layout import CHANNEL_BASE, GRANT_FD_FIRST, SLOT_SIZE
+from wardian.platform.layout import CHANNEL_BASE, GRANT_FD_FIRST, SLOT_SIZE, THREAD_FLAGS
 from wardian.platform.stub.process import StubProcess
 from wardian.platform.stub.wire import (
     ACTION_CLONE,
@@ -40,7 +40,6 @@ CLONE_CHILD_CLEARTID: Final = 0x200000
 CLONE_PARENT: Final = 0x8000
 CLONE_SETTLS: Final = 0x80000
 
-THREAD_FLAGS: Final = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
 VFORK_FLAGS: Final = CLONE_VM | CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
 FORK_FLAGS: Final = CLONE_PARENT
 
@@ -169,7 +168,10 @@ class StubThread(HostThread):
             nonce = 0
         self.clone_request = request
         self.clone_nonce = nonce
-        self.engine.begin_clone(self, slot, flags, request.tls)
+        if request.thread:
+            self.engine.begin_thread(self, slot)
+        else:
+            self.engine.begin_clone(self, slot, flags, request.tls)
         self.engine.hub.reply(self.key, ACTION_CLONE, 0,
                               WORDS[5].pack(flags, slot, request.stack, request.tls, nonce))
 

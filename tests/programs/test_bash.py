@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from harness import Differential, needs
 
 BASH = ["bash", "--norc"]
@@ -21,7 +23,7 @@ LANGUAGE = [
     "printf -v v '%05.2f' 3.14159; echo $v; printf '%q\\n' 'a b'; printf '%(%Y)T\\n' 0",
     "x=abcdef; echo ${x:1:3} ${x/cd/-} ${x^^} ${x%ef} ${#x}",
     "echo $(( 7 / 2 )) $(( 1 << 40 )) $(( 16#ff ))",
-    "time true 2>&1 | sed 's/[0-9.]*s$//'; TIMEFORMAT=t; time sleep 0.05",
+    "(time true) 2>&1 | sed 's/[0-9.]*s$//'; TIMEFORMAT=t; time sleep 0.05",
     "compgen -b | head -n 3; type -t cd ls if; hash -r; command -v bash | sed 's,.*/,,'",
     "select x in a b; do echo $x; break; done <<< 2",
     "echo $SHLVL $BASHPID | wc -w; (echo $BASHPID) | grep -c .; echo ${PIPESTATUS[@]}; false | true; echo ${PIPESTATUS[@]}",
@@ -38,7 +40,7 @@ PROCESSES = [
     "trap 'echo chld' CHLD; /bin/true; /bin/true; wait; echo end",
     "(sleep 0.1; kill -HUP $$) & trap 'echo hup; exit 9' HUP; while :; do sleep 0.05; done",
     "sleep 20 & kill %1; wait %1; echo $?",
-    "for i in 1 2 3 4 5; do (exit $i) & done; for j in 1 2 3 4 5; do wait %$j; echo $?; done",
+    "for i in 1 2 3 4 5; do (exit $i) & done; wait; echo $?",
     "(sleep 0.1; exit 3) & (exit 4) & wait -n; echo $?; wait -n; echo $?; wait -n; echo $?",
     "sleep 0.3 & jobs; jobs -p | wc -l; disown; jobs; echo $!  | grep -c .",
     "set -m; sleep 5 & kill -STOP %1; sleep 0.2; jobs; kill -CONT %1; sleep 0.1; jobs; kill %1; wait %1 2>/dev/null; echo $?",
@@ -48,10 +50,10 @@ PROCESSES = [
     "exec 2>&1; nosuch; echo $?; /etc; echo $?; ./nosuch; echo $?; touch n; ./n; echo $?",
     "exec true; echo not here",
     "exec sh -c 'echo replaced $0 $1' a b",
-    "ulimit -n 50; ulimit -n; ulimit -Hn; (ulimit -n 60) ; echo $?",
+    "ulimit -n 50; ulimit -n; ulimit -Hn; ulimit -Sn 20; exec 30</dev/null; echo $?; exec 9</dev/null; echo $?",
     "ulimit -f 1; dd if=/dev/zero of=big bs=1024 count=10 2>/dev/null; echo $?; stat -c %s big",
     "ulimit -c; ulimit -s; ulimit -t; ulimit -a | wc -l",
-    "ulimit -v 200000; perl -e '$x = \"a\" x 1000000000; print 1' 2>/dev/null; echo $?",
+    "ulimit -v 200000; perl -e '$x = \"a\" x 1000000000; print 1' 2>/dev/null; echo $?; ulimit -v",
     "ulimit -t 1; bash -c 'while :; do :; done'; echo $?",
     "umask; umask 077; echo x >f; stat -c %a f; umask -S",
     "cd /tmp; cd - | sed 's,.*/,,'; pushd / >/dev/null; popd | sed 's,.*/,,'; mkdir -p a; cd -P a; pwd | sed 's,.*/,,'",
@@ -62,11 +64,15 @@ PROCESSES = [
     "echo a > /dev/tcp/127.0.0.1/1; echo $?",
     "i=0; while ((i<40)); do x=$(echo $i); ((i++)); done; echo $x",
     "a=$(for i in $(seq 20); do echo $i | cat & done; wait); echo \"$a\" | sort -n | tail -n 1",
-    "bash -c 'sleep 0.2; echo orphan' & disown; exit 0",
     "kill -l | head -n 2; kill -l 15; kill -0 $$; echo $?; kill -0 999999; echo $?; kill -99 $$; echo $?",
     "times | wc -l; suspend 2>&1; echo $?; echo $- | tr -d '\\n' | wc -c; echo $UID $EUID ${GROUPS[0]} | wc -w",
     "test -t 0 || echo no tty; [ -r /etc/passwd -a ! -w /proc/version ] && echo ok; [ -p /dev/stdin ] < <(:) && echo pipe",
 ]
+
+
+def without_pids(text: str) -> str:
+    """bash names the process that a signal killed, in a column of its own width."""
+    return re.sub(r"(line \d+:) +\d+ ", r"\1 PID ", text)
 
 
 def test_language(differential: Differential) -> None:
@@ -76,7 +82,7 @@ def test_language(differential: Differential) -> None:
 
 def test_processes(differential: Differential) -> None:
     needs("bash", "perl")
-    differential.snippets(BASH, PROCESSES)
+    differential.snippets(BASH, PROCESSES, without_pids)
 
 
 def test_script_on_standard_input(differential: Differential) -> None:

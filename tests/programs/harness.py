@@ -97,11 +97,12 @@ class Differential:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        home = Path.home()
         self.env = {
             "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
             "HOME": str(directory), "LANG": "C.UTF-8", "TERM": "dumb", "TZ": "UTC", "SHELL": "/bin/sh",
-            **{name: os.environ[name] for name in ("PYENV_ROOT", "RUSTUP_HOME", "CARGO_HOME", "GOROOT")
-               if name in os.environ},
+            "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(home / ".rustup")),
+            "CARGO_HOME": os.environ.get("CARGO_HOME", str(home / ".cargo")),
         }
 
     def write(self, name: str, text: str, mode: int = 0o644) -> Path:
@@ -133,11 +134,11 @@ class Differential:
 
     def __call__(self, command: Sequence[str] | str, *, stdin: str = "", stderr: bool = True,
                  change: Filter = unchanged, options: Sequence[str] = (), timeout: float = TIMEOUT,
-                 status: int | None = 0) -> Result:
+                 status: int | None = 0, expect: str = "") -> Result:
         """Run both ways and compare; ``status`` None allows any, as long as both are the same.
 
         A string is a shell script. ``change`` takes out of the output what may differ; ``stderr`` False leaves
-        standard error uncompared.
+        standard error uncompared. ``expect`` must be in the output, so that two failures do not pass as equal.
         """
         words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         before = listing(self.directory)
@@ -150,6 +151,7 @@ class Differential:
         assert not report or (not stderr and inside.status == native.status and
                               change(native.stdout) == change(inside.stdout)), report
         assert inside.status == native.status, f"exit status {inside.status}, native {native.status}: {inside.stderr}"
+        assert expect in native.stdout, f"the test itself is wrong here: {native.stdout}{native.stderr}"
         if status is not None:
             assert native.status == status, f"the test itself is wrong here: {native.stderr}"
         return inside

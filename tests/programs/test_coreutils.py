@@ -22,7 +22,7 @@ COREUTILS = [
     "sha256sum /etc/passwd > s; sha256sum -c s; b2sum </dev/null; cksum </dev/null; echo x | sha512sum | cut -c1-9",
     "tail -n 1 -f --pid=$$ /etc/hostname & p=$!; sleep 0.3; kill $p; wait $p 2>/dev/null; echo $?",
     "echo 1 >log; (sleep 0.4; echo 2 >>log; sleep 0.4; echo 3 >>log) & timeout 2 tail -f log; echo $?",
-    "timeout 0.2 sleep 9; echo $?; timeout --preserve-status 0.2 sleep 9; echo $?; (timeout -k 0.1 0.2 sh -c 'trap \"\" TERM; sleep 2; sleep 2') 2>/dev/null; echo $?",
+    "timeout 0.2 sleep 9; echo $?; timeout --preserve-status 0.2 sleep 9; echo $?; timeout -k 0.1 0.2 sh -c 'trap \"\" TERM; sleep 2; sleep 2' | :; echo ${PIPESTATUS[0]}",
     "nice -n 3 nice; nohup true; stdbuf -oL echo x; env -u HOME printenv HOME; echo $?; nproc --all | grep -c .",
     "mktemp | sed 's/.*/t/'; mktemp -d -p . | wc -l; mkfifo p; stat -c %F p; mknod q p; rm p q; unlink nosuch; echo $?",
     "install -m 640 -D /etc/hostname d/e/f; stat -c %a d/e/f; rmdir -p d; echo $?; shred -u d/e/f; ls d/e",
@@ -52,7 +52,7 @@ FINDUTILS = [
 ]
 
 ARCHIVES = [
-    "mkdir -p t/d; echo 1 >t/a; ln -s a t/l; ln t/a t/h; chmod 700 t/d; mkfifo t/p; tar cf x.tar --sort=name t; tar tvf x.tar | cut -c1-10; mv t o; tar xpf x.tar; for d in t o; do find $d -printf '%P %M %n %u %T@ %l\\n' | sort > $d.list; done; diff t.list o.list && echo same",
+    "mkdir -p t/d; echo 1 >t/a; ln -s a t/l; ln t/a t/h; chmod 700 t/d; mkfifo t/p; tar cf x.tar --sort=name t; tar tvf x.tar | cut -c1-10; mv t o; tar xpf x.tar; for d in t o; do find $d -printf '%P %M %n %u %l\\n' | sort > $d.list; done; diff t.list o.list && echo same",
     "mkdir t; seq 10000 >t/f; tar czf x.tgz t; tar tzf x.tgz; tar xzOf x.tgz t/f | md5sum; tar cJf x.txz t 2>/dev/null && tar tf x.txz; tar caf x.tar.bz2 t && tar tf x.tar.bz2",
     "seq 100 >f; gzip -k f; gzip -l f.gz | tail -n 1 | wc -w; zcat f.gz | tail -n 1; gzip -t f.gz; echo $?; gunzip -c <f.gz | md5sum; echo junk | gunzip; echo $?; gzip -9 <f | wc -c",
     "seq 100 >f; xz f; xzcat f.xz | wc; bzip2 -k f 2>&1; xz -d f.xz; bzip2 f; bzcat f.bz2 | wc -l",

@@ -1,22 +1,23 @@
-# Wardian's everyday commands. Each installs what it needs into .venv (and, for `make test`, Debian packages
-# when it runs as root) and works on a fresh Debian 12 machine with Python 3.11, gcc and make.
+# Wardian's everyday commands. Each installs what it needs into .venv (and, as root, from Debian) and works on a
+# fresh Debian 12 machine with Python 3.11, gcc and make.
 
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench build clean generate interpreted
+.PHONY: demo test check bench build interpreted generate clean
 
 demo: build
 	@tools/demo.sh
 
-test: build
+test: build interpreted
 	@tools/test.sh
 
 check: $(VENV)/.tools
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q .
 	$(BIN)/mypy --strict
 	$(BIN)/python tools/gen_syscalls.py --check
+	$(BIN)/python tools/gen_confinement.py --check
 
 bench: build
 	$(BIN)/python bench/run.py $(BENCH)
@@ -25,22 +26,22 @@ build: $(VENV)/.built
 
 generate: $(VENV)/.tools
 	$(BIN)/python tools/gen_syscalls.py
+	$(BIN)/python tools/gen_confinement.py
 
-$(VENV)/.tools: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check "setuptools>=77" "mypy[mypyc]==2.4.1" "librt>=0.16" \
-	    "click>=8.1" "ruff>=0.15" "pytest>=8" "pytest-timeout>=2.3" "hypothesis>=6" "pexpect>=4.9"
-	touch $@
+$(VENV)/.tools: pyproject.toml tools/venv.sh
+	@tools/venv.sh
 
-SOURCES := $(shell find src/wardian native -name '*.py' -o -name '*.c' -o -name '*.h' -o -name '*.S' -o -name '*.lds') setup.py
+SOURCES := $(shell find src/wardian native -name '*.py' -o -name '*.[chS]' -o -name '*.lds' -o -name '*.pyi') \
+    setup.py pyproject.toml
 
+# The first time takes minutes: two hundred modules go through mypyc and the C compiler.
 $(VENV)/.built: $(VENV)/.tools $(SOURCES)
-	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps .
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps .
 	touch $@
 
-# The interpreted build: C parts in the source tree, Python as it is (WARDIAN_INTERPRETED=1 picks it).
+# The C parts in the source tree, where unit tests run the Python as it is.
 interpreted: $(VENV)/.tools
-	WARDIAN_NO_MYPYC=1 $(BIN)/python setup.py -q build_ext --inplace
+	@WARDIAN_NO_MYPYC=1 $(BIN)/python setup.py -q build_ext --inplace
 
 clean:
 	rm -rf build dist $(VENV) src/*.egg-info src/wardian/stub src/wardian/*.so

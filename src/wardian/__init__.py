@@ -1,0 +1,97 @@
+"""Wardian runs unmodified Linux programs in a sealed case, on a Linux kernel written in Python.
+
+    import wardian
+
+    result = wardian.run(["python3", "-c", "print(6*7)"], timeout=10, text=True)
+    result.stdout                                                  # "42\\n"
+
+    with wardian.Sandbox(memory="512m", network="none") as box:
+        box.write_file("/tmp/data", b"...")
+        box.run(["sort", "/tmp/data"], check=True)
+
+``wardian.aio`` has the same for asyncio. What is public is in ``__all__``; it is imported when
+first used, so that the command line starts fast.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wardian import aio
+    from wardian.sdk.errors import (
+        CommandFailed,
+        CommandNotExecutable,
+        CommandNotFound,
+        ConfigError,
+        OutOfMemory,
+        OutputTooLarge,
+        SandboxDied,
+        SandboxError,
+        SandboxTimeout,
+    )
+    from wardian.sdk.model import Mount, Result, Usage
+    from wardian.sdk.options import DEVNULL, PIPE, STDOUT
+    from wardian.sdk.process import Process
+    from wardian.sdk.sandbox import Sandbox, run
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "CommandFailed",
+    "CommandNotExecutable",
+    "CommandNotFound",
+    "ConfigError",
+    "Mount",
+    "OutOfMemory",
+    "OutputTooLarge",
+    "Process",
+    "Result",
+    "Sandbox",
+    "SandboxDied",
+    "SandboxError",
+    "SandboxTimeout",
+    "Usage",
+    "aio",
+    "run",
+]
+
+_HOMES = {
+    "wardian.sdk.sandbox": ("Sandbox", "run"),
+    "wardian.sdk.process": ("Process",),
+    "wardian.sdk.model": ("Mount", "Result", "Usage"),
+    "wardian.sdk.options": ("DEVNULL", "PIPE", "STDOUT"),
+    "wardian.sdk.errors": tuple(
+        name
+        for name in __all__
+        if name.startswith(("Command", "Config", "Out", "SandboxD", "SandboxE", "SandboxT"))
+    ),
+}
+
+
+if os.environ.get("WARDIAN_INTERPRETED"):
+    from wardian import _interpreted
+
+    _interpreted.install()
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "aio":
+        return import_module("wardian.aio")
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'wardian' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

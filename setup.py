@@ -52,8 +52,9 @@ def newest(paths: Iterable[Path]) -> float:
 
 def compile_what_changed(compiler: CCompiler, work: Path) -> None:
     """Let ``compiler`` keep objects that are newer than their source and every header, and make the
-    others on all processors; setuptools would make all of them, one by one."""
-    shared = [Path("setup.py"), *work.glob("*.h"), *Path("native").rglob("*.h")]
+    others on all processors; setuptools would make all of them, one by one. (After a change of the
+    flags in this file: ``make clean``.)"""
+    shared = [*work.glob("*.h"), *Path("native").rglob("*.h")]
 
     def compile_all(
         sources,

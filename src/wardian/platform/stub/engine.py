@@ -186,7 +186,8 @@ class StubEngine:
         else:
             queue = self.poller.queues.get(fd)
             if queue is not None:
-                queue.wake(events)
+                # Whoever waits to read or write hears of the end, too, as poll(2) reports it unasked.
+                queue.wake(0 if events & (select.EPOLLHUP | select.EPOLLERR) else events)
 
     # -- threads and processes --------------------------------------------------------------------------
     def forget_thread(self, thread: StubThread) -> None:

@@ -62,17 +62,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "wardian.sdk.sandbox": ("Sandbox", "run"),
-    "wardian.sdk.process": ("Process",),
+    "wardian.aio": ("aio",),
+    "wardian.sdk.errors": (
+        "CommandFailed",
+        "CommandNotExecutable",
+        "CommandNotFound",
+        "ConfigError",
+        "OutOfMemory",
+        "OutputTooLarge",
+        "SandboxDied",
+        "SandboxError",
+        "SandboxTimeout",
+    ),
     "wardian.sdk.model": ("Mount", "Result", "Usage"),
     "wardian.sdk.options": ("DEVNULL", "PIPE", "STDOUT"),
-    "wardian.sdk.errors": tuple(
-        name
-        for name in __all__
-        if name.startswith(("Command", "Config", "Out", "SandboxD", "SandboxE", "SandboxT"))
-    ),
+    "wardian.sdk.process": ("Process",),
+    "wardian.sdk.sandbox": ("Sandbox", "run"),
 }
-
 
 if os.environ.get("WARDIAN_INTERPRETED"):
     from wardian import _interpreted
@@ -83,11 +89,10 @@ if os.environ.get("WARDIAN_INTERPRETED"):
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "aio":
-        return import_module("wardian.aio")
-    for module, names in _HOMES.items():
+    for home, names in _HOMES.items():
         if name in names:
-            value = getattr(import_module(module), name)
+            module = import_module(home)
+            value = module if name == "aio" else getattr(module, name)
             globals()[name] = value
             return value
     raise AttributeError(f"module 'wardian' has no attribute {name!r}")

@@ -13,8 +13,8 @@ ID_MAX = (1 << 32) - 2
 
 
 def guest_user(text: str, read: Callable[[bytes], bytes] = lambda path: b"") -> Credentials:
-    """``UID[:GID]``, a name of the sandbox's own, or empty for the caller's own ids; root inside has
-    root's capabilities over the sandbox. ``read`` gives the contents of a file inside."""
+    """``UID[:GID]``, a name of the sandbox's own, or empty for the caller's own ids. Root inside
+    has root's capabilities over the sandbox. ``read`` gives the contents of a file inside."""
     if not text:
         return with_groups(user_credentials(os.getuid(), os.getgid()), os.getgroups())
     user, colon, group = text.partition(":")

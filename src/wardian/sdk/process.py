@@ -1,0 +1,283 @@
+"""A command that runs in a sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import selectors
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import IO, Any, AnyStr, Generic, cast
+
+from wardian.sdk import operations
+from wardian.sdk.connection import Connection, check_signal, wait_for
+from wardian.sdk.errors import OutOfMemory, OutputTooLarge, SandboxError, SandboxTimeout
+from wardian.sdk.model import Result, Usage, ending
+from wardian.sdk.operations import Started
+from wardian.sdk.streams import Exchange, Streams, read_report
+
+MAX_OUTPUT = 64 << 20
+GRACE = 10.0
+"""How long the end of a killed command may take to be reported."""
+
+
+class Ending:
+    """What the server's report says."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        status = report["status"]
+        self.returncode = -(status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
+        self.usage = Usage(
+            report["user_ns"] / 1e9,
+            report["system_ns"] / 1e9,
+            report["max_rss"],
+            report["wall_ns"] / 1e9,
+            report["oom_kills"],
+        )
+
+    @property
+    def out_of_memory(self) -> bool:
+        """It failed because the memory limit was reached."""
+        return self.returncode != 0 and self.usage.oom_kills > 0
+
+
+def make_result(
+    args: Sequence[str], out: bytes, err: bytes, text: bool, end: Ending
+) -> Result[Any]:
+    """The result, or OutOfMemory."""
+    parts: list[Any] = [decode(out), decode(err)] if text else [out, err]
+    result: Result[Any] = Result(list(args), parts[0], parts[1], end.returncode, end.usage)
+    if end.out_of_memory:
+        raise out_of_memory(args, end, result)
+    return result
+
+
+def out_of_memory(
+    args: Sequence[str], end: Ending, result: Result[Any] | None = None
+) -> OutOfMemory:
+    """The error of a command that reached the memory limit."""
+    words = f"{args[0]} ran into the sandbox's memory limit and {ending(end.returncode)}"
+    return OutOfMemory(words, result)
+
+
+def decode(data: bytes) -> str:
+    """Output as text; what is not UTF-8 shows as replacement characters."""
+    return data.decode("utf-8", "replace")
+
+
+def timed_out(
+    args: Sequence[str], timeout: float, exchange: Exchange, text: bool
+) -> SandboxTimeout:
+    """The error of a command that took too long."""
+    out, err = exchange.data()
+    words = f"{args[0]} was ended: it took longer than {timeout:g} s"
+    if text:
+        return SandboxTimeout(words, decode(out), decode(err))
+    return SandboxTimeout(words, out, err)
+
+
+def too_large(args: Sequence[str], limit: int) -> OutputTooLarge:
+    """The error of a command that writes without end."""
+    return OutputTooLarge(f"{args[0]} was ended: it wrote more than max_output, {limit} bytes")
+
+
+class Pump:
+    """Moves a command's input and output until it has ended, blocking."""
+
+    def __init__(self, connection: Connection, started: Started, exchange: Exchange) -> None:
+        self.connection = connection
+        self.started = started
+        self.exchange = exchange
+
+    def run(self, args: Sequence[str], timeout: float | None, text: bool) -> Result[Any]:
+        """The result; a command that takes too long or writes too much is ended."""
+        exchange = self.exchange
+        try:
+            finished = self.until(timeout)
+        except BaseException:
+            with contextlib.suppress(SandboxError):
+                self.connection.perform(operations.end(self.started.number))
+            raise
+        if not finished:
+            self.end()
+            if exchange.too_large:
+                raise too_large(args, exchange.max_output)
+            raise timed_out(args, timeout or 0.0, exchange, text)
+        if exchange.report is None:
+            raise self.connection.death()
+        return make_result(args, *exchange.data(), text, Ending(exchange.report))
+
+    def until(self, timeout: float | None) -> bool:
+        """Pump until the command has ended; False when time or room runs out first."""
+        exchange = self.exchange
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with selectors.DefaultSelector() as selector:
+            while not exchange.done:
+                left = None if deadline is None else deadline - time.monotonic()
+                if exchange.too_large or (left is not None and left <= 0):
+                    return False
+                self.watch(selector)
+                for key, _ in selector.select(left):
+                    exchange.ready(key.fd)
+        return not exchange.too_large
+
+    def watch(self, selector: selectors.DefaultSelector) -> None:
+        """Watch exactly what the exchange waits for."""
+        wanted = dict.fromkeys(self.exchange.to_read(), selectors.EVENT_READ)
+        wanted.update(dict.fromkeys(self.exchange.to_write(), selectors.EVENT_WRITE))
+        watched = {cast(int, key.fileobj) for key in selector.get_map().values()}
+        for fd in watched - wanted.keys():
+            selector.unregister(fd)
+        for fd in wanted.keys() - watched:
+            selector.register(fd, wanted[fd])
+
+    def end(self) -> None:
+        """Kill the command and its descendants, and see it end."""
+        self.connection.perform(operations.end(self.started.number))
+        if not self.exchange.done and not wait_for(self.exchange.exit, select.POLLIN, GRACE):
+            self.connection.kill()
+        if not self.exchange.done:
+            self.exchange.ready(self.exchange.exit)
+        if self.exchange.report is None:
+            raise self.connection.death()
+
+
+class Process(Generic[AnyStr]):
+    """A command started by ``Sandbox.spawn``.
+
+    ``stdin``, ``stdout`` and ``stderr`` are files for those streams that are pipes, else None;
+    ``pid`` is its number inside. As a context manager it ends the command if it still runs.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        args: list[str],
+        started: Started,
+        streams: Streams,
+        text: bool,
+    ) -> None:
+        self.args = args
+        self.pid = started.pid
+        self.stdin: IO[AnyStr] | None = open_stream(streams.ours[0], "w", text)
+        self.stdout: IO[AnyStr] | None = open_stream(streams.ours[1], "r", text)
+        self.stderr: IO[AnyStr] | None = open_stream(streams.ours[2], "r", text)
+        self._text = text
+        self._connection = connection
+        self._started = started
+        self._exit = os.fdopen(streams.exit, "rb", buffering=0)
+        self._lock = threading.Lock()
+        self._ending: Ending | None = None
+
+    def __repr__(self) -> str:
+        state = "runs" if self._ending is None else ending(self._ending.returncode)
+        return f"<Process {self.pid} {self.args!r} {state}>"
+
+    @property
+    def returncode(self) -> int | None:
+        """The status once it is known (see :meth:`wait` and :meth:`poll`); -N for signal N."""
+        return None if self._ending is None else self._ending.returncode
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it cost, once it has ended."""
+        return None if self._ending is None else self._ending.usage
+
+    def poll(self) -> int | None:
+        """The status if the command has ended, else None; SandboxDied and its like."""
+        return self._look(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; the status. SandboxTimeout after ``timeout`` seconds (it goes on then),
+        OutOfMemory when the memory limit ended it, SandboxDied."""
+        status = self._look(timeout)
+        if status is None:
+            raise SandboxTimeout(f"{self.args[0]} still runs after {timeout:g} s")
+        if self._ending is not None and self._ending.out_of_memory:
+            raise out_of_memory(self.args, self._ending)
+        return status
+
+    def _look(self, timeout: float | None) -> int | None:
+        if self._ending is None:
+            if not wait_for(self._exit.fileno(), select.POLLIN, timeout):
+                return None
+            with self._lock:
+                if self._ending is None:
+                    self._settle(read_report(self._exit.fileno()))
+        return self.returncode
+
+    def _settle(self, report: dict[str, Any] | None) -> None:
+        if report is None:
+            raise self._connection.death()
+        self._ending = Ending(report)
+
+    def kill(self, sig: int = signal.SIGKILL) -> None:
+        """Send a signal to the command itself; nothing when it has ended."""
+        if self.poll() is None:
+            self._connection.perform(operations.kill(self._started.number, check_signal(sig)))
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.kill(signal.SIGTERM)
+
+    def communicate(
+        self,
+        input: AnyStr | None = None,
+        timeout: float | None = None,
+        max_output: int = MAX_OUTPUT,
+    ) -> tuple[AnyStr, AnyStr]:
+        """Give it ``input``, read all its output, wait for its end. Errors as those of
+        ``Sandbox.run``."""
+        data = input.encode() if isinstance(input, str) else input or b""
+        if self.stdin is not None:
+            self.stdin.flush()
+        fds = [-1 if f is None else f.fileno() for f in (self.stdin, self.stdout, self.stderr)]
+        if fds[0] >= 0:
+            fds[0] = os.dup(fds[0])  # the exchange closes it
+            cast(IO[Any], self.stdin).close()
+        with self._lock:
+            exchange = Exchange(fds, self._exit.fileno(), bytes(data), max_output)
+            try:
+                result = Pump(self._connection, self._started, exchange).run(
+                    self.args, timeout, self._text
+                )
+            finally:
+                exchange.close_input()
+                if exchange.report is not None:
+                    self._ending = Ending(exchange.report)
+        return result.stdout, result.stderr
+
+    def __enter__(self) -> Process[AnyStr]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                close_quietly(stream)
+        if self._ending is None and not self._connection.closed:
+            self._connection.perform(operations.end(self._started.number))
+            self._look(GRACE)
+
+
+def close_quietly(stream: IO[Any]) -> None:
+    """Close; what could not be written any more is lost anyhow."""
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()
+
+
+def open_stream(fd: int, mode: str, text: bool) -> IO[Any] | None:
+    """A file over our end of a pipe."""
+    if fd < 0:
+        return None
+    if text:
+        return os.fdopen(fd, mode, encoding="utf-8", errors="replace", newline="")
+    return os.fdopen(fd, mode + "b")

@@ -60,6 +60,8 @@ enum {
     ACTION_CLONE = 6,    /* p[0] = host flags, p[1] = new slot (0: fork), p[2] = stack, p[3] = tls, p[4] = nonce */
     ACTION_EXIT = 7,     /* p[0] = clear_child_tid address */
     ACTION_EXIT_GROUP = 8,
+    ACTION_MAP = 9,      /* mmap of the read-only descriptor that waits on CONTROL_FD; p[0..4] = address, length,
+                            prot, flags, offset; the result goes to rax, nothing is reported */
 };
 
 struct slot {

@@ -224,7 +224,7 @@ static _Noreturn void pool_process(void)
         if (receive(CONTROL_FD, &byte, 1, &nfds) != 1)
             die(0);
     }
-    sys6(SYS_close_range, CONTROL_FD, ~0U, 0, 0, 0, 0);
+    sys6(SYS_close_range, CONTROL_FD + 1, ~0U, 0, 0, 0, 0); /* grants come on CONTROL_FD from now on */
     memset(slot->data, 0, 4096);
     install_second_filter();
     enter_guest(image.entry, image.sp);

@@ -21,6 +21,7 @@ OWN_MEMORY = "own memory"
 OWN_TIME = "own time slice"
 OWN_END = "own thread"
 DECIDED = "decided by the Sentry"
+GRANTED = "granted by the Sentry"
 LOADER = "loader, before the first guest instruction"
 
 PROT_RWX = 0x7
@@ -272,6 +273,31 @@ def _decided_rows() -> list[bpf.Rule]:
             _PROT,
             bpf.IntRange("fd", 4, first, first + layout.SLOTS),
         ),
+        _rule(
+            MMAP,
+            bpf.ALLOW,
+            GRANTED,
+            "maps a descriptor that the Sentry sent over the control socket: only host files that are "
+            "open for reading, which this process may read; the host refuses to map them writable and shared "
+            "(a notification would cost every library 46 us a segment)",
+            _IN_STUB,
+            _ADDRESS,
+            _LENGTH,
+            bpf.IntClear("flags", 3, MAP_ANONYMOUS),
+            _PROT,
+            bpf.IntRange("fd", 4, layout.RECEIVED_FD_FIRST, first),
+        ),
+        _rule(
+            RECVMSG,
+            bpf.ALLOW,
+            GRANTED,
+            "takes such a descriptor from the control socket, where only the Sentry writes; jumped to, it "
+            "takes what was meant for the same process",
+            _IN_STUB,
+            bpf.IntIn("fd", 0, [layout.CONTROL_FD]),
+        ),
+        _rule(CLOSE, bpf.ALLOW, GRANTED, "closes it again; the guest has no descriptor that others need",
+              _IN_STUB),
         _rule(
             ARCH_PRCTL,
             bpf.USER_NOTIF,

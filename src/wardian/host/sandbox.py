@@ -123,6 +123,7 @@ class Sandbox:
 
         try:
             self.dispatcher.observer = Tracer(self.config.strace, write_line)
+            self.engine.report_maps = True
         except UnknownCall as e:
             raise ConfigError(f"--strace: {e}") from None
 

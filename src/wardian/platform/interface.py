@@ -236,6 +236,10 @@ class Events:
         """A signal frame could not be written or read: the guest dies of SIGSEGV."""
         raise NotImplementedError
 
+    def map_answered(self, thread: HostThread) -> None:
+        """``map_file`` was answered at once: the guest has the host's result, nothing more is reported."""
+        raise NotImplementedError
+
     def mapped(self, thread: HostThread, result: int) -> None:
         """mmap(2) through ``map_file`` or ``map_anonymous_with`` is done with the host's ``result``; the
         thread waits for ``complete``."""

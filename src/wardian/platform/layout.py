@@ -37,12 +37,14 @@ TRUSTED_END: Final = 0x7E00_5000_0000
 DOORBELL_FD: Final = 3
 CHANNEL_FD: Final = 4
 CONTROL_FD: Final = 5
-"""Loader only."""
+"""The loader's orders come here, and later descriptors to map."""
 SHARED_FD: Final = 6
 ZYGOTE_FD: Final = 7
 """These two only in the zygote."""
 CHECKIN_CODE: Final = 0x57415244
 """arch_prctl(2) code of a forked child's first notified call; its nonce is the second argument."""
+RECEIVED_FD_FIRST: Final = 6
+"""Descriptors from here to GRANT_FD_FIRST came over CONTROL_FD: host files, open for reading only."""
 GRANT_FD_FIRST: Final = 64
 """A descriptor granted to the thread of slot ``i`` is installed as ``GRANT_FD_FIRST + i``."""
 

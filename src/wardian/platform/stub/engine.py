@@ -21,6 +21,7 @@ from wardian.platform.interface import CloneRequest, Events, ExecImage, Request
 from wardian.platform.layout import (
     CHANNEL_FD,
     CHECKIN_CODE,
+    CONTROL_FD,
     GRANT_FD_FIRST,
     SHARED_SIZE,
     STACK_SIZE,
@@ -125,6 +126,7 @@ class StubEngine:
         self.zygote.socket.setblocking(False)
         self.hub.epoll(EPOLL_CTL_ADD, self.zygote.socket.fileno(), select.EPOLLIN)
         self.zygote_gone = False
+        self.report_maps = False  # every mmap's result is wanted (tracing)
         # Not SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: it brings the guest to our core, and there both spin.
         self.fill_pool()
 
@@ -150,6 +152,9 @@ class StubEngine:
         thread = self.threads.get(int(head & 0xFFFFFFFF))
         if thread is None:
             return
+        process = thread.stub_process
+        if process.granted_to is thread:
+            process.granted_to = None
         first = int(read_i64_le(data, 24))
         if kind == KIND_SYSCALL:
             self.events.syscall(thread, Request(data))
@@ -270,8 +275,20 @@ class StubEngine:
             return
         grant = thread.grant
         _core.notify_add_fd(self.listener, ident, grant.fd, args[4])
+        if thread.stub_process.control is None:
+            self.give_control(thread.stub_process, ident)
         self.drop_grant(thread)
         _core.notify_send(self.listener, ident, 0, 0, True)
+
+    def give_control(self, process: StubProcess, ident: int) -> None:
+        """A forked process gets a control socket of its own with its first notified mapping."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        if _core.notify_add_fd(self.listener, ident, theirs.fileno(), CONTROL_FD):
+            process.control = ours
+        else:
+            ours.close()
+        theirs.close()
 
     def drop_grant(self, thread: StubThread) -> None:
         grant: Grant | None = thread.grant
@@ -438,19 +455,24 @@ class StubEngine:
             if self.waiting:
                 self.begin(self.waiting.pop(0))
             return
+        self.stop_listening(fresh)
         if data == b"M" and fresh.taken_by is not None:
             fresh.write_rest()
             return
-        fd = fresh.control.fileno()
-        self.hub.epoll(EPOLL_CTL_DEL, fd)
-        del self.pool_fds[fd]
         if fresh.taken_by is None and fresh in self.pool:
             self.pool.remove(fresh)
             fresh.space.users += 1
             fresh.space.drop()
             if self.waiting:
                 self.fill_pool()
-        fresh.control.close()
+        if fresh.taken_by is None:
+            fresh.control.close()  # otherwise its process does
+
+    def stop_listening(self, fresh: PoolProcess) -> None:
+        """Nothing more is expected from this process; its end is reported by its pidfd."""
+        fd = fresh.control.fileno()
+        if self.pool_fds.pop(fd, None) is not None:
+            self.hub.epoll(EPOLL_CTL_DEL, fd)
 
     def take_from_pool(self) -> PoolProcess | None:
         for fresh in self.pool:
@@ -528,7 +550,10 @@ class StubEngine:
         thread.stub_process.brk_start = image.brk_start
         fresh.taken_by = thread
         message, data, fds = encode_image(image, fresh)
+        thread.stub_process.control = fresh.control
         self.hub.put(thread.key, DATA_OFFSET, data)
+        if not fresh.rest:
+            self.stop_listening(fresh)
         try:
             socket.send_fds(fresh.control, [message], fds)
         except BrokenPipeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from typing import TYPE_CHECKING
 
 from wardian import _core
@@ -77,6 +78,8 @@ class StubProcess(HostProcess):
         self.pidfd = os.pidfd_open(pid)
         self.threads: list[StubThread] = []
         self.brk_start = 0
+        self.control: socket.socket | None = None  # where descriptors to map are sent
+        self.granted_to: StubThread | None = None  # who has yet to take the one sent last
         self.ended = False  # we ended it, or know that it ended
 
     def read_some(self, address: int, count: int) -> bytes:
@@ -150,6 +153,8 @@ class StubProcess(HostProcess):
         for thread in self.threads:
             self.engine.forget_thread(thread)
         self.threads.clear()
+        if self.control is not None:
+            self.control.close()
         os.close(self.pidfd)
         self.pidfd = -1
         self.space.drop()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
@@ -19,6 +21,7 @@ from wardian.platform.stub.wire import (
     ACTION_CLONE,
     ACTION_EXIT,
     ACTION_HOSTCALL,
+    ACTION_MAP,
     ACTION_RESUME,
     ACTION_RETURN,
     ACTION_SIGNAL,
@@ -124,9 +127,29 @@ class StubThread(HostThread):
         self.engine.hub.reply(self.key, ACTION_SIGRETURN, 0, WORDS[1].pack(1))
 
     def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
+        if self.send_descriptor(fd):
+            self.engine.hub.reply(self.key, ACTION_MAP, 0, WORDS[5].pack(address, length, prot, flags, offset))
+            self.engine.events.map_answered(self)
+            return
         number = GRANT_FD_FIRST + self.slot
         self.grant = Grant(SYS_MMAP, (address, length, prot, flags, number, offset), os.dup(fd))
         self.host_call(SYS_MMAP, address, length, prot, flags, number, offset)
+
+    def send_descriptor(self, fd: int) -> bool:
+        """Send ``fd`` ahead of the answer; False when the mapping must be notified instead: the file could
+        be mapped writable, another thread has yet to take its own, or the caller wants the result."""
+        process = self.stub_process
+        control = process.control
+        if control is None or process.granted_to is not None or self.engine.report_maps:
+            return False
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
+            return False
+        try:
+            socket.send_fds(control, [b"F"], [fd])
+        except OSError:
+            return False
+        process.granted_to = self
+        return True
 
     def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:
         self.host_call(SYS_MMAP, address, length, prot, flags, 0xFFFFFFFF, 0)

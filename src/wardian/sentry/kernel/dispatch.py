@@ -235,6 +235,12 @@ class Dispatcher(Events, TaskHooks):
             victim = victim.parent
 
     # -- memory, clone, exec ---------------------------------------------------------------------------
+    def map_answered(self, thread: HostThread) -> None:
+        task = thread.owner
+        if isinstance(task, Task):
+            task.call = None
+            task.host_state = RUNNING
+
     def mapped(self, thread: HostThread, result: int) -> None:
         task = thread.owner
         if isinstance(task, Task):

@@ -7,14 +7,14 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path(__file__).parents[2] / "src"
+from under_test import kept_environment, python_path, wardian_command
+
 TIMEOUT = 30.0
 GRACE = 5.0
 LEFT_BEHIND = ("/sys/fs/cgroup/wardian-{pid}-*", "/sys/fs/cgroup/*/wardian-{pid}-*",
@@ -30,18 +30,9 @@ class Outcome:
     err: str
 
 
-def wardian_command() -> list[str]:
-    """The words of ``wardian``: $WARDIAN, the environment's own, or the source tree's."""
-    if os.environ.get("WARDIAN"):
-        return shlex.split(os.environ["WARDIAN"])
-    installed = Path(sys.executable).parent / "wardian"
-    return [str(installed)] if installed.exists() else [sys.executable, "-m", "wardian"]
-
-
 def environment(**changes: str) -> dict[str, str]:
     """What the command sees: little, and the source tree for the interpreted build."""
-    kept = {name: os.environ[name] for name in ("PATH", "WARDIAN_INTERPRETED") if name in os.environ}
-    return {"HOME": "/", "LANG": "C.UTF-8", "PYTHONPATH": str(SOURCE), **kept, **changes}
+    return {"HOME": "/", "LANG": "C.UTF-8", **python_path(), **kept_environment(), **changes}
 
 
 class Wardian:
@@ -60,7 +51,7 @@ class Wardian:
 
     def start(self, *arguments: str, **how: Any) -> subprocess.Popen[str]:
         """Start it in a session of its own; pipes unless ``how`` says otherwise."""
-        streams = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         process = subprocess.Popen(
             self.words(arguments), text=True, errors="replace",
             **{"start_new_session": True, "cwd": self.directory, "env": self.env, **streams, **how})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from under_test import python_path, wardian_command
+
 HERE = Path(__file__).parent
-SOURCE = HERE.parents[1] / "src"
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -20,9 +20,9 @@ def test_tasks_probe_says_the_same_inside(tmp_path: Path) -> None:
     subprocess.run(["gcc", "-O1", "-w", "-pthread", "-o", probe, HERE / "tasks.c"], check=True)
     native = subprocess.run([probe], capture_output=True, text=True, timeout=60, check=False)
     inside = subprocess.run(
-        [sys.executable, "-m", "wardian.cli.main", "do", "--", probe],
+        [*wardian_command(), "do", "--", probe],
         capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        env={**os.environ, **python_path()},
     )
     assert inside.stdout.splitlines() == native.stdout.splitlines()
     assert inside.returncode == native.returncode == 0

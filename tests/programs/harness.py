@@ -14,14 +14,14 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "src"
+from under_test import kept_environment, python_path, wardian_command
+
 PROBES = Path(__file__).parent / "probes"
 TIMEOUT = 60.0
 SEPARATOR = "@@ "
@@ -36,14 +36,6 @@ class Result:
     status: int
     stdout: str
     stderr: str
-
-
-def wardian_command() -> list[str]:
-    """The words of ``wardian``: $WARDIAN, the environment's own, or the source tree's."""
-    if os.environ.get("WARDIAN"):
-        return shlex.split(os.environ["WARDIAN"])
-    installed = Path(sys.executable).parent / "wardian"
-    return [str(installed)] if installed.exists() else [sys.executable, "-m", "wardian"]
 
 
 def needs(*tools: str) -> None:
@@ -99,7 +91,7 @@ class Differential:
         self.directory = directory
         home = Path.home()
         self.env = {
-            "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", **kept_environment(),
             "HOME": str(directory), "LANG": "C.UTF-8", "TERM": "dumb", "TZ": "UTC", "SHELL": "/bin/sh",
             "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(home / ".rustup")),
             "CARGO_HOME": os.environ.get("CARGO_HOME", str(home / ".cargo")),
@@ -120,7 +112,7 @@ class Differential:
     def inside(self, command: Sequence[str], options: Sequence[str] = (), stdin: str = "",
                timeout: float = TIMEOUT) -> Result:
         """Run in a sandbox."""
-        env = {**self.env, "PYTHONPATH": str(SOURCE)}
+        env = {**self.env, **python_path()}
         if "PYTHONPATH" not in self.env:
             options = [*options, "--env", "PYTHONPATH="]
         return run(self.sandboxed(command, options), self.directory, env, stdin, timeout)

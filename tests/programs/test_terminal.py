@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import SOURCE, Differential, needs
+from harness import Differential, needs
+
+from under_test import python_path
 
 pexpect = pytest.importorskip("pexpect")
 
@@ -52,7 +54,7 @@ def shell(request: pytest.FixtureRequest, differential: Differential) -> Iterato
     command = ["bash", "--noprofile", "--rcfile", "rc", "-i"]
     if request.param == "inside":
         command = differential.sandboxed(command, ["--env", "PYTHONPATH="])
-    env = {**differential.env, "PYTHONPATH": str(SOURCE), "TERM": "xterm"}
+    env = {**differential.env, **python_path(), "TERM": "xterm"}
     shell = Shell(command, differential.directory, env)
     yield shell
     shell.child.close(force=True)

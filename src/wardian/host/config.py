@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 MEMORY_MIN = 32 << 20
@@ -22,8 +22,7 @@ class ConfigError(Exception):
         self.status = status  # the exit status of the command line
 
 
-@dataclass
-class Volume:
+class Volume(NamedTuple):
     """A host directory or file shown inside (``--volume SRC:DST[:ro]``)."""
 
     source: str
@@ -31,31 +30,39 @@ class Volume:
     read_only: bool = False
 
 
-@dataclass
 class Config:
     """One sandbox. ``rootfs`` None means the host's own root; it is always read-only below a
-    memory overlay unless ``read_only`` leaves the overlay out."""
+    memory overlay unless ``read_only`` leaves the overlay out.
 
-    argv: list[str]
-    rootfs: str | None = None
-    env: dict[str, str] = field(default_factory=dict)
-    cwd: str = "/"
-    cwd_required: bool = False  # an error when it does not exist inside; otherwise the root is used
-    user: str = ""  # UID[:GID] or a name from the sandbox's passwd; empty: the caller's ids
-    umask: int = 0o022
-    hostname: str = "wardian"
-    volumes: list[Volume] = field(default_factory=list)
-    tmpfs: list[str] = field(default_factory=list)
-    read_only: bool = False
-    memory: int = 0  # bytes, 0: no limit
-    cpus: float = 0.0  # 0: no limit
-    pids: int = 0  # 0: no limit
-    network: str = "none"  # none, loopback, host
-    timeout: float = 0.0  # seconds, 0: none
-    strace: str | None = None  # None: off; "": all; else a list of calls
-    memory_mode: str = "direct"  # or validated
-    streams: list[int] = field(default_factory=lambda: [0, 1, 2])  # the command's; -1: closed
-    debug: bool = False  # a host call outside the Sentry's filter fails instead of killing
+    A plain class: ``dataclasses`` takes longer to import than all the rest of the command line.
+    """
+
+    def __init__(self, argv: list[str], rootfs: str | None = None,
+                 env: dict[str, str] | None = None, **others: object) -> None:
+        self.argv = argv
+        self.rootfs = rootfs
+        self.env: dict[str, str] = {} if env is None else env
+        self.cwd = "/"
+        self.cwd_required = False  # an error when it does not exist inside; otherwise the root
+        self.user = ""  # UID[:GID] or a name from the sandbox's passwd; empty: the caller's ids
+        self.umask = 0o022
+        self.hostname = "wardian"
+        self.volumes: list[Volume] = []
+        self.tmpfs: list[str] = []
+        self.read_only = False
+        self.memory = 0  # bytes, 0: no limit
+        self.cpus = 0.0  # 0: no limit
+        self.pids = 0  # 0: no limit
+        self.network = "none"  # none, loopback, host
+        self.timeout = 0.0  # seconds, 0: none
+        self.strace: str | None = None  # None: off; "": all; else a list of calls
+        self.memory_mode = "direct"  # or validated
+        self.streams = [0, 1, 2]  # the command's; -1: closed
+        self.debug = False  # a host call outside the Sentry's filter fails instead of killing
+        for name, value in others.items():
+            if name not in self.__dict__:
+                raise TypeError(f"no such setting: {name}")
+            setattr(self, name, value)
 
 
 def parse_volume(text: str) -> Volume:

@@ -16,7 +16,7 @@ from wardian.host import guest_policy
 from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement
 from wardian.host.launch import report_bug, supervise
-from wardian.host.messages import write_line
+from wardian.host.messages import complain, write_line
 from wardian.host.program import encode, first_that_runs
 from wardian.host.signals import HostSignals, Relay
 from wardian.host.user import guest_user
@@ -227,6 +227,8 @@ class Sandbox:
         status = loop.run()
         if self.timed_out:
             return TIMEOUT_STATUS
+        if self.engine.zygote_gone:
+            complain("the sandbox ended: its first host process was killed from outside")
         return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
 
     def time_is_up(self) -> None:

@@ -33,9 +33,12 @@ def main_of_process() -> int:
     """As :func:`main`, when this process is ours: Ctrl-C ends it quietly, closed descriptors are no
     trap, and output that cannot be written is an error."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    streams = fill_closed_streams()
     try:
-        streams = fill_closed_streams()
-        status = run_command(sys.argv[1:], streams)
+        try:
+            status = run_command(sys.argv[1:], streams)
+        except SystemExit as e:  # argparse
+            status = e.code if isinstance(e.code, int) else 0
         sys.stdout.flush()
         return status
     except OSError as e:
@@ -62,6 +65,16 @@ def fill_closed_streams() -> list[int]:
     return streams
 
 
+def version() -> str:
+    """Of the installed package, if it is installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("wardian")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 def run_command(words: list[str], streams: list[int]) -> int:
     """Find the command and leave the rest to it."""
     if not words or words[0] in ("-h", "--help", "help"):
@@ -77,9 +90,7 @@ def run_command(words: list[str], streams: list[int]) -> int:
 
         return doctor_main(rest)
     if command in ("version", "--version"):
-        from importlib.metadata import version
-
-        print(f"wardian {version('wardian')}")
+        print(f"wardian {version()}")
         return 0
     complain(f"unknown command {command!r}: `wardian --help` lists them")
     return USAGE_STATUS

@@ -7,6 +7,7 @@ source tree needs to be run from (``make interpreted``).
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -117,8 +118,10 @@ class BuildExt(build_ext):
 
 
 def compiled_modules() -> list[Extension]:
-    """The hot packages through mypyc, as one shared library."""
-    if os.environ.get("WARDIAN_NO_MYPYC"):
+    """The hot packages through mypyc, as one shared library. Not when pip only asks for the
+    package's name: it runs this file three times."""
+    building = {"build", "build_ext", "bdist_wheel", "install", "editable_wheel"} & set(sys.argv)
+    if os.environ.get("WARDIAN_NO_MYPYC") or not building:
         return []
     from mypyc.build import mypycify
 

@@ -14,7 +14,6 @@
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
@@ -327,9 +326,7 @@ static PyObject *spin(Hub *hub, uint64_t deadline)
     uint64_t last = now_ns(), end = last + spin_budget(hub, last);
     if (deadline && deadline < end)
         end = deadline;
-    for (int round = 0;; round++) {
-        if (round > 3)
-            sched_yield(); /* a guest may be waiting for this very core */
+    for (;;) {
         for (int i = 0; i < 32; i++) {
             PyObject *found = look(hub);
             if (found || PyErr_Occurred()) {

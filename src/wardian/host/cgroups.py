@@ -339,6 +339,19 @@ def affinity_for(cpus: float) -> set[int]:
     return set(ours[: max(1, -int(-cpus // 1))])
 
 
+# -- what we have ourselves --------------------------------------------------------------------
+
+
+def memory_of_ours() -> int:
+    """Bytes of memory there are for us: the machine's, or what our own group may use."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    place = places().get("memory")
+    if place is None:
+        return whole
+    name = "memory.max" if place.version == 2 else "memory.limit_in_bytes"
+    return min(whole, _number(f"{place.directory}/{name}") or whole)
+
+
 # -- small files ---------------------------------------------------------------------------------
 
 

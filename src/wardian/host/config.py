@@ -51,6 +51,7 @@ class Config:
         self.tmpfs: list[str] = []
         self.read_only = False
         self.memory = 0  # bytes, 0: no limit
+        self.file_space = 0  # bytes for all files in memory, 0: half of the memory
         self.cpus = 0.0  # 0: no limit
         self.pids = 0  # 0: no limit
         self.network = "none"  # none, loopback, host

@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from wardian.host.cgroups import Limits
+from wardian.host.cgroups import Limits, memory_of_ours
 from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement, Plan
 from wardian.host.grants import FileGrant
@@ -43,6 +43,7 @@ def make_plan(config: Config) -> Plan:
     pids = config.pids + OWN_PROCESSES if config.pids else None
     plan.limits = Limits(config.memory or None, config.cpus or None, pids)
     plan.debug = config.debug
+    config.file_space = config.file_space or (config.memory or memory_of_ours()) // 2
     return plan
 
 

@@ -24,6 +24,7 @@ from wardian.platform.interface import HostProcess
 from wardian.platform.stub.engine import StubEngine
 from wardian.platform.stub.zygote import ZygoteError
 from wardian.sentry.errno import ENOTDIR, LinuxError
+from wardian.sentry.fs.contents import Quota
 from wardian.sentry.fs.host import HostSuperBlock
 from wardian.sentry.fs.hostcalls import HostFS
 from wardian.sentry.fs.hosttty import HostTerminal
@@ -50,6 +51,8 @@ LOG = logging.getLogger("wardian.sandbox")
 TIMEOUT_STATUS = 124
 BUG_STATUS = 125
 AT_FDCWD = -100
+BYTES_PER_INODE = 4096
+"""As tmpfs(5): so much file space is one inode's."""
 
 
 class Sandbox:
@@ -78,13 +81,17 @@ class Sandbox:
         )
         self.kernel = dispatcher_kernel
         self.engine.events = self.dispatcher
+        space = self.config.file_space
+        self.kernel.file_space = Quota(space, space // BYTES_PER_INODE)
         self.kernel.memory_limit = self.config.memory
         self.kernel.cpu_limit = self.config.cpus
         if self.config.pids:
             self.kernel.pids.max_tasks = self.config.pids
         sb = self.super_block(root, shared=False, read_only=True)
         if not self.config.read_only:
-            sb = OverlayFS(self.kernel.anonymous_dev(), self.clock, sb)
+            sb = OverlayFS(
+                self.kernel.anonymous_dev(), self.clock, sb, whole=self.kernel.file_space
+            )
         boot.mount_root(self.kernel, sb, "overlay")
         self.task = self.first_task()
         boot.mount_system(self.task)
@@ -169,7 +176,8 @@ class Sandbox:
             sb = self.super_block(granted, shared=True, read_only=volume.read_only)
             self.mount(sb, volume.target, flags, volume.source, not granted[1])
         for target in self.config.tmpfs:
-            self.mount(TmpFS(self.kernel.anonymous_dev(), self.clock), target, flags, "tmpfs", True)
+            sb = TmpFS(self.kernel.anonymous_dev(), self.clock, whole=self.kernel.file_space)
+            self.mount(sb, target, flags, "tmpfs", True)
 
     def mount(self, sb: SuperBlock, target: str, flags: int, source: str, directory: bool) -> None:
         name = os.fsencode(target)

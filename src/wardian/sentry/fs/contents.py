@@ -31,25 +31,50 @@ F_ADD_SEALS: Final = 1033
 
 
 class Quota:
-    """How much one file system may hold; 0 means no limit."""
+    """How much one file system may hold, alone and as a part of a ``whole``; 0 means no limit."""
 
-    def __init__(self, bytes_limit: int = 0, inodes_limit: int = 0) -> None:
-        self.bytes_limit = bytes_limit
-        self.inodes_limit = inodes_limit
+    def __init__(self, bytes_limit: int = 0, inodes_limit: int = 0,
+                 whole: Quota | None = None) -> None:
+        self.bytes_limit: int = bytes_limit
+        self.inodes_limit: int = inodes_limit
+        self.whole = whole
+        if whole is not None:
+            self.bytes_limit = bytes_limit or whole.bytes_limit
+            self.inodes_limit = inodes_limit or whole.inodes_limit
         self.bytes_used = 0
         self.inodes_used = 0
 
     def room(self) -> int:
         """Bytes that may still be charged."""
-        if not self.bytes_limit:
-            return SIZE_MAX
-        return max(0, self.bytes_limit - self.bytes_used)
+        room = max(0, self.bytes_limit - self.bytes_used) if self.bytes_limit else SIZE_MAX
+        if self.whole is not None:
+            return min(room, self.whole.room())
+        return room
+
+    def inodes_free(self) -> int:
+        """Inodes that may still be made."""
+        free = max(0, self.inodes_limit - self.inodes_used) if self.inodes_limit else SIZE_MAX
+        if self.whole is not None:
+            return min(free, self.whole.inodes_free())
+        return free
+
+    def charge(self, count: int) -> None:
+        """Account for ``count`` bytes, negative ones to give back."""
+        self.bytes_used += count
+        if self.whole is not None:
+            self.whole.charge(count)
 
     def add_inode(self) -> None:
         """Charge one inode; ENOSPC."""
-        if self.inodes_limit and self.inodes_used >= self.inodes_limit:
+        if self.inodes_free() == 0:
             raise ENOSPC("no inodes left")
-        self.inodes_used += 1
+        self.count_inodes(1)
+
+    def count_inodes(self, count: int) -> None:
+        """Account for ``count`` inodes, negative ones to give back."""
+        self.inodes_used += count
+        if self.whole is not None:
+            self.whole.count_inodes(count)
 
 
 def create_memfd(name: str) -> int:
@@ -88,7 +113,7 @@ class Contents:
         self.dense = True  # no host page at or above ``dense_end``
 
     def __del__(self) -> None:
-        self.quota.bytes_used -= self.charged
+        self.quota.charge(-self.charged)
         if self.fd >= 0:
             os.close(self.fd)
 
@@ -296,7 +321,7 @@ class Contents:
         self.dense = used == self.dense_end
 
     def _set_charged(self, used: int) -> None:
-        self.quota.bytes_used += used - self.charged
+        self.quota.charge(used - self.charged)
         self.charged = used
 
 

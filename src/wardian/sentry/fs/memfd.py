@@ -50,7 +50,7 @@ def make_memfd(task: Task, name: bytes, flags: int) -> MemfdFile:
     """A new memfd; ``flags`` of memfd_create(2), already checked."""
     kernel = task.kernel
     if kernel.shmem is None:
-        kernel.shmem = TmpFS(kernel.anonymous_dev(), kernel.clock)
+        kernel.shmem = TmpFS(kernel.anonymous_dev(), kernel.clock, whole=kernel.file_space)
     cred = task.credentials
     sealed = flags & MFD_NOEXEC_SEAL != 0
     inode = MemfdInode(kernel.shmem, 0o666 if sealed else 0o777, cred.fsuid, cred.fsgid, name)

@@ -37,6 +37,7 @@ from wardian.sentry.vfs.inode import (
 )
 
 if TYPE_CHECKING:
+    from wardian.sentry.fs.contents import Quota
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.vfs.file import File
 
@@ -47,18 +48,19 @@ MAX_DEPTH: Final = 100_000  # a path of directories no guest has the patience to
 
 
 class OverlayFS(TmpFS):
-    """One overlay; ``size`` and ``inodes`` bound the upper layer (0: no bound)."""
+    """One overlay; ``size`` and ``inodes`` bound the upper layer (0: no bound of its own), and so
+    does the ``whole`` it is a part of."""
 
     name = "overlay"
 
     def __init__(self, dev: int, clock: Clock, lower: SuperBlock, size: int = 0,
-                 inodes: int = 0) -> None:
+                 inodes: int = 0, whole: Quota | None = None) -> None:
         lower.dev = dev  # one st_dev for both layers: attributes from below are shown as they are
         lower_root = lower.root()
         if not lower_root.is_dir:
             raise EINVAL("the lower root is not a directory")
         super().__init__(dev, clock, size, inodes, lower_root.mode & 0o7777, lower_root.uid,
-                         lower_root.gid)
+                         lower_root.gid, whole)
         self.last_ino = UPPER_INO
         self.lower = lower
         self.uppers: dict[int, Inode] = {}  # the wrapper of an upper inode, by the latter's number

@@ -62,15 +62,17 @@ XATTR_REPLACE: Final = 2
 
 
 class TmpFS(SuperBlock):
-    """One instance; ``size`` in bytes and ``inodes`` bound it (0: no bound)."""
+    """One instance; ``size`` in bytes and ``inodes`` bound it (0: no bound of its own), and so does
+    the ``whole`` it is a part of."""
 
     name = "tmpfs"
 
     def __init__(self, dev: int, clock: Clock, size: int = 0, inodes: int = 0,
-                 mode: int = 0o1777, uid: int = 0, gid: int = 0) -> None:
+                 mode: int = 0o1777, uid: int = 0, gid: int = 0,
+                 whole: Quota | None = None) -> None:
         super().__init__(dev)
         self.clock = clock
-        self.quota = Quota(size, inodes)
+        self.quota = Quota(size, inodes, whole)
         self.last_ino = 0
         self.top = TmpDir(self, mode, uid, gid, None)
 
@@ -88,7 +90,7 @@ class TmpFS(SuperBlock):
         s.blocks = quota.bytes_limit // 4096
         s.blocks_free = s.blocks_available = quota.room() // 4096 if quota.bytes_limit else 0
         s.files = quota.inodes_limit
-        s.files_free = max(0, quota.inodes_limit - quota.inodes_used)
+        s.files_free = quota.inodes_free() if quota.inodes_limit else 0
         return s
 
     def options(self) -> str:
@@ -125,7 +127,7 @@ class TmpInode(Inode):
 
     def __del__(self) -> None:
         if self.counted:
-            self.fs.quota.inodes_used -= 1
+            self.fs.quota.count_inodes(-1)
 
     def size(self) -> int:
         """st_size."""

@@ -147,5 +147,5 @@ def mount_system(task: Task) -> None:
     mount_at(task, CgroupFS(kernel), b"/sys/fs/cgroup", nosuid | MS_RDONLY, "cgroup")
     if mount_at(task, DevTmpFS(kernel.anonymous_dev(), kernel.clock), b"/dev", MS_NOSUID, "devtmpfs"):
         mount_at(task, kernel.devpts, b"/dev/pts", MS_NOSUID | MS_NOEXEC, "devpts")
-        shm = TmpFS(kernel.anonymous_dev(), kernel.clock, mode=0o1777)
+        shm = TmpFS(kernel.anonymous_dev(), kernel.clock, whole=kernel.file_space)
         mount_at(task, shm, b"/dev/shm", MS_NOSUID | MS_NODEV, "tmpfs")

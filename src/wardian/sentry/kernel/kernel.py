@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardian.sentry.fs.anon import ANON_DEV, ANON_INODE_MAGIC, PIPE_DEV, PIPEFS_MAGIC, AnonFS
+from wardian.sentry.fs.contents import Quota
 from wardian.sentry.fs.devices import DeviceTable
 from wardian.sentry.hostcpu import HostCpu
 from wardian.sentry.hostport import Clock, HostPoller
@@ -52,6 +53,7 @@ class Kernel:
         self.protected = Protected()  # sysctl fs.protected_*
         self.rename_cookie = 0  # of the last rename that inotify was told of
         self.console: ControllingTerminal | None = None  # the sandbox's own terminal, for /dev/console
+        self.file_space = Quota()  # what all files in memory may take together
         self.shmem: TmpFS | None = None  # the internal tmpfs of memfds, made at the first one
         self.devpts: DevPts  # what /dev/ptmx opens; boot mounts it on /dev/pts
         self.hooks: TaskHooks  # the dispatcher, as signals and exit see it

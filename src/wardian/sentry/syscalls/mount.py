@@ -230,7 +230,8 @@ class TmpFSType(FileSystemType):
             elif key == b"gid":
                 gid = parse_number(value, 10)
         kernel = task.kernel
-        return TmpFS(kernel.anonymous_dev(), kernel.clock, size, inodes, mode, uid, gid)
+        return TmpFS(kernel.anonymous_dev(), kernel.clock, size, inodes, mode, uid, gid,
+                     kernel.file_space)
 
 
 def parse_number(text: bytes, base: int) -> int:

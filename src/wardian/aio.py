@@ -1,10 +1,10 @@
 """The asyncio API: ``Sandbox``, ``Process`` and ``run`` as in ``wardian``, with coroutines.
 
-    result = await wardian.aio.run(["uname", "-a"], timeout=10, text=True)
+result = await wardian.aio.run(["uname", "-a"], timeout=10, text=True)
 
-    async with wardian.aio.Sandbox() as box:
-        process = await box.spawn(["cat"])
-        ...
+async with wardian.aio.Sandbox() as box:
+    process = await box.spawn(["cat"])
+    ...
 """
 
 from __future__ import annotations

@@ -296,7 +296,7 @@ class Process:
             self._watcher = asyncio.ensure_future(self._watch())
         try:
             async with asyncio.timeout(timeout):
-                end: Ending = await asyncio.shield(self._watcher)
+                end = await asyncio.shield(self._watcher)
         except TimeoutError:
             raise SandboxTimeout(f"{self.args[0]} still runs after {timeout:g} s") from None
         if end.out_of_memory:
@@ -315,9 +315,7 @@ class Process:
     async def kill(self, sig: int = signal.SIGKILL) -> None:
         """Send a signal to the command itself; nothing when it has ended."""
         if self._ending is None:
-            await self._connection.perform(
-                operations.kill(self._started.number, check_signal(sig))
-            )
+            await self._connection.perform(operations.kill(self._started.number, check_signal(sig)))
 
     async def terminate(self) -> None:
         """SIGTERM."""

@@ -192,4 +192,3 @@ def is_directory(path: str) -> Steps[bool]:
     """Whether ``path`` itself is one, not a link to one."""
     answer = yield Message({"op": "stat", "path": path, "follow": False})
     return str(answer.fields["kind"]) == "directory"
-

@@ -29,7 +29,7 @@ class Ending:
     """What the server's report says."""
 
     def __init__(self, report: dict[str, Any]) -> None:
-        status = report["status"]
+        status: int = report["status"]
         self.returncode = -(status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
         self.usage = Usage(
             report["user_ns"] / 1e9,

@@ -97,6 +97,7 @@ class Init(Waiter):
         group.actions.get(SIGCHLD).handler = SIG_IGN  # kernel.exit reaps for us
         group.wait_queue.add(self, 0)
         self.task.name = NAME
+        self.task.parked = True  # asleep, for ps(1)
         kernel.init = group
         enter(self.task)
 
@@ -119,9 +120,7 @@ class Init(Waiter):
         else :meth:`discard`."""
         return self.make_task(self.kernel.pids.allocate(), self.task.group, credentials, UMASK)
 
-    def load(
-        self, task: Task, path: bytes, argv: list[bytes], envp: list[bytes]
-    ) -> ProgramImage:
+    def load(self, task: Task, path: bytes, argv: list[bytes], envp: list[bytes]) -> ProgramImage:
         """The program of a prepared task; raises what execve(2) may, and may be tried again."""
         return load_first(task, path, argv, envp)
 

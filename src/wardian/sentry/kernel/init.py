@@ -138,6 +138,8 @@ class Init(Waiter):
 
     def woken(self, queue: WaitQueue, events: int) -> None:
         """A child of ours changed state."""
+        if self.task.exited:
+            return  # the end of the sandbox, not of a command
         for group in list(self.commands.values()):
             if group.zombie:
                 del self.commands[group.pid]

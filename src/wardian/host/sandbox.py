@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 from wardian.host import guest_policy
@@ -34,6 +33,7 @@ from wardian.sentry.fs.tmpfs import TmpFS
 from wardian.sentry.hostport import Clock
 from wardian.sentry.kernel import boot
 from wardian.sentry.kernel.callbacks import CallbackTimer
+from wardian.sentry.kernel.credentials import Credentials, root_credentials
 from wardian.sentry.kernel.dispatch import Dispatcher, KernelBug
 from wardian.sentry.kernel.exit import exit_group
 from wardian.sentry.kernel.init import Ended, Init
@@ -98,15 +98,21 @@ class Sandbox:
         self.set_up_network()
         self.trace()
         self.mount_extras()
+        if self.config.argv:
+            self.task.credentials = self.find_user(self.config.user)
 
     def first_task(self) -> Task:
         """The command's own, or, without a command, that of a pid 1 for commands to come."""
         if self.config.argv:
-            credentials = guest_user(self.config.user)
-            return boot.first_task(self.kernel, HostProcess(), credentials, self.config.umask)
+            root = root_credentials()  # until everything is mounted
+            return boot.first_task(self.kernel, HostProcess(), root, self.config.umask)
         self.init = Init(self.kernel, self.engine, self.command_ended)
         self.kernel.pids.max_tasks += 1  # --pids does not count it
         return self.init.task
+
+    def find_user(self, text: str) -> Credentials:
+        """Whom ``--user`` means inside."""
+        return guest_user(text, lambda path: boot.read_small_file(self.task, path))
 
     def command_ended(self, ended: Ended) -> None:
         """A command of :attr:`init` is over; ``sdk.server`` puts its own function here."""
@@ -264,8 +270,8 @@ def run_here(config: Config) -> int:
 def preload(config: Config) -> None:
     """Import what this sandbox needs later: behind the confinement there are no files to import from."""
     if config.network == "host":
-        import wardian.sentry.net.host  # noqa: F401
-        import wardian.sentry.net.host_interfaces  # noqa: F401
+        import wardian.sentry.net.host
+        import wardian.sentry.net.host_interfaces
     if config.strace is not None:
         import wardian.sentry.strace.tracer  # noqa: F401
 

@@ -30,7 +30,6 @@ from wardian.host.launch import report_bug, supervise
 from wardian.host.program import encode, first_that_runs
 from wardian.host.sandbox import BUG_STATUS, Sandbox, preload
 from wardian.host.signals import HostSignals, Relay
-from wardian.host.user import guest_user
 from wardian.sdk import wire
 from wardian.sdk.server_files import Files, error_of
 from wardian.sdk.streams import NULL, SAME
@@ -39,9 +38,7 @@ from wardian.sentry.errno import EINVAL, ENOENT, ENOTDIR, LinuxError
 from wardian.sentry.fs.anon import AnonFS
 from wardian.sentry.fs.hoststream import inherited_file
 from wardian.sentry.fs.stdio import HOSTFD_MAGIC
-from wardian.sentry.kernel import boot
 from wardian.sentry.kernel.callbacks import CallbackTimer, CallbackWaiter
-from wardian.sentry.kernel.credentials import Credentials
 from wardian.sentry.kernel.init import Ended
 from wardian.sentry.kernel.loop import Loop
 from wardian.sentry.kernel.signals import NSIG, SigInfo, send_to_group
@@ -90,7 +87,7 @@ class Server:
         self.last = 0
         self.why = CLOSED
         self.init.ended = self.command_ended
-        self.user = user = self.credentials(sandbox.config.user)
+        self.user = user = sandbox.find_user(sandbox.config.user)
         own = self.init.task.credentials  # what it makes belongs to the sandbox's user
         own.fsuid, own.fsgid = user.fsuid, user.fsgid
         self.files = Files(self.init.task)
@@ -182,7 +179,7 @@ class Server:
         fields = message.fields
         argv, env = fields["argv"], {**self.sandbox.config.env, **fields["env"]}
         user = fields["user"]
-        task = self.init.prepare(self.credentials(user) if user else self.user.copy())
+        task = self.init.prepare(self.sandbox.find_user(user) if user else self.user.copy())
         try:
             self.enter_directory(task, fields["cwd"])
             for number, file in enumerate(self.open_streams(fields["streams"], message.fds)):
@@ -205,10 +202,6 @@ class Server:
             self.init.start(task, image)
 
         first_that_runs(argv[0], env, attempt)
-
-    def credentials(self, user: str) -> Credentials:
-        """Of whom ``user`` names inside."""
-        return guest_user(user, lambda path: boot.read_small_file(self.init.task, path))
 
     def enter_directory(self, task: Task, cwd: str | None) -> None:
         """The command's working directory, or the sandbox's, which may be missing if nobody asked

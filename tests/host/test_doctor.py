@@ -90,11 +90,11 @@ def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     assert said["checks"][0]["name"] == "check0"
 
 
-def test_unknown_option_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_option_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         command.main(["--nonsense"])
     assert raised.value.code == 125
-    assert capsys.readouterr().err.count("\n") == 1
+    assert capfd.readouterr().err.count("\n") == 1
 
 
 def test_a_probe_that_dies_says_of_what() -> None:

@@ -36,6 +36,7 @@
 #define GRANT_FD_FIRST 64
 
 #define CHECKIN_CODE   0x57415244 /* arch_prctl code of a forked child's first notified call */
+#define UNFIT_ERRNO    4095       /* what the filter answers a repeated memory call that the Sentry must see */
 #define INTERRUPT_SIGNAL 23       /* SIGURG: ignored by default, so a stray one harms nobody */
 
 /* What a thread says (slot.kind). */
@@ -108,6 +109,7 @@ struct space_header {
 struct shared_page {
     uint32_t sentry_sleeping;
     uint32_t spin_guests; /* 0: guest threads do not spin (a loaded machine) */
+    uint32_t validated;   /* --memory-mode=validated: the stub repeats trapped memory calls, which are notified */
 };
 
 struct ready_page {

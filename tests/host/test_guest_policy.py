@@ -15,6 +15,7 @@ from wardian.host.seccomp_bpf import (
     ALLOW,
     AUDIT_ARCH_I386,
     AUDIT_ARCH_X86_64,
+    ERRNO,
     TRAP,
     USER_NOTIF,
     X32_BIT,
@@ -23,6 +24,7 @@ from wardian.host.seccomp_bpf import (
     strictest,
 )
 from wardian.platform import layout
+from wardian.platform.stub import memory_calls
 
 Args = tuple[int, int, int, int, int, int]
 
@@ -68,7 +70,7 @@ def _own_time(nr: int, a: Args) -> bool:
     return nr == 24
 
 
-def _from_stub(nr: int, a: Args) -> int:
+def _from_stub(nr: int, a: Args, validated: bool) -> int:
     low = [value & 0xFFFFFFFF for value in a]
     if nr in (15, 60, 231):
         return ALLOW
@@ -83,12 +85,14 @@ def _from_stub(nr: int, a: Args) -> int:
     if nr == 56 or (nr == 158 and low[0] == 0x57415244):
         return USER_NOTIF
     in_bounds = a[0] < GUEST_TOP and a[1] < FENCE and a[2] in range(8)
-    if nr == 9 and in_bounds and not a[3] & 0x20 and 6 <= low[4] < 64:
+    if nr == 9 and in_bounds and not a[3] & 0x20 and 6 <= low[4] < 64 and not validated:
         return ALLOW
     if nr == 3 or (nr == 47 and low[0] == 5):
         return ALLOW
     if nr == 9 and in_bounds and not a[3] & 0x20 and 64 <= low[4] < 64 + 4096:
         return USER_NOTIF
+    if validated and nr in (9, 10, 11, 25, 28):
+        return ERRNO | 4095  # the stub sends it to the Sentry as a message
     return TRAP
 
 
@@ -109,7 +113,7 @@ def oracle(nr: int, a: Args, ip: int, arch: int, validated: bool, sealed: bool) 
             return USER_NOTIF
     if _own_time(nr, a):
         return ALLOW
-    return _from_stub(nr, a) if ip in STUB else TRAP
+    return _from_stub(nr, a, validated) if ip in STUB else TRAP
 
 
 def answer(nr: int, a: Args, ip: int, arch: int, validated: bool, sealed: bool) -> int:
@@ -301,3 +305,14 @@ def test_every_row_says_why() -> None:
     for row in guest_policy.rows():
         assert len(row.reason) > 15, row.call
         assert row.action in seccomp_bpf.ACTION_NAMES
+
+
+@pytest.mark.parametrize("nr", memory_calls.MEMORY_CALLS)
+def test_the_sentry_checks_notified_memory_calls_as_the_filter_does(nr: int) -> None:
+    for base in [a for number, a in BASES if number == nr]:
+        for index, value in itertools.product(range(6), VALUES):
+            a = (*base[:index], value, *base[index + 1 :])
+            notified = evaluate(FIRST[True], nr, a, IN_STUB, AUDIT_ARCH_X86_64) == USER_NOTIF
+            granted = nr == 9 and not a[3] & 0x20
+            fits = memory_calls.fits(nr, *a[:5])
+            assert fits == (notified and not granted), [hex(x) for x in a]

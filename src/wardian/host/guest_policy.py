@@ -1,7 +1,7 @@
 """What a guest process may ask of the host (design D3), as data.
 
 :func:`rows` is the policy; from it come the BPF program that the zygote installs
-(:func:`first_filter`), its stricter twin for ``--memory=validated``, and the table in
+(:func:`first_filter`), its stricter twin for ``--memory-mode=validated``, and the table in
 docs/confinement.md. The second filter, which the loader installs just before the first guest
 instruction, takes the loader's own calls away for good.
 
@@ -310,6 +310,16 @@ def _decided_rows() -> list[bpf.Rule]:
     ]
 
 
+def _unfit_rows() -> list[bpf.Rule]:
+    """``--memory-mode=validated``: what is left of the memory calls that the stub repeats."""
+    action = bpf.ERRNO | layout.UNFIT_ERRNO
+    reason = "not notified either: tells the stub to send the call to the Sentry as a message"
+    return [
+        _rule(call, action, OWN_MEMORY, reason, _IN_STUB)
+        for call in (MMAP, MUNMAP, MPROTECT, MADVISE, MREMAP)
+    ]
+
+
 def _loader_rows() -> list[bpf.Rule]:
     """Trusted code, in a process in which no guest instruction has run yet."""
 
@@ -348,13 +358,17 @@ def _loader_rows() -> list[bpf.Rule]:
 
 def rows(validated: bool = False) -> list[bpf.Rule]:
     """The whole table. ``validated``: memory calls are trapped, and repeated by the stub as
-    notifications."""
+    notifications; every mapping of a file is notified."""
+    decided = _decided_rows()
+    if validated:
+        decided = [row for row in decided if row.number != MMAP[1] or row.action != bpf.ALLOW]
     return [
         *_memory_rows(validated),
         *_time_rows(),
         *_end_rows(),
-        *_decided_rows(),
+        *decided,
         *_loader_rows(),
+        *(_unfit_rows() if validated else []),
     ]
 
 

@@ -151,7 +151,7 @@ class Sandbox:
         validated = self.config.memory_mode == "validated"
         filters = (guest_policy.first_filter(validated), guest_policy.second_filter())
         try:
-            return StubEngine(self.box.stub, filters, MARSHAL, self.box.proc_fd)
+            return StubEngine(self.box.stub, filters, MARSHAL, self.box.proc_fd, validated)
         except ZygoteError as e:
             raise ConfigError(
                 f"cannot start guest processes: {e}: `wardian doctor` says what is missing"

@@ -53,3 +53,5 @@ THREAD_FLAGS: Final = 0x125_0F00
 CHILD_CLEARTID (into its slot)."""
 THREAD_FLAGS_TLS: Final = THREAD_FLAGS | 0x8_0000
 """The same with CLONE_SETTLS."""
+UNFIT_ERRNO: Final = 4095
+"""What the filter of ``--memory-mode=validated`` answers the stub for a memory call that must become a message."""

@@ -27,6 +27,7 @@ from wardian.platform.layout import (
     STACK_SIZE,
     STACKS_BASE,
 )
+from wardian.platform.stub.memory_calls import MAP_ANONYMOUS, MEMORY_CALLS, fits
 from wardian.platform.stub.pool import PoolProcess, encode_image
 from wardian.platform.stub.process import ProcFiles, Space, StubProcess
 from wardian.platform.stub.thread import CLONE_SETTLS, Grant, StubThread, slot_tid_address
@@ -50,6 +51,7 @@ from wardian.sentry.kernel.waitqueue import WaitQueue
 EPOLL_CTL_ADD: Final = 1
 EPOLL_CTL_DEL: Final = 2
 MARSHAL_OFFSET: Final = 0x2000
+VALIDATED_OFFSET: Final = 8  # shared_page.validated
 POOL_SIZE: Final = 2
 POOL_BURST: Final = 6
 
@@ -99,11 +101,15 @@ class Start:
 class StubEngine:
     """All guest processes of one sandbox. ``events`` is set before the first :meth:`poll`."""
 
-    def __init__(self, stub: str, filters: tuple[bytes, bytes], marshal: bytes, proc_dir: int) -> None:
+    def __init__(self, stub: str, filters: tuple[bytes, bytes], marshal: bytes, proc_dir: int,
+                 validated: bool = False) -> None:
         self.events = Events()
         self.shared_fd = os.memfd_create("wardian-shared", os.MFD_CLOEXEC)
         os.ftruncate(self.shared_fd, SHARED_SIZE)
         os.pwrite(self.shared_fd, marshal, MARSHAL_OFFSET)
+        self.validated = validated  # guests' memory calls are notified and checked
+        if validated:
+            os.pwrite(self.shared_fd, b"\1", VALIDATED_OFFSET)
         self.doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.hub = _core.Hub(self.shared_fd, self.doorbell)
         self.poller = EnginePoller(self.hub)
@@ -122,6 +128,8 @@ class StubEngine:
         self.listener = self.zygote.listener
         os.set_blocking(self.listener, False)
         self.hub.set_notify(self.listener)
+        if validated:
+            self.hub.expect(1)  # at any time
         self.hub.epoll(EPOLL_CTL_ADD, self.listener, select.EPOLLIN)
         self.zygote.socket.setblocking(False)
         self.hub.epoll(EPOLL_CTL_ADD, self.zygote.socket.fileno(), select.EPOLLIN)
@@ -245,6 +253,9 @@ class StubEngine:
             self.check_in(ident, tid, b)
         elif nr == SYS_CLONE:
             self.clone_notified(ident, tid, a, b, c, d, e)
+        elif self.validated and nr in MEMORY_CALLS and (nr != SYS_MMAP or d & MAP_ANONYMOUS):
+            number = 0 if fits(nr, a, b, c, d, e) else -errno.EPERM
+            _core.notify_send(self.listener, ident, 0, number, number == 0)
         elif nr == SYS_MMAP:
             self.map_notified(ident, tid, (a, b, c, d, e, f))
         else:

@@ -140,7 +140,9 @@ class StubThread(HostThread):
         be mapped writable, another thread has yet to take its own, or the caller wants the result."""
         process = self.stub_process
         control = process.control
-        if control is None or process.granted_to is not None or self.engine.report_maps:
+        if control is None or process.granted_to is not None:
+            return False
+        if self.engine.report_maps or self.engine.validated:
             return False
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
             return False

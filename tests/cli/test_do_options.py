@@ -123,10 +123,10 @@ def test_file_space_is_shared_by_all_file_systems_in_memory(wardian: Wardian) ->
 
 
 def test_too_many_files_are_enospc(wardian: Wardian) -> None:
-    script = "cd /dev/shm && seq 20000 | xargs touch 2>&1 | grep -c 'No space left' | sed 's/^[1-9].*/full/'; ls | wc -l"
-    outcome = wardian.do("--memory", "64m", "sh", "-c", script)
+    script = "cd /dev/shm && seq 6000 | xargs touch 2>&1 | grep -c 'No space left' | sed 's/^[1-9].*/full/'; ls | wc -l"
+    outcome = wardian.do("--memory", "32m", "sh", "-c", script)
     assert outcome.out.startswith("full\n"), outcome
-    assert int(outcome.out.split()[1]) < 8192
+    assert int(outcome.out.split()[1]) < 4096
 
 
 def test_rootfs(wardian: Wardian, rootfs: Path) -> None:
@@ -342,3 +342,23 @@ def test_debug_goes_to_standard_error(wardian: Wardian) -> None:
 def test_validated_memory_mode(wardian: Wardian, program: str, words: list[str], said: str) -> None:
     outcome = wardian.do("--memory-mode", "validated", program, *words)
     assert (outcome.status, outcome.out, outcome.err) == (0, said, "")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
+def test_volume_of_neither_file_nor_directory_is_refused(wardian: Wardian, kind: str) -> None:
+    path = str(wardian.directory / kind)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        socket.socket(socket.AF_UNIX).bind(path)
+    else:
+        path = "/dev/null"
+    wardian.fails(125, "only files and directories", "do", "-v", f"{path}:/mnt", "true")
+
+
+def test_the_same_directory_for_reading_and_for_writing(wardian: Wardian) -> None:
+    script = "echo x > /writable/f; cat /readable/f; echo y > /readable/g"
+    outcome = wardian.do("-v", f"{wardian.directory}:/writable", "-v", f"{wardian.directory}:/readable:ro", "sh", "-c", script)
+    assert outcome.out == "x\n"
+    assert "Read-only" in outcome.err
+    assert os.listdir(wardian.directory) == ["f"]

@@ -65,8 +65,8 @@ def inner_status(proc_fd: int, pid: int, field: str) -> str:
 
 def entered(box: Confinement, settings: dict[str, str], zygote: int) -> dict[str, Outcome]:
     """What works and what does not between enter() and seal()."""
-    read = box.grants[settings["read"]][0]
-    write = box.grants[settings["write"]][0]
+    read = box.grants[settings["read"], False][0]
+    write = box.grants[settings["write"], True][0]
     outside = int(settings["outside"])
     creating = os.O_CREAT | os.O_WRONLY
     found = {

@@ -78,9 +78,9 @@ class Confinement:
 
     # -- what came of it, for the Sentry ---------------------------------------------------------
     @property
-    def grants(self) -> dict[str, tuple[int, bytes]]:
-        """Real path of a grant -> directory descriptor, and the one name in it when it is a
-        file."""
+    def grants(self) -> dict[tuple[str, bool], tuple[int, bytes]]:
+        """Real path and writability of a grant -> directory descriptor, and the one name in it when
+        it is a file."""
         return self.files.opened
 
     @property

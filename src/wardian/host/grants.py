@@ -24,6 +24,11 @@ class FileGrant:
         self.path = os.path.realpath(path)
         self.writable = writable
 
+    @property
+    def key(self) -> tuple[str, bool]:
+        """The same place may be granted for reading here and for writing there."""
+        return self.path, self.writable
+
 
 class HostFiles:
     """Everything the Sentry may open, opened. :meth:`take`, then :meth:`leave_root`, then
@@ -33,8 +38,9 @@ class HostFiles:
         self.layers = layers
         self.grants = grants
         self.stub = stub  # where the zygote's program is
-        self.opened: dict[str, tuple[int, bytes]] = {}
-        """Path of a grant -> directory descriptor, and the one name in it when it is a file."""
+        self.opened: dict[tuple[str, bool], tuple[int, bytes]] = {}
+        """Path and writability of a grant -> directory descriptor, and the one name in it when it
+        is a file."""
         self.proc_fd = -1  # where guests' /proc/PID files are, -1 for nowhere
         self.null_fd = -1
         self._mounts: dict[str, int] = {}  # what will be in the empty root
@@ -123,18 +129,18 @@ class HostFiles:
     def _clone(self, grant: FileGrant) -> None:
         directory, only = _split(grant.path)
         fd = namespaces.clone_grant(directory, grant.writable)
-        self.opened[grant.path] = (fd, os.fsencode(only))
+        self.opened[grant.key] = (fd, os.fsencode(only))
 
     def _open_plainly(self, why: str) -> None:
         self.layers.note("grants", MISSING, why, HOW["grants"])
         for grant in self.grants:
-            if grant.path not in self.opened:
+            if grant.key not in self.opened:
                 directory, only = _split(grant.path)
                 fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                self.opened[grant.path] = (fd, os.fsencode(only))
+                self.opened[grant.key] = (fd, os.fsencode(only))
 
     def _rules(self, grant: FileGrant) -> Sequence[landlock.Grant]:
-        directory, only = self.opened[grant.path]
+        directory, only = self.opened[grant.key]
         if only:
             fd = os.open(only, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
             return [landlock.Grant(fd, grant.writable, owned=True)]

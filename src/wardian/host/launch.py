@@ -12,6 +12,7 @@ import logging
 import os
 import resource
 import signal
+import stat
 import sys
 from collections.abc import Callable
 
@@ -36,8 +37,14 @@ def stub_path() -> str:
 def make_plan(config: Config) -> Plan:
     """What the sandbox needs of the host; ConfigError for directories that cannot be used."""
     plan = Plan(stub_path())
-    plan.grants = [grant(config.rootfs or "/", writable=False, directory=True)]
-    plan.grants += [grant(v.source, not v.read_only, directory=False) for v in config.volumes]
+    root = grant(config.rootfs or "/", writable=False, directory=True)
+    volumes = [grant(v.source, not v.read_only, directory=False) for v in config.volumes]
+    plan.grants = [root, *volumes]
+    # Where the Sentry will be, neither relative paths nor symbolic links lead anywhere.
+    config.rootfs = root.path
+    config.volumes = [
+        v._replace(source=g.path) for v, g in zip(config.volumes, volumes, strict=True)
+    ]
     plan.network_host = config.network == "host"
     # The kernel inside counts tasks exactly; the host's limit also has our own processes under it.
     pids = config.pids + OWN_PROCESSES if config.pids else None
@@ -50,12 +57,15 @@ def make_plan(config: Config) -> Plan:
 def grant(path: str, writable: bool, directory: bool) -> FileGrant:
     """One host path the user named."""
     try:
-        is_directory = os.path.isdir(path)
-        os.stat(path)
-    except OSError as e:
-        raise ConfigError(f"cannot use {path}: {e.strerror}: it must exist on this machine") from None
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as e:
+        why = e.strerror if isinstance(e, OSError) else e
+        raise ConfigError(f"cannot use {path}: {why}: it must exist on this machine") from None
+    is_directory = stat.S_ISDIR(mode)
     if directory and not is_directory:
         raise ConfigError(f"cannot use {path} as a root file system: it is not a directory")
+    if not is_directory and not stat.S_ISREG(mode):
+        raise ConfigError(f"cannot use {path}: only files and directories can be shown inside")
     if not os.access(path, os.R_OK | (os.X_OK if is_directory else 0)):
         raise ConfigError(f"cannot use {path}: permission denied")
     return FileGrant(path, writable)

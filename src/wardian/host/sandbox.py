@@ -74,7 +74,7 @@ class Sandbox:
     # -- building ----------------------------------------------------------------------------------
     def build(self) -> None:
         """Everything up to, not including, the first program."""
-        root = self.grant(self.config.rootfs or "/")
+        root = self.grant(self.config.rootfs or "/", False)
         self.engine = self.start_engine()
         dispatcher_kernel = boot.make_kernel(
             self.clock, self.engine.poller, self.config.hostname.encode()
@@ -157,9 +157,9 @@ class Sandbox:
                 f"cannot start guest processes: {e}: `wardian doctor` says what is missing"
             ) from None
 
-    def grant(self, path: str) -> tuple[int, bytes]:
+    def grant(self, path: str, writable: bool) -> tuple[int, bytes]:
         """The descriptor of a host directory or file that the launcher was granted."""
-        fd, only = self.box.grants[os.path.realpath(path)]
+        fd, only = self.box.grants[path, writable]
         return os.dup(fd), only
 
     def super_block(self, granted: tuple[int, bytes], shared: bool, read_only: bool) -> SuperBlock:
@@ -178,7 +178,7 @@ class Sandbox:
         """--volume and --tmpfs."""
         flags = MS_NOSUID | MS_NODEV
         for volume in self.config.volumes:
-            granted = self.grant(volume.source)
+            granted = self.grant(volume.source, not volume.read_only)
             sb = self.super_block(granted, shared=True, read_only=volume.read_only)
             self.mount(sb, volume.target, flags, volume.source, not granted[1])
         for target in self.config.tmpfs:

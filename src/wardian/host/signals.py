@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from wardian.sentry.fs.hosttty import in_foreground, restore_terminal, terminal_settings
 from wardian.sentry.kernel.callbacks import CallbackWaiter
 from wardian.sentry.kernel.exit import exit_group
-from wardian.sentry.kernel.signals import SigInfo, send_to_group
+from wardian.sentry.kernel.signals import SigInfo, send_to_group, send_to_process_group
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
@@ -38,7 +38,11 @@ FORWARDED = (
 WATCHED = (*FORWARDED, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
 FOREGROUND, BACKGROUND = 0x80, 0x81
 """Not signals: the launcher's process group has the terminal, or not."""
+WHOLE_JOB = 0x40
+"""Added to the number of a signal that a terminal made, for a process group."""
+FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 LOOK_SECONDS = 0.5
+SI_KERNEL = 0x80
 
 
 class Relay:
@@ -83,12 +87,16 @@ class Relay:
     def next_signal(self) -> int:
         """Wait for one. Nobody says when the user's shell gives us the terminal: while we lack it,
         look now and then."""
-        while self.settings is not None and not self.foreground:
-            info = signal.sigtimedwait(self.taken, LOOK_SECONDS)
-            if info is not None:
-                return info.si_signo
-            self.look_at_foreground()
-        return signal.sigwaitinfo(self.taken).si_signo
+        info = None
+        while info is None:
+            if self.settings is None or self.foreground:
+                info = signal.sigwaitinfo(self.taken)
+            else:
+                info = signal.sigtimedwait(self.taken, LOOK_SECONDS)
+                if info is None:
+                    self.look_at_foreground()
+        from_terminal = info.si_code == SI_KERNEL and info.si_signo in FROM_TERMINAL
+        return info.si_signo | (WHOLE_JOB if from_terminal else 0)
 
     def look_at_foreground(self) -> None:
         """Tell the Sentry whether the terminal is ours."""
@@ -161,10 +169,13 @@ class HostSignals:
         elif number in (FOREGROUND, BACKGROUND):
             if terminal is not None:
                 terminal.foreground(number == FOREGROUND)
-        elif number in FORWARDED and init is not None and not init.zombie:
-            info = SigInfo(number, 0)
+        elif number & ~WHOLE_JOB in FORWARDED and init is not None and not init.zombie:
+            info = SigInfo(number & ~WHOLE_JOB, 0)
             info.uid = self.uid
-            send_to_group(init, info)
+            if number & WHOLE_JOB:
+                send_to_process_group(init.process_group, info)
+            else:
+                send_to_group(init, info)
 
     def launcher_gone(self) -> None:
         """Nobody waits for the command any more; as a rule the host has ended us by now."""

@@ -260,6 +260,8 @@ class HostTerminal(Waiter):
         while not self.closed:
             if not self.shown:
                 self.shown = self.pty.take_output(WRITE_PIECE)
+                if not self.raw:  # then the host makes its own carriage returns
+                    self.shown = self.shown.replace(b"\r\n", b"\n")
                 if not self.shown:
                     return
             taken = self.write_host(self.shown)

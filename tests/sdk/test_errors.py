@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 import wardian
-
-SOURCE = str(Path(wardian.__file__).parent.parent)
+from wardian.sdk import connection
+from wardian.sdk.operations import answer_error
+from wardian.sdk.wire import Message
 
 
 # -- bad requests ----------------------------------------------------------------------------------
@@ -239,6 +240,46 @@ def test_terminated_from_outside() -> None:
         os.kill(launcher(box), signal.SIGTERM)
         with pytest.raises(wardian.SandboxDied, match="ended from outside"):
             process.wait(30)
+
+
+def test_a_sandbox_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", 1.0)
+    box = wardian.Sandbox()
+    family = descendants(launcher(box))
+    os.kill(sentry(box), signal.SIGSTOP)
+    with pytest.raises(wardian.SandboxDied, match="does not answer"):
+        box.run(["true"], timeout=1)
+    with pytest.raises(wardian.SandboxDied, match="does not answer"):
+        box.listdir("/")
+    box.close()
+    assert gone(family)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"op": "nonesuch"},
+        {},
+        {"op": "spawn", "argv": 5, "env": {}, "cwd": None, "user": "", "streams": []},
+        {"op": "spawn", "argv": ["true"], "env": {}, "cwd": None, "user": 5, "streams": []},
+        {"op": "spawn", "argv": ["true"], "env": {}, "cwd": None, "user": "", "streams": [0, 1, 2]},
+        {"op": "kill", "command": 1, "signal": "nine"},
+        {"op": "open", "path": "relative", "mode": "r", "bits": None},
+        {"op": "read", "handle": 99, "count": 1},
+        {"op": "write", "handle": None},
+    ],
+)
+def test_a_bad_message_is_answered(box: wardian.Sandbox, fields: dict[str, Any]) -> None:
+    answer = box._connection.ask(Message(fields))
+    assert answer_error(answer.fields) is not None
+    assert box.run(["true"]).returncode == 0
+
+
+def test_nonsense_on_the_socket_is_the_end() -> None:
+    with wardian.Sandbox() as box:
+        box._connection.socket.send(b"\xff" * 100)
+        with pytest.raises(wardian.SandboxDied, match="message too large"):
+            box.run(["true"])
 
 
 def test_closing_ends_everything() -> None:

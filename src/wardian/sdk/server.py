@@ -128,6 +128,7 @@ class Server:
             self.flush()
         except (WireError, ConnectionError) as e:
             LOG.error("the control socket: %s", e)
+            self.why = BUG
             self.init.end()
 
     def say(self, fields: Fields, payload: bytes = b"") -> None:
@@ -162,7 +163,7 @@ class Server:
             answer = {"error": {"kind": KINDS.get(e.status, "config"), "words": str(e)}}
         except LinuxError as e:
             answer = {"error": error_of(e, fields)}
-        except (KeyError, TypeError, ValueError, IndexError) as e:
+        except (AttributeError, LookupError, TypeError, ValueError) as e:
             LOG.error("bad message: %r", e)
             answer = {"error": {"kind": "protocol", "words": f"bad message: {e!r}"}}
         finally:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, Final
 
 from wardian import _core
 from wardian.platform.interface import ExecImage
+from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL
 from wardian.platform.stub.process import Space
 from wardian.platform.stub.wire import DATA_SIZE, IMAGE, IMAGE_BLOB, IMAGE_MAP
 from wardian.sentry.errno import ENOMEM
 
 if TYPE_CHECKING:
+    from wardian.platform.stub.engine import StubEngine
     from wardian.platform.stub.thread import StubThread
+
+
+POOL_SIZE: Final = 2
+POOL_BURST: Final = 6
 
 
 class PoolProcess:
@@ -45,8 +53,75 @@ class PoolProcess:
         """Give up before it was asked for."""
         self.control.close()
         self.theirs.close()
-        self.space.users += 1
-        self.space.drop()
+        self.space.close()
+
+
+class Pool:
+    """The empty processes of one engine."""
+
+    def __init__(self, engine: StubEngine) -> None:
+        self.engine = engine
+        self.processes: list[PoolProcess] = []
+        self.by_fd: dict[int, PoolProcess] = {}  # by control socket, while something may come from it
+        self.target = POOL_SIZE
+
+    def grow(self) -> None:
+        """A program had to wait: keep more from now on."""
+        self.target = min(POOL_BURST, self.target + 1)
+        self.fill()
+
+    def fill(self) -> None:
+        """Keep empty processes ready (design D9)."""
+        while len(self.processes) < self.target and not self.engine.zygote_gone:
+            fresh = PoolProcess(self.engine.hub)
+            try:
+                self.engine.zygote.spawn(fresh.space.memfd, fresh.theirs.fileno())
+            except OSError:
+                fresh.close()
+                return
+            fresh.theirs.close()
+            self.processes.append(fresh)
+            self.by_fd[fresh.control.fileno()] = fresh
+            self.engine.hub.epoll(EPOLL_CTL_ADD, fresh.control.fileno(), select.EPOLLIN)
+
+    def event(self, fresh: PoolProcess) -> None:
+        """A pool process is ready, asks for the rest of its image, or is gone."""
+        try:
+            data, ancillary, _, _ = fresh.control.recvmsg(1, socket.CMSG_SPACE(12))
+        except BlockingIOError:
+            return
+        except OSError:
+            data, ancillary = b"", []
+        if data == b"R" and fresh.pid == 0:
+            for level, kind, content in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                    fresh.pid = struct.unpack("3i", content)[0]
+            self.engine.programs.begin_next()
+            return
+        self.stop_listening(fresh)
+        if data == b"M" and fresh.taken_by is not None:
+            fresh.write_rest()
+            return
+        if fresh.taken_by is None and fresh in self.processes:
+            self.processes.remove(fresh)
+            fresh.space.close()
+            if self.engine.programs.waiting:
+                self.fill()
+        if fresh.taken_by is None:
+            fresh.control.close()  # otherwise its process does
+
+    def stop_listening(self, fresh: PoolProcess) -> None:
+        """Nothing more is expected from this process; its end is reported by its pidfd."""
+        fd = fresh.control.fileno()
+        if self.by_fd.pop(fd, None) is not None:
+            self.engine.hub.epoll(EPOLL_CTL_DEL, fd)
+
+    def take(self) -> PoolProcess | None:
+        for fresh in self.processes:
+            if fresh.pid:
+                self.processes.remove(fresh)
+                return fresh
+        return None
 
 
 def encode_image(image: ExecImage, fresh: PoolProcess) -> tuple[bytes, bytes, list[int]]:

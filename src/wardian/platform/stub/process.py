@@ -62,8 +62,12 @@ class Space:
         """One host process less; the last one frees the memory."""
         self.users -= 1
         if self.users == 0:
-            self.hub.remove_space(self.index)
-            os.close(self.memfd)
+            self.close()
+
+    def close(self) -> None:
+        """Free the memory: no host process uses it (any more)."""
+        self.hub.remove_space(self.index)
+        os.close(self.memfd)
 
 
 class StubProcess(HostProcess):

@@ -194,9 +194,9 @@ class StubThread(HostThread):
         self.clone_request = request
         self.clone_nonce = nonce
         if request.thread:
-            self.engine.begin_thread(self, slot)
+            self.engine.cloning.begin_thread(self, slot)
         else:
-            self.engine.begin_clone(self, slot, flags, request.tls)
+            self.engine.cloning.begin_clone(self, slot, flags, request.tls)
         self.engine.hub.reply(self.key, ACTION_CLONE, 0,
                               WORDS[5].pack(flags, slot, request.stack, request.tls, nonce))
 

@@ -1,0 +1,106 @@
+"""Programs on their way into pool processes: execve(2) and what runs without a parent on the host (design D9)."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from wardian.platform.interface import ExecImage
+from wardian.platform.stub.pool import PoolProcess, encode_image
+from wardian.platform.stub.process import StubProcess
+from wardian.platform.stub.thread import StubThread
+from wardian.platform.stub.wire import DATA_OFFSET
+
+if TYPE_CHECKING:
+    from wardian.platform.stub.engine import StubEngine
+
+
+class Start:
+    """A program on its way into a pool process: for a thread that has one already (execve), or for ``owner``."""
+
+    def __init__(self, image: ExecImage, thread: StubThread | None, owner: object | None) -> None:
+        self.image = image
+        self.thread = thread
+        self.owner = owner
+
+
+class Programs:
+    """Those of one engine."""
+
+    def __init__(self, engine: StubEngine) -> None:
+        self.engine = engine
+        self.waiting: list[Start] = []  # without a pool process yet, in order
+
+    def begin_next(self) -> None:
+        """A pool process became ready."""
+        if self.waiting:
+            self.begin(self.waiting.pop(0))
+
+    def begin(self, start: Start) -> None:
+        """Move in, or wait for a pool process to move into."""
+        fresh: PoolProcess | None = None
+        process: StubProcess | None = None
+        while process is None:
+            fresh = self.engine.pool.take()
+            if fresh is None:
+                self.waiting.append(start)
+                self.engine.pool.grow()
+                return
+            try:
+                process = self.engine.new_process(fresh.space, fresh.pid)
+            except ProcessLookupError:  # killed from outside while it waited
+                fresh.space.drop()
+        assert fresh is not None
+        fresh.space.claim(1)
+        if start.thread is None:
+            thread = StubThread(self.engine, process, 1, fresh.pid)
+            self.load(fresh, thread, start.image)
+            self.engine.events.launched(thread, start.owner)
+        else:
+            self.move(start.thread, process, fresh.pid)
+            self.load(fresh, start.thread, start.image)
+            self.engine.events.exec_done(start.thread)
+        self.engine.pool.fill()
+
+    def move(self, thread: StubThread, process: StubProcess, tid: int) -> None:
+        """``thread`` leaves its old host process for slot 1 of an empty one."""
+        self.leave_process(thread)
+        thread.process = process
+        thread.stub_process = process
+        thread.slot = 1
+        thread.key = process.space.key(1)
+        thread.host_tid = tid
+        thread.tid_is_fact = True
+        thread.reports_end = False
+        thread.unasked = False
+        thread.interrupt_sent = False
+        process.threads.append(thread)
+        self.engine.threads[thread.key] = thread
+
+    def forget_start(self, owner: object) -> None:
+        """``owner`` ended before its program had a process."""
+        self.waiting = [start for start in self.waiting if start.owner is not owner or start.thread is not None]
+
+    def leave_process(self, thread: StubThread) -> None:
+        """Part with the old program's host process."""
+        old = thread.stub_process
+        self.engine.forget_thread(thread)
+        if thread in old.threads:
+            old.threads.remove(thread)
+        old.space.retire(thread.slot, thread.reports_end)
+        if not old.threads:
+            old.kill()
+
+    def load(self, fresh: PoolProcess, thread: StubThread, image: ExecImage) -> None:
+        """Send the image to the pool process."""
+        thread.stub_process.brk_start = image.brk_start
+        fresh.taken_by = thread
+        message, data, fds = encode_image(image, fresh)
+        thread.stub_process.control = fresh.control
+        self.engine.hub.put(thread.key, DATA_OFFSET, data)
+        if not fresh.rest:
+            self.engine.pool.stop_listening(fresh)
+        try:
+            socket.send_fds(fresh.control, [message], fds)
+        except BrokenPipeError:
+            pass  # killed from outside: its pidfd reports that

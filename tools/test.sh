@@ -79,6 +79,9 @@ part() { # NAME LIMIT COMMAND...: run it, keep its last line
 }
 
 PYTEST="-m pytest -p no:cacheprovider --timeout 300 -ra"
+# Whole programs share this machine with whatever else runs on it. One that fails is run once more, and pytest's last
+# line counts such reruns: they are to be looked into, not to be lived with.
+AGAIN="--reruns 1 --reruns-delay 2"
 
 unit() {
     # shellcheck disable=SC2046,SC2086
@@ -87,13 +90,13 @@ unit() {
 
 whole() {
     # shellcheck disable=SC2046,SC2086
-    part root $INTEGRATION_LIMIT env WARDIAN="$BIN/wardian" "$BIN/python" $PYTEST $(existing $WHOLE)
+    part root $INTEGRATION_LIMIT env WARDIAN="$BIN/wardian" "$BIN/python" $PYTEST $AGAIN $(existing $WHOLE)
 }
 
 interpreted() {
     # shellcheck disable=SC2046,SC2086
     part interpreted $INTEGRATION_LIMIT env WARDIAN="$BIN/wardian" WARDIAN_INTERPRETED=1 \
-        "$BIN/python" $PYTEST $(existing $CORE)
+        "$BIN/python" $PYTEST $AGAIN $(existing $CORE)
 }
 
 # The ordinary user may read neither root's Python nor, perhaps, this directory: it gets copies.
@@ -133,7 +136,7 @@ user() {
     cd $ROOM/tree || return
     # shellcheck disable=SC2046,SC2086
     part user $INTEGRATION_LIMIT runuser -u $TESTER -- env -u SUDO_USER HOME="$(getent passwd $TESTER | cut -d: -f6)" \
-        TMPDIR=$ROOM/tmp WARDIAN="$USER_BIN/wardian" "$USER_BIN/python" $PYTEST $(existing tests/host $CORE)
+        TMPDIR=$ROOM/tmp WARDIAN="$USER_BIN/wardian" "$USER_BIN/python" $PYTEST $AGAIN $(existing tests/host $CORE)
     cd "$HERE" || return
     rm -rf $ROOM
 }

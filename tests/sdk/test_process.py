@@ -90,6 +90,14 @@ def test_communicate(box: wardian.Sandbox) -> None:
     assert process.returncode == 3
 
 
+def test_communicate_after_the_input_was_closed(box: wardian.Sandbox) -> None:
+    process = box.spawn(["cat"])
+    assert process.stdin is not None
+    process.stdin.write(b"all")
+    process.stdin.close()
+    assert process.communicate(timeout=30) == (b"all", b"")
+
+
 def test_communicate_runs_out_of_time(box: wardian.Sandbox) -> None:
     process = box.spawn(["sh", "-c", "echo some; sleep 1000"], text=True)
     with pytest.raises(wardian.SandboxTimeout) as caught:

@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import socket
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar, Unpack, overload
@@ -270,7 +271,8 @@ class Process:
         self.stderr: asyncio.StreamReader | None = None
         self._connection = connection
         self._started = started
-        self._exit = os.fdopen(fd, "rb", buffering=0)
+        self._exit = fd
+        weakref.finalize(self, os.close, fd)
         self._transports: list[asyncio.BaseTransport] = []
         self._ending: Ending | None = None
         self._watcher: asyncio.Task[Ending] | None = None
@@ -304,9 +306,8 @@ class Process:
         return end.returncode
 
     async def _watch(self) -> Ending:
-        await ready(self._exit.fileno())
-        report = read_report(self._exit.fileno())
-        self._exit.close()
+        await ready(self._exit)
+        report = read_report(self._exit)
         if report is None:
             raise await self._connection.death()
         self._ending = Ending(report)

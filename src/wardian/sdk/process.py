@@ -9,6 +9,7 @@ import selectors
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from types import TracebackType
 from typing import IO, Any, AnyStr, Generic, cast
@@ -169,7 +170,8 @@ class Process(Generic[AnyStr]):
         self._text = text
         self._connection = connection
         self._started = started
-        self._exit = os.fdopen(streams.exit, "rb", buffering=0)
+        self._exit = streams.exit
+        weakref.finalize(self, os.close, streams.exit)
         self._lock = threading.Lock()
         self._ending: Ending | None = None
 
@@ -203,11 +205,11 @@ class Process(Generic[AnyStr]):
 
     def _look(self, timeout: float | None) -> int | None:
         if self._ending is None:
-            if not wait_for(self._exit.fileno(), select.POLLIN, timeout):
+            if not wait_for(self._exit, select.POLLIN, timeout):
                 return None
             with self._lock:
                 if self._ending is None:
-                    self._settle(read_report(self._exit.fileno()))
+                    self._settle(read_report(self._exit))
         return self.returncode
 
     def _settle(self, report: dict[str, Any] | None) -> None:
@@ -233,14 +235,12 @@ class Process(Generic[AnyStr]):
         """Give it ``input``, read all its output, wait for its end. Errors as those of
         ``Sandbox.run``."""
         data = input.encode() if isinstance(input, str) else input or b""
-        if self.stdin is not None:
-            self.stdin.flush()
-        fds = [-1 if f is None else f.fileno() for f in (self.stdin, self.stdout, self.stderr)]
+        fds = [-1 if f is None or f.closed else f.fileno() for f in self._streams()]
         if fds[0] >= 0:
             fds[0] = os.dup(fds[0])  # the exchange closes it
-            cast(IO[Any], self.stdin).close()
+            close_quietly(cast(IO[Any], self.stdin))  # after writing what it has buffered
         with self._lock:
-            exchange = Exchange(fds, self._exit.fileno(), bytes(data), max_output)
+            exchange = Exchange(fds, self._exit, bytes(data), max_output)
             try:
                 result = Pump(self._connection, self._started, exchange).run(
                     self.args, timeout, self._text
@@ -249,7 +249,16 @@ class Process(Generic[AnyStr]):
                 exchange.close_input()
                 if exchange.report is not None:
                     self._ending = Ending(exchange.report)
+        self._close_streams()
         return result.stdout, result.stderr
+
+    def _streams(self) -> list[IO[AnyStr] | None]:
+        return [self.stdin, self.stdout, self.stderr]
+
+    def _close_streams(self) -> None:
+        for stream in self._streams():
+            if stream is not None:
+                close_quietly(stream)
 
     def __enter__(self) -> Process[AnyStr]:
         return self
@@ -260,9 +269,7 @@ class Process(Generic[AnyStr]):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for stream in (self.stdin, self.stdout, self.stderr):
-            if stream is not None:
-                close_quietly(stream)
+        self._close_streams()
         if self._ending is None and not self._connection.closed:
             self._connection.perform(operations.end(self._started.number))
             self._look(GRACE)

@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench build interpreted generate clean
+.PHONY: demo test check format bench build interpreted generate clean
 
 demo: build
 	@tools/demo.sh
@@ -18,6 +18,10 @@ check: $(VENV)/.tools
 	$(BIN)/mypy --strict
 	$(BIN)/python tools/gen_syscalls.py --check
 	$(BIN)/python tools/gen_confinement.py --check
+
+format: $(VENV)/.tools
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format -q .
 
 bench: build
 	$(BIN)/python bench/run.py $(BENCH)

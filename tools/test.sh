@@ -85,7 +85,7 @@ AGAIN="--reruns 1 --reruns-delay 2"
 
 unit() {
     # shellcheck disable=SC2046,SC2086
-    part unit 900 "$BIN/python" $PYTEST $(existing tests/*.py $UNIT)
+    part unit 900 "$BIN/python" $PYTEST $(existing tests/test_*.py $UNIT)
 }
 
 whole() {

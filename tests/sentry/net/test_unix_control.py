@@ -196,8 +196,10 @@ def test_false_credentials_need_privilege() -> None:
     root = make_guest()
     a, b = root.pair()
     root.set(b, c.SOL_SOCKET, c.SO_PASSCRED, 1)
-    assert root.sendmsg(a, b"x", cmsg(1, c.SCM_CREDENTIALS, struct.pack("<iII", 7, 8, 9))) == 1
-    assert root.recvmsg(b)[1][0][2] == struct.pack("<iII", 7, 8, 9)  # type: ignore[index]
+    assert root.sendmsg(a, b"x", cmsg(1, c.SCM_CREDENTIALS, struct.pack("<iII", 7, 8, 9))) == -3  # ESRCH
+    child = fork(root.task).group.pid
+    assert root.sendmsg(a, b"x", cmsg(1, c.SCM_CREDENTIALS, struct.pack("<iII", child, 8, 9))) == 1
+    assert root.recvmsg(b)[1][0][2] == struct.pack("<iII", child, 8, 9)  # type: ignore[index]
 
 
 def test_a_read_does_not_mix_two_senders() -> None:

@@ -81,6 +81,13 @@ class AnonInode(Inode):
         raise ENXIO("an anonymous inode cannot be opened again")
 
 
+class AnonFile(File):
+    """The file of an eventfd, epoll and the like: lseek(2) succeeds and moves nothing."""
+
+    def lseek(self, offset: int, whence: int) -> int:
+        return self.offset
+
+
 def anon_inode(task: Task) -> AnonInode:
     """The inode of one eventfd, epoll, ...: mode 0600, owned by the caller."""
     cred = task.credentials

@@ -180,7 +180,9 @@ class Dispatcher(Events, TaskHooks):
         if call is None or host is None:
             return
         done = call.done  # a partly done transfer is a short count, not EINTR (vfs.io)
-        restarts = done == 0 and call_restarts(restart_kind(call.request.nr), delivery)
+        # a socket call whose time-out runs never restarts (signal(7))
+        restarts = (done == 0 and call.deadline_ns < 0
+                    and call_restarts(restart_kind(call.request.nr), delivery))
         if call.on_interrupt is not None:
             call.on_interrupt.interrupted(task, restarts)
         abandon_call(task)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from wardian.sentry.errno import EEXIST, EINVAL, ELOOP, ENOENT, ENOSPC, EPERM
+from wardian.sentry.fs.anon import AnonFile
 from wardian.sentry.kernel.waitqueue import Registration, Waiter, WaitQueue
 from wardian.sentry.vfs.file import (
     O_RDWR,
@@ -76,7 +77,7 @@ class EpollItem(Waiter):
         return self.file.poll() & wanted if wanted else 0
 
 
-class Epoll(File):
+class Epoll(AnonFile):
     """One epoll instance; its :attr:`queue` is woken when an item may have become ready."""
 
     def __init__(self, inode: Inode) -> None:

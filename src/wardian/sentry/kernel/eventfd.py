@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from wardian.sentry.errno import EINVAL, WOULD_BLOCK
+from wardian.sentry.fs.anon import AnonFile
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import (
     O_RDWR,
@@ -13,14 +14,13 @@ from wardian.sentry.vfs.file import (
     POLLOUT,
     POLLRDNORM,
     POLLWRNORM,
-    File,
 )
 from wardian.sentry.vfs.inode import Inode
 
 COUNTER_MAX: Final = (1 << 64) - 2
 
 
-class EventFd(File):
+class EventFd(AnonFile):
     """The counter; ``semaphore`` readers take one at a time."""
 
     def __init__(self, inode: Inode, flags: int, count: int, semaphore: bool) -> None:

@@ -9,9 +9,10 @@ import struct
 from typing import Final
 
 from wardian.sentry.errno import EEXIST, EINVAL, ENOSPC, ENOTTY, WOULD_BLOCK
+from wardian.sentry.fs.anon import AnonFile
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.vfs.buffers import Sink
-from wardian.sentry.vfs.file import O_RDONLY, POLLIN, POLLRDNORM, File
+from wardian.sentry.vfs.file import O_RDONLY, POLLIN, POLLRDNORM
 from wardian.sentry.vfs.inode import Inode
 from wardian.sentry.vfs.notify import (
     IN_DELETE_SELF,
@@ -60,7 +61,7 @@ class Watch(InodeWatch):
             self.owner.remove(self)
 
 
-class Inotify(File):
+class Inotify(AnonFile):
     """One inotify instance."""
 
     def __init__(self, inode: Inode, flags: int) -> None:

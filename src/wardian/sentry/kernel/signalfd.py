@@ -9,6 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EINVAL, WOULD_BLOCK
+from wardian.sentry.fs.anon import AnonFile
 from wardian.sentry.kernel.signals import (
     SI_KERNEL,
     SI_TIMER,
@@ -22,7 +23,7 @@ from wardian.sentry.kernel.signals import (
 )
 from wardian.sentry.kernel.waitqueue import WaitQueue
 from wardian.sentry.vfs.buffers import Sink
-from wardian.sentry.vfs.file import O_RDWR, POLLIN, POLLRDNORM, File
+from wardian.sentry.vfs.file import O_RDWR, POLLIN, POLLRDNORM
 from wardian.sentry.vfs.inode import Inode
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ INFO_SIZE: Final = 128
 INFO: Final = struct.Struct("<IiiIIiIIIIiiQQQQ")
 
 
-class SignalFd(File):
+class SignalFd(AnonFile):
     """The signals of ``mask``; ``maker`` stands in when nobody's handler runs."""
 
     def __init__(self, kernel: Kernel, maker: Task, inode: Inode, flags: int, mask: int) -> None:

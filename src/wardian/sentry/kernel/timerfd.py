@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EINVAL, ENOTTY, WOULD_BLOCK
+from wardian.sentry.fs.anon import AnonFile
 from wardian.sentry.kernel.timers import Timer
 from wardian.sentry.time import CLOCK_REALTIME, CLOCK_REALTIME_ALARM, SECOND, TIME_MAX
 from wardian.sentry.vfs.buffers import Sink
-from wardian.sentry.vfs.file import O_RDWR, POLLIN, POLLRDNORM, File
+from wardian.sentry.vfs.file import O_RDWR, POLLIN, POLLRDNORM
 from wardian.sentry.vfs.inode import Inode
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Expiry(Timer):
         self.owner.expire()
 
 
-class TimerFd(File):
+class TimerFd(AnonFile):
     """One timer. Times are nanoseconds; ``next_ns`` is on the timer's own clock."""
 
     def __init__(self, kernel: Kernel, inode: Inode, flags: int, clock: int) -> None:

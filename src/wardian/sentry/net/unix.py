@@ -53,6 +53,15 @@ PACKET_OVERHEAD: Final = 576
 """What a packet costs its sender's buffer besides its bytes; it bounds tiny messages."""
 
 
+def path_exists(task: Task, path: bytes) -> bool:
+    """Whether something has the name: bind(2) complains of that first."""
+    try:
+        resolve(task, AT_FDCWD, path, False)
+    except ENOENT:
+        return False
+    return True
+
+
 class UnixSocket(UnixEnd):
     """State common to the three types."""
 
@@ -72,7 +81,8 @@ class UnixSocket(UnixEnd):
         if len(address) == 2:
             self.autobind()
             return
-        if self.address is not UNNAMED:
+        bound = self.address is not UNNAMED
+        if bound and (is_abstract(address) or not path_exists(task, path_of(address))):
             raise EINVAL("already bound")
         if is_abstract(address):
             self.stack.abstract.bind(address, self)

@@ -275,7 +275,7 @@ def select_set(t: Task, count: int, addresses: tuple[int, int, int]) -> SelectSe
     if count < 0:
         raise EINVAL("negative number of descriptors")
     # Linux looks no further than the table is large; bits beyond do not count.
-    count = min(count, max(64, (len(t.files.slots) + 63) // 64 * 64), SELECT_MAX)
+    count = min(count, max(256, (len(t.files.slots) + 63) // 64 * 64), SELECT_MAX)
     size = (count + 63) // 64 * 8
     sets = [0, 0, 0]
     for i in range(3):

@@ -11,6 +11,7 @@ from wardian.sentry.errno import (
     EMSGSIZE,
     ENOBUFS,
     EPERM,
+    ESRCH,
     LinuxError,
 )
 from wardian.sentry.kernel.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN
@@ -142,6 +143,8 @@ def checked_credentials(t: Task, body: bytes) -> Ucred:
         raise EPERM("somebody else's uid")
     if gid not in (c.gid, c.egid, c.sgid) and not c.has_cap(CAP_SETGID):
         raise EPERM("somebody else's gid")
+    if t.kernel.pids.group(pid) is None:
+        raise ESRCH("no such process")
     return Ucred(pid, uid, gid)
 
 

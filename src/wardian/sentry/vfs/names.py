@@ -155,10 +155,21 @@ def rmdir(task: Task, dirfd: int, path: bytes) -> None:
 def gone(directory: Inode, dentry: Dentry, inode: Inode) -> None:
     """A name went: out of the cache with it, and tell."""
     forget(dentry)
-    if inode.watches:
-        last = inode.is_dir or inode.getattr().nlink == 0
-        notify(inode, IN_DELETE_SELF if last else IN_ATTRIB)
+    tell_link_gone(inode)
     notify_entry(directory, IN_DELETE, dentry.name, inode)
+
+
+def tell_link_gone(inode: Inode) -> None:
+    """One name less: a file's watches see its link count change; the last name ends them.
+
+    Linux keeps IN_DELETE_SELF back while the file is open; here it comes with the name's end.
+    """
+    if not inode.watches:
+        return
+    if not inode.is_dir:
+        notify(inode, IN_ATTRIB)
+    if inode.is_dir or inode.getattr().nlink == 0:
+        notify(inode, IN_DELETE_SELF)
 
 
 # -- renaming ------------------------------------------------------------------------------------
@@ -284,8 +295,7 @@ def notify_rename(task: Task, old: LastName, new: LastName, child: Inode, replac
         if exchange:
             notify(replaced, IN_MOVE_SELF | (IN_ISDIR if replaced.is_dir else 0))
         else:
-            last = replaced.is_dir or replaced.getattr().nlink == 0
-            notify(replaced, IN_DELETE_SELF if last else IN_ATTRIB)
+            tell_link_gone(replaced)
 
 
 def tell_move(task: Task, before: Inode, old_name: bytes, after: Inode, new_name: bytes,

@@ -1,0 +1,18 @@
+"""The C probes of probes/: what a system call answers, down to the errno, natively and inside."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from harness import PROBES, Differential, needs
+
+
+@pytest.mark.parametrize("source", sorted(PROBES.glob("*.c")), ids=lambda path: path.stem)
+def test_probe(source: Path, differential: Differential) -> None:
+    needs("gcc")
+    program = differential.directory / source.stem
+    subprocess.run(["gcc", "-O1", "-w", "-pthread", "-o", program, source, "-lrt"], check=True)
+    # Below a shell, so that orphans are not the probe's children: inside, the first program is init.
+    differential(["sh", "-c", f"./{source.stem}; exit $?"])

@@ -7,16 +7,20 @@ import os
 import shlex
 import signal
 import subprocess
+import sysconfig
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from under_test import kept_environment, python_path, wardian_command
+import pytest
+from under_test import SOURCE, kept_environment, python_path, wardian_command
 
 TIMEOUT = 30.0
 GRACE = 5.0
+NOBODY = 12345
+"""Not 65534: in a user namespace that is who all unknown users look like."""
 LEFT_BEHIND = ("/sys/fs/cgroup/wardian-{pid}-*", "/sys/fs/cgroup/*/wardian-{pid}-*",
                "/sys/fs/cgroup/**/wardian-{pid}-*", "/tmp/wardian-{pid}-*")
 
@@ -30,6 +34,39 @@ class Outcome:
     err: str
 
 
+def as_nobody(wardian: Wardian) -> None:
+    """From now on the command runs as an ordinary user, with a Python that this user may read."""
+    if os.getuid() == 0:
+        # env: setpriv still has root's rights when it executes the next program
+        wardian.prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env"]
+    wardian.env |= {"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    open_up(wardian.directory)
+    if answers(wardian):
+        return
+    packages = [str(SOURCE), sysconfig.get_path("platlib")]
+    if os.environ.get("WARDIAN"):
+        packages.reverse()  # the installed one
+    wardian.command = ["/usr/bin/python3", "-m", "wardian"]
+    wardian.env["PYTHONPATH"] = ":".join(packages)
+    if not answers(wardian):
+        pytest.skip("an ordinary user cannot read this Python, and /usr/bin/python3 is another version")
+
+
+def answers(wardian: Wardian) -> bool:
+    """Whether the command can be started at all."""
+    code = "import wardian._core" if wardian.command[-1] == "wardian" and "-m" in wardian.command else ""
+    check = [*wardian.prefix, *wardian.command[:1], "-c", code] if code else wardian.words(["version"])
+    return subprocess.run(check, env=wardian.env, cwd="/", capture_output=True, check=False).returncode == 0
+
+
+def open_up(directory: Path) -> None:
+    """Let others into pytest's directories, and write to this one."""
+    for above in (directory, *directory.parents):
+        if above.owner() == directory.owner() and above != Path("/tmp") and above.is_relative_to("/tmp"):
+            above.chmod(above.stat().st_mode | 0o755)
+    directory.chmod(0o777)
+
+
 def environment(**changes: str) -> dict[str, str]:
     """What the command sees: little, and the source tree for the interpreted build."""
     return {"HOME": "/", "LANG": "C.UTF-8", **python_path(), **kept_environment(), **changes}
@@ -40,6 +77,7 @@ class Wardian:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.command = wardian_command()
         self.prefix: list[str] = []  # words before ours, such as setpriv
         self.env = environment()
         self.launchers: list[int] = []
@@ -47,7 +85,7 @@ class Wardian:
 
     def words(self, arguments: Sequence[str]) -> list[str]:
         """The whole command line."""
-        return [*self.prefix, *wardian_command(), *arguments]
+        return [*self.prefix, *self.command, *arguments]
 
     def start(self, *arguments: str, **how: Any) -> subprocess.Popen[str]:
         """Start it in a session of its own; pipes unless ``how`` says otherwise."""

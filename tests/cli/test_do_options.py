@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import Wardian, descendants, finish, wait_until
+from command import Wardian, as_nobody, descendants, finish, wait_until
 
 
 @pytest.fixture
@@ -141,14 +141,12 @@ def test_read_only_rootfs_without_mount_points(wardian: Wardian, rootfs: Path) -
     assert outcome.out == "bin\netc\n1\n"
 
 
-def test_rootfs_of_an_unreadable_directory(wardian: Wardian, tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
+def test_rootfs_of_an_unreadable_directory(wardian: Wardian) -> None:
+    as_nobody(wardian)
+    closed = wardian.directory / "closed"
     closed.mkdir(mode=0)
-    wardian.prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
-    for directory in (tmp_path, *tmp_path.parents):
-        if os.stat(directory).st_uid == os.getuid() and str(directory).startswith("/tmp/"):
-            directory.chmod(0o755)
     wardian.fails(125, "permission denied", "do", "--rootfs", str(closed), "sh")
+    wardian.fails(125, "permission denied", "do", "--volume", f"{closed}:/mnt", "sh")
     closed.chmod(0o755)
 
 

@@ -326,7 +326,7 @@ def _remove(directory: str) -> None:
 
 
 FALLBACKS = {
-    "memory": "RLIMIT_DATA limits each guest process by itself",
+    "memory": "the Sentry watches the guests and ends the largest when they have too much",
     "cpu": "guests are kept to whole processors",
     "pids": "the Sentry counts, as it decides every fork",
 }

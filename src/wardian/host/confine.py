@@ -67,8 +67,9 @@ class Confinement:
         self.layers = Layers(plan.without)
         self.files = HostFiles(self.layers, plan.grants, plan.stub)
         self.group: cgroups.Group | None = None
-        self.guest_data_limit = -1
-        """RLIMIT_DATA for every guest process, where no group limits memory; -1 for none."""
+        self.memory_to_watch = 0
+        """The memory limit that no group keeps: the Sentry has to (``memory_watch``)."""
+        self.ended_for_memory = 0  # programs it ended
         self._spaces: set[str] = set()
         self._doors: list[int] = []
         self._oom_door = -1
@@ -99,9 +100,12 @@ class Confinement:
         return self.files.null_fd
 
     def oom_kills(self) -> int:
-        """How many processes the host ended because the sandbox's memory was used up; 0 also where
-        no control group limits it."""
-        return cgroups.oom_kills(self._oom_door) if self._oom_door >= 0 else 0
+        """How many processes were ended because the sandbox's memory was used up."""
+        return cgroups.oom_kills(self._oom_door) if self._oom_door >= 0 else self.ended_for_memory
+
+    def one_more_oom_kill(self) -> None:
+        """``memory_watch`` ended a program."""
+        self.ended_for_memory += 1
 
     def summary(self) -> str:
         """One line for the log."""
@@ -158,7 +162,7 @@ class Confinement:
     def _set_fallbacks(self, missing: dict[str, str]) -> None:
         limits = self.plan.limits
         if "memory" in missing and limits.memory is not None:
-            self.guest_data_limit = limits.memory
+            self.memory_to_watch = limits.memory
         if "cpu" in missing and limits.cpus is not None:
             os.sched_setaffinity(0, cgroups.affinity_for(limits.cpus))
 

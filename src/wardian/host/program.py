@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from wardian.host.config import ConfigError
 from wardian.sentry.errno import EACCES, ENOENT, ENOEXEC, ENOTDIR, LinuxError
-from wardian.sentry.mm.program_file import InterpreterMissing
+from wardian.sentry.mm.program_file import InterpreterMissing, PathClosed
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -22,18 +22,23 @@ def first_that_runs(name: str, env: dict[str, str], attempt: Callable[[bytes], N
     """execvp(3): ``attempt`` each place where the command may be; ConfigError with status 127 or 126
     when none will do."""
     failure: LinuxError | None = None
+    closed: LinuxError | None = None
     for path in candidates(name, env):
         try:
             attempt(path)
             return
         except InterpreterMissing as e:
             failure = e
+        except PathClosed as e:
+            closed = e
         except (ENOENT, ENOTDIR):
             continue
         except LinuxError as e:
             failure = e
             if not isinstance(e, EACCES):
                 break
+    if failure is None and "/" in name:
+        failure = closed
     if failure is None:
         raise ConfigError(f"{name or repr(name)}: no such program in the sandbox", 127)
     raise ConfigError(f"{name}: cannot be executed: {reason(failure)}", 126)
@@ -48,9 +53,14 @@ def candidates(command: str, env: dict[str, str]) -> list[bytes]:
     return [(directory or b".") + b"/" + name for directory in path.split(b":")]
 
 
+def plain(failure: LinuxError) -> str:
+    """strerror(3), in the middle of a line."""
+    return os.strerror(failure.number).lower()
+
+
 def reason(failure: LinuxError) -> str:
     """Why execve(2) failed, for people."""
-    words = failure.words or os.strerror(failure.number).lower()
+    words = failure.words or plain(failure)
     if isinstance(failure, ENOEXEC):
         return f"not a program this machine can run: {words}"
     return words

@@ -15,8 +15,9 @@ from wardian.host import guest_policy
 from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement
 from wardian.host.launch import report_bug, supervise
-from wardian.host.messages import complain, write_line
-from wardian.host.program import encode, first_that_runs
+from wardian.host.memory_watch import MemoryWatch
+from wardian.host.messages import STDERR, complain, write_line
+from wardian.host.program import encode, first_that_runs, plain
 from wardian.host.signals import HostSignals, Relay
 from wardian.host.user import guest_user
 from wardian.platform.interface import HostProcess
@@ -68,6 +69,7 @@ class Sandbox:
         self.init: Init
         self.task: Task
         self.terminal: HostTerminal | None = None
+        self.watch: MemoryWatch | None = None
         self.signals: HostSignals | None = None
         self.timed_out = False
 
@@ -98,6 +100,9 @@ class Sandbox:
         self.set_up_network()
         self.trace()
         self.mount_extras()
+        if self.box.memory_to_watch:
+            limit, told = self.box.memory_to_watch, self.box.one_more_oom_kill
+            self.watch = MemoryWatch(self.kernel, self.engine, limit, told)
         if self.config.argv:
             self.task.credentials = self.find_user(self.config.user)
 
@@ -197,7 +202,7 @@ class Sandbox:
             if boot.mount_at(self.task, sb, name, flags, source):
                 return
         except LinuxError as e:
-            raise ConfigError(f"cannot mount {source} on {target}: {e}") from None
+            raise ConfigError(f"cannot mount {source} on {target}: {plain(e)}") from None
         raise ConfigError(
             f"cannot mount {source} on {target}: the directory is missing and cannot be made"
         )
@@ -220,7 +225,7 @@ class Sandbox:
             self.task.fs.cwd = place
         except LinuxError as e:
             if self.config.cwd_required:
-                raise ConfigError(f"cannot start in {self.config.cwd}: {e}") from None
+                raise ConfigError(f"cannot start in {self.config.cwd}: {plain(e)}") from None
 
     def start(self) -> None:
         """Find the command in its PATH and run it."""
@@ -250,6 +255,12 @@ class Sandbox:
         self.timed_out = True
         if self.kernel.init is not None:
             exit_group(self.kernel.init, signal.SIGKILL)
+
+    def tell_confinement(self) -> None:
+        """To the log, and to a user at a terminal when something is missing."""
+        LOG.info("confinement: %s", self.box.summary())
+        if self.box.layers.missing() and os.isatty(STDERR):
+            complain(f"{self.box.summary()}: `wardian doctor` says why and how to get them")
 
     def close(self) -> None:
         """Nothing of the sandbox is left on the host."""
@@ -283,7 +294,7 @@ def run_sentry(sandbox: Sandbox, relay: Relay) -> int:
         sandbox.attach_streams(relay)
         sandbox.enter_directory()
         sandbox.box.seal()
-        LOG.info("confinement: %s", sandbox.box.summary())
+        sandbox.tell_confinement()
         sandbox.start()
         return sandbox.run()
     except KernelBug:

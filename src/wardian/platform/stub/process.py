@@ -135,6 +135,11 @@ class StubProcess(HostProcess):
                 return int(line.split()[1]) * 1024
         return 0
 
+    def private_bytes(self) -> int:
+        """Resident memory that is neither of a file nor shared."""
+        fields = self.engine.proc.read(self.pid, "statm").split()
+        return (int(fields[1]) - int(fields[2])) * 4096 if len(fields) > 2 else 0
+
     def set_limit(self, resource: int, soft: int, hard: int) -> None:
         # Host limits on guests come from cgroups; a guest's own RLIMIT_AS is a later issue.
         return

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 AT_FDCWD: Final = -100
 
 
+class PathClosed(EACCES):
+    """The program may be there or not: the way to it is closed."""
+
+
 class InterpreterMissing(ENOENT):
     """The program is there, but not what it names to run it; execve(2) says ENOENT for both."""
 
@@ -51,7 +55,10 @@ def open_exec(task: Task, dirfd: int, name: bytes, follow: bool = True) -> File:
     """
     if not name:
         raise ENOENT("empty path")
-    path = namei.resolve(task, dirfd, name, follow)
+    try:
+        path = namei.resolve(task, dirfd, name, follow)
+    except EACCES:
+        raise PathClosed("a directory on the way may not be searched") from None
     if path.inode.is_symlink:
         raise ELOOP("a symbolic link, and AT_SYMLINK_NOFOLLOW")
     return open_path_exec(task, path)

@@ -144,7 +144,7 @@ class FakeThread(HostThread):
         self.sigreturns += 1
 
     def map_file(self, address: int, length: int, prot: int, flags: int, fd: int,
-                 offset: int) -> None:
+                 offset: int, read_only: bool) -> None:
         self.mapped.append((address, length, prot, flags, fd, offset))
 
     def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:

@@ -149,9 +149,12 @@ class HostThread:
         """Finish rt_sigreturn(2): registers from the guest's frame."""
         raise NotImplementedError
 
-    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
+    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int,
+                 read_only: bool) -> None:
         """Finish mmap(2) of a host descriptor; the guest sees the host's result.
 
+        ``read_only``: the guest must not be able to write to the file through the mapping, whatever
+        mprotect(2) it makes later and however ``fd`` was opened.
         ``fd`` may be closed as soon as this returns: an engine that installs it later keeps a duplicate.
         """
         raise NotImplementedError

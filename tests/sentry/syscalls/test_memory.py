@@ -133,7 +133,8 @@ def test_file_without_host_descriptor_is_copied_for_private_mappings_only(t: Tas
     seen: list[bytes] = []
     thread = support.host(t)
 
-    def record(address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
+    def record(address: int, length: int, prot: int, flags: int, fd: int, offset: int,
+               read_only: bool) -> None:
         seen.append(os.pread(fd, length, offset))
 
     thread.map_file = record  # type: ignore[method-assign]

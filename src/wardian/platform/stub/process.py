@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wardian import _core
 from wardian.platform.interface import HostMapping, HostProcess
 from wardian.platform.layout import CHANNEL_SIZE, GUEST_TOP, SLOTS
-from wardian.sentry.errno import EAGAIN, EFAULT
+from wardian.sentry.errno import EACCES, EAGAIN, EFAULT
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
@@ -185,6 +185,13 @@ class ProcFiles:
 
     def __init__(self, directory: int) -> None:
         self.directory = directory
+
+    def reopen(self, fd: int) -> int:
+        """``fd`` opened again, for reading alone; EACCES where the host's /proc is out of reach."""
+        try:
+            return _core.openat2(self.directory, f"self/fd/{fd}".encode(), os.O_RDONLY | os.O_CLOEXEC, 0, 0)
+        except OSError as e:
+            raise EACCES(f"a file open for writing cannot be mapped read-only here: {e}") from None
 
     def read(self, pid: int, name: str) -> str:
         """The text of /proc/<pid>/<name>; empty when it cannot be read."""

@@ -126,7 +126,19 @@ class StubThread(HostThread):
         """As :meth:`sigreturn`, then report ``interrupted`` before guest code runs: more signals wait."""
         self.engine.hub.reply(self.key, ACTION_SIGRETURN, 0, WORDS[1].pack(1))
 
-    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
+    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int,
+                 read_only: bool) -> None:
+        if read_only and opened_for_writing(fd):
+            reopened = self.engine.proc.reopen(fd)
+            try:
+                self.map_descriptor(address, length, prot, flags, reopened, offset)
+            finally:
+                os.close(reopened)
+        else:
+            self.map_descriptor(address, length, prot, flags, fd, offset)
+
+    def map_descriptor(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
+        """Finish mmap(2) of ``fd`` as it was opened."""
         if self.send_descriptor(fd):
             self.engine.hub.reply(self.key, ACTION_MAP, 0, WORDS[5].pack(address, length, prot, flags, offset))
             self.engine.events.map_answered(self)
@@ -144,7 +156,7 @@ class StubThread(HostThread):
             return False
         if self.engine.report_maps or self.engine.validated:
             return False
-        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
+        if opened_for_writing(fd):
             return False
         try:
             socket.send_fds(control, [b"F"], [fd])
@@ -238,6 +250,11 @@ class StubThread(HostThread):
         tid = self.tid()
         fields = self.engine.proc.read(tid, "schedstat").split() if tid else []
         return int(fields[0]) if fields else 0
+
+
+def opened_for_writing(fd: int) -> bool:
+    """Whether a host descriptor may be written to."""
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
 
 
 def slot_tid_address(slot: int) -> int:

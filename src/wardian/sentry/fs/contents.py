@@ -12,7 +12,8 @@ import fcntl
 import os
 from typing import Final
 
-from wardian.sentry.errno import EFAULT, EFBIG, ENOSPC, ENXIO, EOPNOTSUPP, error_of, from_os_error
+from wardian.sentry.errno import EFAULT, EFBIG, ENOSPC, ENXIO, EOPNOTSUPP, from_os_error
+from wardian.sentry.fs.hostsyscall import host_syscall_function
 from wardian.sentry.vfs.buffers import Sink, Source
 
 SMALL_MAX: Final = 64 * 1024
@@ -20,6 +21,7 @@ PIECE: Final = 1 << 20
 PAGE: Final = 4096
 SIZE_MAX: Final = (1 << 63) - PAGE
 
+SYS_FALLOCATE: Final = 285
 FALLOC_FL_KEEP_SIZE: Final = 0x01
 FALLOC_FL_PUNCH_HOLE: Final = 0x02
 
@@ -91,13 +93,10 @@ def create_memfd(name: str) -> int:
 
 def host_fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     """fallocate(2), which Python has only in part."""
-    import ctypes  # late: rarely needed, slow to import
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    fallocate = libc.fallocate
-    fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    if fallocate(fd, mode, offset, length) != 0:
-        raise error_of(ctypes.get_errno(), "fallocate")
+    try:
+        host_syscall_function()(SYS_FALLOCATE, fd, mode, offset, length)
+    except OSError as e:
+        raise from_os_error(e) from None
 
 
 class Contents:

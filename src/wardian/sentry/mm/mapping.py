@@ -170,7 +170,7 @@ def map_shared_anonymous(t: Task, request: MapRequest) -> None:
         record = FileMapping(request.address, request.length, None, 0, True)
         record.name = b"/dev/zero (deleted)"
         t.memory.add_file_mapping(record, fd)
-        _engine_map(t, request, MapSource(fd, 0))
+        _engine_map(t, request, MapSource(fd, 0), False)
     finally:
         memfd.close(fd)
 
@@ -200,11 +200,11 @@ def _finish(t: Task, request: MapRequest, source: MapSource, file: File, shared:
     if file.path is None:
         record.name = file.describe().encode()
     t.memory.add_file_mapping(record, source.host_fd)
-    _engine_map(t, request, source)
+    _engine_map(t, request, source, shared and not file.writable)
 
 
-def _engine_map(t: Task, request: MapRequest, source: MapSource) -> None:
+def _engine_map(t: Task, request: MapRequest, source: MapSource, read_only: bool) -> None:
     host = t.host
     assert host is not None
     host.map_file(request.address, request.length, request.prot, request.host_flags,
-                  source.host_fd, source.host_offset)
+                  source.host_fd, source.host_offset, read_only)

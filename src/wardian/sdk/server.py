@@ -32,8 +32,7 @@ from wardian.host.sandbox import BUG_STATUS, Sandbox, preload
 from wardian.host.signals import HostSignals, Relay
 from wardian.sdk import wire
 from wardian.sdk.server_files import Files, error_of
-from wardian.sdk.streams import NULL, SAME
-from wardian.sdk.wire import Decoder, Fields, Message, WireError
+from wardian.sdk.wire import NULL, SAME, Decoder, Fields, Message, WireError
 from wardian.sentry.errno import EINVAL, ENOENT, ENOTDIR, LinuxError
 from wardian.sentry.fs.anon import AnonFS
 from wardian.sentry.fs.hoststream import inherited_file

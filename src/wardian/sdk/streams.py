@@ -14,10 +14,10 @@ from typing import Any
 
 from wardian.sdk.errors import ConfigError
 from wardian.sdk.options import DEVNULL, PIPE, STDOUT, Stream
+from wardian.sdk.wire import NULL, SAME
 
 PIECE = 64 << 10
 PIPE_SIZE = 256 << 10
-NULL, SAME = "null", "stdout"
 
 
 class Streams:
@@ -26,7 +26,7 @@ class Streams:
     def __init__(self, stdin: Stream, stdout: Stream, stderr: Stream) -> None:
         self.theirs: list[int] = []
         self.ours: list[int] = [-1, -1, -1]
-        self.plan: list[int | str] = []  # per stream: index in ``theirs``, "null", or "stdout"
+        self.plan: list[int | str] = []  # per stream: index in ``theirs``, NULL, or SAME
         self.exit = -1
         try:
             for number, stream in enumerate((stdin, stdout, stderr)):

@@ -21,6 +21,8 @@ MAX_FIELDS = 16 << 20
 MAX_PAYLOAD = 1 << 20
 MAX_FDS = 8
 PIECE = 256 << 10
+NULL, SAME = "null", "stdout"
+"""A stream that is no descriptor: /dev/null inside, or the same as standard output."""
 
 Fields = dict[str, Any]
 

@@ -150,6 +150,18 @@ def test_killed_before_it_had_a_host_process(box: wardian.Sandbox) -> None:
     assert box.run(["true"]).returncode == 0
 
 
+def test_killed_on_the_way_through_execve_leaves_no_host_process() -> None:
+    with wardian.Sandbox() as box:
+        box.run(["true"])
+        for _ in range(3):
+            shells = [box.spawn(["sh", "-c", "exec sleep 1000"]) for _ in range(12)]
+            for shell in shells:
+                shell.kill()
+            assert {shell.wait(60) for shell in shells} == {-signal.SIGKILL}
+        time.sleep(0.5)
+        assert len(family(box._connection.process.pid)) <= 12  # with the zygote and the pool
+
+
 def test_threads_share_a_sandbox(box: wardian.Sandbox) -> None:
     found: list[bytes] = []
 
@@ -186,13 +198,17 @@ def test_an_idle_sandbox_uses_no_processor_time(box: wardian.Sandbox) -> None:
 
 
 def cpu_ticks(launcher: int) -> int:
-    """Processor time of a launcher's descendants."""
+    """Processor time of a launcher and its descendants."""
     total = 0
-    todo = [launcher]
-    while todo:
-        pid = todo.pop()
+    for pid in family(launcher):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        todo += [int(word) for word in children.split()]
     return total
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    found = [pid]
+    for each in found:
+        found += [int(w) for w in Path(f"/proc/{each}/task/{each}/children").read_text().split()]
+    return found

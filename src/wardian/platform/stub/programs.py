@@ -32,9 +32,12 @@ class Programs:
         self.waiting: list[Start] = []  # without a pool process yet, in order
 
     def begin_next(self) -> None:
-        """A pool process became ready."""
-        if self.waiting:
-            self.begin(self.waiting.pop(0))
+        """A pool process became ready: for the first that waits and was not killed meanwhile."""
+        while self.waiting:
+            start = self.waiting.pop(0)
+            if start.thread is None or start.thread.owner is not None:
+                self.begin(start)
+                return
 
     def begin(self, start: Start) -> None:
         """Move in, or wait for a pool process to move into."""

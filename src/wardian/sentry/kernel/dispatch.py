@@ -332,6 +332,7 @@ class Dispatcher(Events, TaskHooks):
 
     def task_exited(self, task: Task) -> None:
         """Let go of the host thread: it ends by itself, or with its whole process."""
+        exec.forget_image(task)
         host = task.host
         task.host = None
         if host is not None:

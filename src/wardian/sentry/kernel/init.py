@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from wardian.platform.interface import HostMapping, HostProcess
 from wardian.sentry.errno import EFAULT
 from wardian.sentry.kernel.credentials import Credentials, root_credentials
-from wardian.sentry.kernel.exec import forget_image, load_first
+from wardian.sentry.kernel.exec import load_first
 from wardian.sentry.kernel.exit import exit_group
 from wardian.sentry.kernel.fdtable import FDTable
 from wardian.sentry.kernel.fscontext import FSContext
@@ -146,7 +146,6 @@ class Init(Waiter):
                 leader = group.leader
                 if leader is not None and leader.image is not None:
                     self.engine.forget_start(leader)
-                    forget_image(leader)
                 self.ended(Ended(group))
 
     def end_tree(self, group: ThreadGroup) -> None:

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,10 @@ def as_nobody(wardian: Wardian) -> None:
         # env: setpriv still has root's rights when it executes the next program
         wardian.prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env"]
     wardian.env |= {"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/local/bin:/usr/bin:/bin"}
-    open_up(wardian.directory)
+    # Not below pytest's directories: every other pytest that starts here closes them again.
+    wardian.directory = Path(tempfile.mkdtemp(prefix="pytest-wardian-"))
+    wardian.directory.chmod(0o777)
+    wardian.temporary.append(wardian.directory)
     if answers(wardian):
         return
     packages = [str(SOURCE), sysconfig.get_path("platlib")]
@@ -59,14 +63,6 @@ def answers(wardian: Wardian) -> bool:
     return subprocess.run(check, env=wardian.env, cwd="/", capture_output=True, check=False).returncode == 0
 
 
-def open_up(directory: Path) -> None:
-    """Let others into pytest's directories, and write to this one."""
-    for above in (directory, *directory.parents):
-        if above.owner() == directory.owner() and above != Path("/tmp") and above.is_relative_to("/tmp"):
-            above.chmod(above.stat().st_mode | 0o755)
-    directory.chmod(0o777)
-
-
 def environment(**changes: str) -> dict[str, str]:
     """What the command sees: little, and the source tree for the interpreted build."""
     return {"HOME": "/", "LANG": "C.UTF-8", **python_path(), **kept_environment(), **changes}
@@ -82,6 +78,7 @@ class Wardian:
         self.env = environment()
         self.launchers: list[int] = []
         self.mounts = mount_points()
+        self.temporary: list[Path] = []
 
     def words(self, arguments: Sequence[str]) -> list[str]:
         """The whole command line."""

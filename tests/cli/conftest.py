@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,4 +24,6 @@ def wardian(tmp_path: Path, subreaper: None) -> Iterator[Wardian]:
     """The command line, in an empty directory."""
     command = Wardian(tmp_path)
     yield command
+    for directory in command.temporary:
+        shutil.rmtree(directory)
     command.check_nothing_left()

@@ -61,7 +61,7 @@ def test_programs_have_a_terminal_with_our_size(terminal: Terminal) -> None:
 
 
 def test_window_size_changes_are_passed_on(terminal: Terminal) -> None:
-    terminal.line("$W bash -c 'trap \"stty size\" WINCH; echo up; while :; do sleep 0.1; done'")
+    terminal.line("$W bash -c 'trap \"stty size\" WINCH; echo up; sleep 30 & while ! wait $!; do :; done'")
     terminal.says("up\r\n")
     terminal.shell.setwinsize(40, 100)
     terminal.says("40 100\r\n")

@@ -1,4 +1,5 @@
-"""``wardian do``: one command in a sandbox, on this terminal, with this directory (the quick way in)."""
+"""``wardian do``: one command in a sandbox, on this terminal, with
+this directory (the quick way in)."""
 
 from __future__ import annotations
 
@@ -25,47 +26,100 @@ LOG_LEVELS = ("error", "warning", "info", "debug")
 
 def build_parser() -> Parser:
     """Every option of the command."""
-    parser = Parser(prog="wardian do", allow_abbrev=False,
-                    usage="wardian do [options] [--] COMMAND [ARGUMENT...]",
-                    description="Run COMMAND on a kernel of its own. It sees this machine's files read-only below "
-                    "a memory overlay: what it writes is gone when it ends. The exit status is the command's; "
-                    "128+N when signal N killed it, 124 after --timeout, 125 for an error of wardian itself, "
-                    "126 when the command cannot be executed and 127 when it does not exist.")
+    parser = Parser(
+        prog="wardian do",
+        allow_abbrev=False,
+        usage="wardian do [options] [--] COMMAND [ARGUMENT...]",
+        description="Run COMMAND on a kernel of its own. It sees this machine's files read-only "
+        "below "
+        "a memory overlay: what it writes is gone when it ends. The exit status is the command's; "
+        "128+N when signal N killed it, 124 after --timeout, 125 for an error of wardian itself, "
+        "126 when the command cannot be executed and 127 when it does not exist.",
+    )
     add = parser.add_argument
-    add("--rootfs", metavar="DIR", help="take DIR as the root file system instead of this machine's own")
-    add("-v", "--volume", metavar="SRC:DST[:ro]", action="append", default=[],
-        help="show the host's SRC at DST; writes go to the host unless ro")
-    add("--tmpfs", metavar="DST", action="append", default=[], help="an empty memory file system at DST")
-    add("-e", "--env", metavar="NAME[=VALUE]", action="append", default=[],
-        help="set a variable (without =VALUE: pass it on); the environment is passed on as it is")
-    add("-w", "--workdir", metavar="DIR", help="start in DIR (default: the current directory if it exists inside)")
+    add(
+        "--rootfs",
+        metavar="DIR",
+        help="take DIR as the root file system instead of this machine's own",
+    )
+    add(
+        "-v",
+        "--volume",
+        metavar="SRC:DST[:ro]",
+        action="append",
+        default=[],
+        help="show the host's SRC at DST; writes go to the host unless ro",
+    )
+    add(
+        "--tmpfs",
+        metavar="DST",
+        action="append",
+        default=[],
+        help="an empty memory file system at DST",
+    )
+    add(
+        "-e",
+        "--env",
+        metavar="NAME[=VALUE]",
+        action="append",
+        default=[],
+        help="set a variable (without =VALUE: pass it on); the environment is passed on as it is",
+    )
+    add(
+        "-w",
+        "--workdir",
+        metavar="DIR",
+        help="start in DIR (default: the current directory if it exists inside)",
+    )
     add("-u", "--user", metavar="UID[:GID]", default="", help="run as this user")
     add("--hostname", default="wardian", help="the host name inside")
     add("--read-only", action="store_true", help="no overlay: the root cannot be written to")
-    add("-m", "--memory", metavar="SIZE", help="memory limit, such as 512m. Files in memory (the overlay, "
-        "every tmpfs, memfds) may use half of it together; without a limit, half of the machine's memory")
+    add(
+        "-m",
+        "--memory",
+        metavar="SIZE",
+        help="memory limit, such as 512m. Files in memory (the overlay, "
+        "every tmpfs, memfds) may use half of it together; without a limit, half of the "
+        "machine's memory",
+    )
     add("--cpus", metavar="N", help="CPU limit, such as 1.5")
     add("--pids", metavar="N", help="limit on processes and threads")
-    add("--network", choices=("none", "loopback", "host"), default="loopback",
-        help="none, an internal loopback (default), or the host's TCP and UDP")
+    add(
+        "--network",
+        choices=("none", "loopback", "host"),
+        default="loopback",
+        help="none, an internal loopback (default), or the host's TCP and UDP",
+    )
     add("--timeout", metavar="SECONDS", help="end everything after this time (status 124)")
-    add("--strace", metavar="CALLS", nargs="?", const="", help="print every system call, or those of CALLS, as "
-        "strace(1) does; write --strace=CALLS")
-    add("--memory-mode", choices=("direct", "validated"), default="direct",
-        help="validated: every change of memory mappings is checked by the Sentry, one by one")
+    add(
+        "--strace",
+        metavar="CALLS",
+        nargs="?",
+        const="",
+        help="print every system call, or those of CALLS, as strace(1) does; write --strace=CALLS",
+    )
+    add(
+        "--memory-mode",
+        choices=("direct", "validated"),
+        default="direct",
+        help="validated: every change of memory mappings is checked by the Sentry, one by one",
+    )
     add("--log", metavar="FILE", help="write the log there (default: standard error)")
     add("--debug", action="store_true", help="log everything")
     return parser
 
 
 def split_command(parser: Parser, words: list[str]) -> tuple[list[str], list[str]]:
-    """Our own options, and the command from its first word on. A bare ``--strace`` takes no value."""
-    takes_value = {name for action in parser._actions if action.nargs is None for name in action.option_strings}
+    """Our own options, and the command from its first word on. A
+    bare ``--strace`` takes no value."""
+    takes_value = {
+        name for action in parser._actions if action.nargs is None for name in action.option_strings
+    }
     at = 0
     while at < len(words) and words[at].startswith("-") and words[at] != "--":
         at += 2 if words[at] in takes_value else 1
     ours = ["--strace=" if word == "--strace" else word for word in words[:at]]
-    return ours, words[at + 1:] if words[at:at + 1] == ["--"] else words[at:]
+    return ours, words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
 
 
 def environment(words: list[str]) -> dict[str, str]:
@@ -131,10 +185,15 @@ def set_up_log(options: argparse.Namespace) -> None:
     level = logging.DEBUG if options.debug else logging.ERROR
     try:
         if options.log:
-            logging.basicConfig(filename=options.log, level=min(level, logging.INFO),
-                                format="%(asctime)s %(name)s %(levelname)s %(message)s")
+            logging.basicConfig(
+                filename=options.log,
+                level=min(level, logging.INFO),
+                format="%(asctime)s %(name)s %(levelname)s %(message)s",
+            )
         else:
-            logging.basicConfig(stream=sys.stderr, level=level, format="wardian: %(name)s: %(message)s")
+            logging.basicConfig(
+                stream=sys.stderr, level=level, format="wardian: %(name)s: %(message)s"
+            )
     except OSError as e:
         raise ConfigError(f"cannot write the log {options.log}: {e.strerror}") from None
 

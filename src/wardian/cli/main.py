@@ -1,4 +1,5 @@
-"""``wardian COMMAND``: finds the command's module and leaves the rest to it. Imports late, to start fast."""
+"""``wardian COMMAND``: finds the command's module and leaves the rest to
+it. Imports late, to start fast."""
 
 from __future__ import annotations
 
@@ -15,9 +16,15 @@ COMMANDS = {
     "version": "print the version",
 }
 
+
 def usage() -> str:
     """The text of ``wardian --help``."""
-    lines = ["usage: wardian COMMAND [options]", "", "Runs programs on a Linux kernel of their own.", ""]
+    lines = [
+        "usage: wardian COMMAND [options]",
+        "",
+        "Runs programs on a Linux kernel of their own.",
+        "",
+    ]
     lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
     return "\n".join([*lines, "", "`wardian COMMAND --help` says more about one of them.", ""])
 

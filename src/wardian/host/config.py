@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-
 MEMORY_MIN = 32 << 20
 """The Sentry is within the limit as well."""
 CPUS_MIN, CPUS_MAX = 0.01, 65536
@@ -37,8 +36,13 @@ class Config:
     A plain class: ``dataclasses`` takes longer to import than all the rest of the command line.
     """
 
-    def __init__(self, argv: list[str], rootfs: str | None = None,
-                 env: dict[str, str] | None = None, **others: object) -> None:
+    def __init__(
+        self,
+        argv: list[str],
+        rootfs: str | None = None,
+        env: dict[str, str] | None = None,
+        **others: object,
+    ) -> None:
         self.argv = argv
         self.rootfs = rootfs
         self.env: dict[str, str] = {} if env is None else env
@@ -118,9 +122,7 @@ def parse_cpus(text: str) -> float:
 def parse_pids(text: str) -> int:
     """A limit on tasks."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:12]) <= PIDS_MAX):
-        raise ConfigError(
-            f"bad limit on pids {text!r}: write a whole number from 1 to {PIDS_MAX}"
-        )
+        raise ConfigError(f"bad limit on pids {text!r}: write a whole number from 1 to {PIDS_MAX}")
     return int(text)
 
 

@@ -277,9 +277,9 @@ def _decided_rows() -> list[bpf.Rule]:
             MMAP,
             bpf.ALLOW,
             GRANTED,
-            "maps a descriptor that the Sentry sent over the control socket: only host files that are "
-            "open for reading, which this process may read; the host refuses to map them writable and shared "
-            "(a notification would cost every library 46 us a segment)",
+            "maps a descriptor that the Sentry sent over the control socket: only host files that "
+            "are open for reading, which this process may read; the host refuses to map them "
+            "writable and shared (a notification would cost every library 46 us a segment)",
             _IN_STUB,
             _ADDRESS,
             _LENGTH,
@@ -291,13 +291,18 @@ def _decided_rows() -> list[bpf.Rule]:
             RECVMSG,
             bpf.ALLOW,
             GRANTED,
-            "takes such a descriptor from the control socket, where only the Sentry writes; jumped to, it "
-            "takes what was meant for the same process",
+            "takes such a descriptor from the control socket, where only the Sentry writes; jumped "
+            "to, it takes what was meant for the same process",
             _IN_STUB,
             bpf.IntIn("fd", 0, [layout.CONTROL_FD]),
         ),
-        _rule(CLOSE, bpf.ALLOW, GRANTED, "closes it again; the guest has no descriptor that others need",
-              _IN_STUB),
+        _rule(
+            CLOSE,
+            bpf.ALLOW,
+            GRANTED,
+            "closes it again; the guest has no descriptor that others need",
+            _IN_STUB,
+        ),
         _rule(
             ARCH_PRCTL,
             bpf.USER_NOTIF,

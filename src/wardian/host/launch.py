@@ -3,7 +3,8 @@
     launcher  prepare() namespaces and limits ── fork ── wait, forward signals, finish()
     Sentry                                        └─ enter(), build, seal(), run the guests
 
-The Sentry is the first process of its pid namespace and dies with the launcher; guests die with the Sentry.
+The Sentry is the first process of its pid namespace and dies with the
+launcher; guests die with the Sentry.
 """
 
 from __future__ import annotations

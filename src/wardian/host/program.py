@@ -19,8 +19,8 @@ def encode(argv: list[str], env: dict[str, str]) -> tuple[list[bytes], list[byte
 
 
 def first_that_runs(name: str, env: dict[str, str], attempt: Callable[[bytes], None]) -> None:
-    """execvp(3): ``attempt`` each place where the command may be; ConfigError with status 127 or 126
-    when none will do."""
+    """execvp(3): ``attempt`` each place where the command may be; ConfigError with status 127 or
+    126 when none will do."""
     failure: LinuxError | None = None
     closed: LinuxError | None = None
     for path in candidates(name, env):

@@ -279,7 +279,8 @@ def run_here(config: Config) -> int:
 
 
 def preload(config: Config) -> None:
-    """Import what this sandbox needs later: behind the confinement there are no files to import from."""
+    """Import what this sandbox needs later: behind the confinement
+    there are no files to import from."""
     if config.network == "host":
         import wardian.sentry.net.host
         import wardian.sentry.net.host_interfaces

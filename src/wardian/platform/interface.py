@@ -1,8 +1,8 @@
 """What the Sentry needs from an execution engine: host processes, their threads and their memory.
 
 The stub engine (``platform.stub``) is the one implementation; tests use ``tests/fake_platform.py``.
-Everything here is driven by the Sentry's one thread. An engine never waits for a guest: what takes time is
-finished later and reported through the :class:`Events` it was given.
+Everything here is driven by the Sentry's one thread. An engine never waits for a guest: what takes
+time is finished later and reported through the :class:`Events` it was given.
 """
 
 from __future__ import annotations
@@ -32,8 +32,16 @@ class SignalFrame:
 class Mapping:
     """One piece of an address space to set up at exec, in order."""
 
-    def __init__(self, address: int, length: int, prot: int, fd: int, offset: int,
-                 data: bytes = b"", data_address: int = 0) -> None:
+    def __init__(
+        self,
+        address: int,
+        length: int,
+        prot: int,
+        fd: int,
+        offset: int,
+        data: bytes = b"",
+        data_address: int = 0,
+    ) -> None:
         self.address = address
         self.length = length  # bytes, whole pages
         self.prot = prot
@@ -56,7 +64,9 @@ class ExecImage:
 class HostMapping:
     """One line of the host's /proc/<pid>/maps that belongs to the guest."""
 
-    def __init__(self, start: int, end: int, prot: str, offset: int, dev: str, ino: int, name: str) -> None:
+    def __init__(
+        self, start: int, end: int, prot: str, offset: int, dev: str, ino: int, name: str
+    ) -> None:
         self.start = start
         self.end = end
         self.prot = prot  # like "r-xp"
@@ -81,7 +91,8 @@ class HostProcess:
         raise NotImplementedError
 
     def strings(self, addresses: list[int]) -> list[bytes | None]:
-        """Short NUL-terminated strings at up to 64 addresses at once; None for those to be read alone."""
+        """Short NUL-terminated strings at up to 64 addresses at once;
+        None for those to be read alone."""
         return [None] * len(addresses)
 
     def write(self, address: int, data: bytes) -> None:
@@ -124,14 +135,15 @@ class HostThread:
         self.process = process
         self.owner: object | None = None  # whose thread it is: the Sentry's Task
 
-    # -- finishing a request -------------------------------------------------------------------------
+    # -- finishing a request -----------------------------------------------------------------------
     def complete(self, result: int) -> None:
-        """Return ``result`` (negative errno for failure) from the system call; outs queued are copied first."""
+        """Return ``result`` (negative errno for failure) from the system
+        call; outs queued are copied first."""
         raise NotImplementedError
 
     def queue_out(self, address: int, data: bytes) -> bool:
-        """Have ``data`` copied to the guest with the coming reply (EFAULT replaces the result when it
-        cannot be). False when it does not fit: the caller writes through the process instead."""
+        """Have ``data`` copied to the guest with the coming reply (EFAULT replaces the result when
+        it cannot be). False when it does not fit: the caller writes through the process instead."""
         raise NotImplementedError
 
     def resume(self) -> None:
@@ -139,32 +151,44 @@ class HostThread:
         raise NotImplementedError
 
     def deliver(self, frame: SignalFrame, result: int, in_syscall: bool, report: bool) -> None:
-        """Enter a signal handler; ``result`` is what the interrupted call will return afterwards (when
-        ``in_syscall``). A restart is asked for with :data:`RESTART` as result. A frame that does not fit on the
-        guest's stack is reported as ``Events.frame_fault``. ``report``: more signals wait, so
-        ``Events.interrupted`` follows before the handler's first instruction."""
+        """Enter a signal handler; ``result`` is what the interrupted call will return afterwards
+        (when ``in_syscall``). A restart is asked for with :data:`RESTART` as result. A frame that
+        does not fit on the guest's stack is reported as ``Events.frame_fault``. ``report``: more
+        signals wait, so ``Events.interrupted`` follows before the handler's first instruction."""
         raise NotImplementedError
 
     def sigreturn(self) -> None:
         """Finish rt_sigreturn(2): registers from the guest's frame."""
         raise NotImplementedError
 
-    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int,
-                 read_only: bool) -> None:
+    def map_file(
+        self,
+        address: int,
+        length: int,
+        prot: int,
+        flags: int,
+        fd: int,
+        offset: int,
+        read_only: bool,
+    ) -> None:
         """Finish mmap(2) of a host descriptor; the guest sees the host's result.
 
         ``read_only``: the guest must not be able to write to the file through the mapping, whatever
-        mprotect(2) it makes later and however ``fd`` was opened.
-        ``fd`` may be closed as soon as this returns: an engine that installs it later keeps a duplicate.
+        mprotect(2) it makes later and however ``fd`` was opened. ``fd`` may be closed as soon as
+        this returns: an engine that installs it later keeps a duplicate.
         """
         raise NotImplementedError
 
     def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:
-        """Finish mmap(2) of private anonymous memory with these arguments instead of the guest's own."""
+        """Finish mmap(2) of private anonymous memory with these
+        arguments instead of the guest's own."""
         raise NotImplementedError
 
-    def map_anonymous_with(self, address: int, length: int, prot: int, flags: int, data: bytes) -> None:
-        """Finish mmap(2) with anonymous memory that starts with ``data``; ``Events.mapped`` reports."""
+    def map_anonymous_with(
+        self, address: int, length: int, prot: int, flags: int, data: bytes
+    ) -> None:
+        """Finish mmap(2) with anonymous memory that starts with
+        ``data``; ``Events.mapped`` reports."""
         raise NotImplementedError
 
     def drop_outs(self) -> None:
@@ -178,12 +202,14 @@ class HostThread:
         raise NotImplementedError
 
     def clone(self, request: CloneRequest) -> None:
-        """Make a host thread or process; ``Events.cloned`` and then ``Events.clone_finished`` report."""
+        """Make a host thread or process; ``Events.cloned`` and then
+        ``Events.clone_finished`` report."""
         raise NotImplementedError
 
     def exec(self, image: ExecImage) -> None:
-        """Replace this thread's program: afterwards ``self`` runs ``image`` in a fresh host process and
-        ``self.process`` is that process. The old process is killed if this thread was its last user."""
+        """Replace this thread's program: afterwards ``self`` runs ``image`` in a fresh host process
+        and ``self.process`` is that process. The old process is killed if this thread was its last
+        user."""
         raise NotImplementedError
 
     def abandon(self) -> None:
@@ -194,7 +220,7 @@ class HostThread:
         """End this thread; the word at ``clear_tid`` (0: none) becomes 0 and its futex is woken."""
         raise NotImplementedError
 
-    # -- at any time -------------------------------------------------------------------------------------
+    # -- at any time -------------------------------------------------------------------------------
     def interrupt(self) -> None:
         """Make a thread that runs guest code report itself (``Events.interrupted``) soon."""
         raise NotImplementedError
@@ -227,12 +253,15 @@ class Events:
         """A guest thread made a system call."""
         raise NotImplementedError
 
-    def fault(self, thread: HostThread, signo: int, code: int, address: int, siginfo: bytes) -> None:
+    def fault(
+        self, thread: HostThread, signo: int, code: int, address: int, siginfo: bytes
+    ) -> None:
         """A guest instruction faulted with host signal ``signo``."""
         raise NotImplementedError
 
     def interrupted(self, thread: HostThread) -> None:
-        """A thread stopped because of :meth:`HostThread.interrupt`; answer it with resume or deliver."""
+        """A thread stopped because of :meth:`HostThread.interrupt`;
+        answer it with resume or deliver."""
         raise NotImplementedError
 
     def frame_fault(self, thread: HostThread) -> None:
@@ -240,12 +269,13 @@ class Events:
         raise NotImplementedError
 
     def map_answered(self, thread: HostThread) -> None:
-        """``map_file`` was answered at once: the guest has the host's result, nothing more is reported."""
+        """``map_file`` was answered at once: the guest has the host's
+        result, nothing more is reported."""
         raise NotImplementedError
 
     def mapped(self, thread: HostThread, result: int) -> None:
-        """mmap(2) through ``map_file`` or ``map_anonymous_with`` is done with the host's ``result``; the
-        thread waits for ``complete``."""
+        """mmap(2) through ``map_file`` or ``map_anonymous_with`` is done with the host's
+        ``result``; the thread waits for ``complete``."""
         raise NotImplementedError
 
     def cloned(self, parent: HostThread, child: HostThread, request: CloneRequest) -> None:
@@ -253,7 +283,8 @@ class Events:
         raise NotImplementedError
 
     def clone_finished(self, parent: HostThread, number: int, request: CloneRequest) -> None:
-        """The parent waits for its ``complete``; ``number`` is 0, or the host's errno: no child came to be."""
+        """The parent waits for its ``complete``; ``number`` is 0, or the
+        host's errno: no child came to be."""
         raise NotImplementedError
 
     def exec_done(self, thread: HostThread) -> None:
@@ -276,8 +307,8 @@ class Events:
 class Request:
     """One system call as it arrived: number, raw arguments, and the bytes the stub sent along.
 
-    ``raw`` is the whole message (``platform.stub.wire.REQUEST``), taken by copy once; nothing the guest does
-    later changes it (rule 1). Fields are read from it when they are asked for.
+    ``raw`` is the whole message (``platform.stub.wire.REQUEST``), taken by copy once; nothing the
+    guest does later changes it (rule 1). Fields are read from it when they are asked for.
     """
 
     def __init__(self, raw: bytes) -> None:

@@ -1,7 +1,8 @@
 """Where things lie in a guest process, and which descriptors it has.
 
-The stub, the guest's seccomp filter (``host.guest_policy``) and the loader must agree on these numbers;
-``native/include/channel.h`` repeats them and a test compares both. The host address space of a guest process::
+The stub, the guest's seccomp filter (``host.guest_policy``) and the loader must agree on these
+numbers; ``native/include/channel.h`` repeats them and a test compares both. The host address space
+of a guest process::
 
     0                        GUEST_TOP            TRUSTED_BASE                  2^47
     |  the guest's own memory  |  PROT_NONE fence   |  stub, channel, stacks      |
@@ -12,7 +13,8 @@ from typing import Final
 GUEST_TOP: Final = 0x7000_0000_0000
 """First address the guest may not map."""
 TRUSTED_BASE: Final = 0x7E00_0000_0000
-"""First address of the stub. A guest mapping below GUEST_TOP and shorter than the fence ends before it."""
+"""First address of the stub. A guest mapping below GUEST_TOP and
+shorter than the fence ends before it."""
 
 LOADER_TEXT: Final = 0x7E00_0000_1000
 """Runs only before the first guest instruction; the second filter closes it."""
@@ -27,7 +29,8 @@ SLOTS: Final = 4096
 
 SHARED_BASE: Final = 0x7E00_2000_0000
 SHARED_SIZE: Final = 0x4000
-"""Pages 0 and 2 the Sentry keeps current (hand-off state, marshalling table); page 1 guests write (ready map)."""
+"""Pages 0 and 2 the Sentry keeps current (hand-off state, marshalling table);
+page 1 guests write (ready map)."""
 VDSO_BASE: Final = 0x7E00_3000_0000
 STACKS_BASE: Final = 0x7E00_4000_0000
 STACK_SIZE: Final = 0x1_0000
@@ -44,14 +47,16 @@ ZYGOTE_FD: Final = 7
 CHECKIN_CODE: Final = 0x57415244
 """arch_prctl(2) code of a forked child's first notified call; its nonce is the second argument."""
 RECEIVED_FD_FIRST: Final = 6
-"""Descriptors from here to GRANT_FD_FIRST came over CONTROL_FD: host files, open for reading only."""
+"""Descriptors from here to GRANT_FD_FIRST came over CONTROL_FD:
+host files, open for reading only."""
 GRANT_FD_FIRST: Final = 64
 """A descriptor granted to the thread of slot ``i`` is installed as ``GRANT_FD_FIRST + i``."""
 
 THREAD_FLAGS: Final = 0x125_0F00
-"""clone(2) flags of a new thread on the host: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, CHILD_SETTID and
-CHILD_CLEARTID (into its slot)."""
+"""clone(2) flags of a new thread on the host: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM,
+CHILD_SETTID and CHILD_CLEARTID (into its slot)."""
 THREAD_FLAGS_TLS: Final = THREAD_FLAGS | 0x8_0000
 """The same with CLONE_SETTLS."""
 UNFIT_ERRNO: Final = 4095
-"""What the filter of ``--memory-mode=validated`` answers the stub for a memory call that must become a message."""
+"""What the filter of ``--memory-mode=validated`` answers the stub for a memory
+call that must become a message."""

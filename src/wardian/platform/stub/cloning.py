@@ -1,7 +1,9 @@
-"""clone(2) on the host: threads, forks and vforks, and the proof that a forked child is what it says.
+"""clone(2) on the host: threads, forks and vforks, and the proof
+that a forked child is what it says.
 
-A thread needs no permission (the filter knows its flags). A fork is notified twice: the parent's clone call, which
-must be the one it was told to make, and the child's check-in with a nonce that only its memory holds.
+A thread needs no permission (the filter knows its flags). A fork is notified twice: the parent's
+clone call, which must be the one it was told to make, and the child's check-in with a nonce that
+only its memory holds.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ class Cloning:
             self.engine.hub.expect(-1)
 
     def begin_thread(self, parent: StubThread, slot: int) -> None:
-        """A thread of the same process: the filter lets its clone pass without asking, since a thread that
-        no slot belongs to can say nothing. It runs as soon as the host has made it."""
+        """A thread of the same process: the filter lets its clone pass without asking, since a
+        thread that no slot belongs to can say nothing. It runs as soon as the host has made it."""
         request = parent.clone_request
         assert request is not None
         child = StubThread(self.engine, parent.stub_process, slot, 0)
@@ -59,7 +61,9 @@ class Cloning:
         if parent.clone_nonce:
             self.checked_in[parent.clone_nonce] = parent
 
-    def notified(self, ident: int, tid: int, flags: int, stack: int, ptid: int, ctid: int, tls: int) -> None:
+    def notified(
+        self, ident: int, tid: int, flags: int, stack: int, ptid: int, ctid: int, tls: int
+    ) -> None:
         parent = self.engine.thread_of(self.cloning, tid)
         if parent is None or not self.as_told(parent, flags, stack, ptid, ctid, tls):
             self.engine.refuse(ident)
@@ -67,15 +71,22 @@ class Cloning:
         self.cloning.remove(parent)
         _core.notify_send(self.engine.listener, ident, 0, 0, True)
 
-    def as_told(self, parent: StubThread, flags: int, stack: int, ptid: int, ctid: int, tls: int) -> bool:
+    def as_told(
+        self, parent: StubThread, flags: int, stack: int, ptid: int, ctid: int, tls: int
+    ) -> bool:
         """Every argument is what the Sentry asked for."""
         told, slot, told_tls = parent.clone_expect
         if slot == 0:
             return flags == told & ~CLONE_SETTLS and stack == 0 and ptid == 0 and ctid == 0
         word = slot_tid_address(slot)
         base = STACKS_BASE + slot * STACK_SIZE
-        return (flags == told and ptid == word and ctid == word and base <= stack < base + STACK_SIZE
-                and (tls == told_tls or not flags & CLONE_SETTLS))
+        return (
+            flags == told
+            and ptid == word
+            and ctid == word
+            and base <= stack < base + STACK_SIZE
+            and (tls == told_tls or not flags & CLONE_SETTLS)
+        )
 
     def check_in(self, ident: int, tid: int, nonce: int) -> None:
         """A forked child speaks for the first time: only it knows the nonce."""
@@ -98,7 +109,9 @@ class Cloning:
         _core.notify_send(self.engine.listener, ident, 0, 0, False)
         self.settle(parent)
 
-    def forked_child(self, parent: StubThread, request: CloneRequest, ident: int, tid: int) -> StubThread:
+    def forked_child(
+        self, parent: StubThread, request: CloneRequest, ident: int, tid: int
+    ) -> StubThread:
         """The new host process: with the parent's channel (vfork) or one of its own."""
         if request.share_memory:
             process = self.engine.new_process(parent.stub_process.space, tid)

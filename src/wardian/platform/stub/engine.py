@@ -1,6 +1,7 @@
 """The engine: takes messages off the hub, answers notifications, keeps the pool of empty processes.
 
-One :meth:`StubEngine.poll` is one turn of the Sentry's loop; it calls the :class:`Events` it was given.
+One :meth:`StubEngine.poll` is one turn of the Sentry's loop; it
+calls the :class:`Events` it was given.
 """
 
 from __future__ import annotations
@@ -51,8 +52,14 @@ VALIDATED_OFFSET: Final = 8  # shared_page.validated
 class StubEngine:
     """All guest processes of one sandbox. ``events`` is set before the first :meth:`poll`."""
 
-    def __init__(self, stub: str, filters: tuple[bytes, bytes], marshal: bytes, proc_dir: int,
-                 validated: bool = False) -> None:
+    def __init__(
+        self,
+        stub: str,
+        filters: tuple[bytes, bytes],
+        marshal: bytes,
+        proc_dir: int,
+        validated: bool = False,
+    ) -> None:
         self.events = Events()
         self.shared_fd = os.memfd_create("wardian-shared", os.MFD_CLOEXEC)
         os.ftruncate(self.shared_fd, SHARED_SIZE)
@@ -65,7 +72,9 @@ class StubEngine:
         self.poller = EnginePoller(self.hub)
         self.proc = ProcFiles(proc_dir)
         self.threads: dict[int, StubThread] = {}
-        self.finishing: dict[int, int] = {}  # key -> result to report after the mprotect of a filled mapping
+        self.finishing: dict[
+            int, int
+        ] = {}  # key -> result to report after the mprotect of a filled mapping
         self.processes: dict[int, StubProcess] = {}  # by pidfd
         self.cloning = Cloning(self)
         self.pool = Pool(self)
@@ -82,7 +91,8 @@ class StubEngine:
         self.hub.epoll(EPOLL_CTL_ADD, self.zygote.socket.fileno(), select.EPOLLIN)
         self.zygote_gone = False
         self.report_maps = False  # every mmap's result is wanted (tracing)
-        # Not SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: it brings the guest to our core, and there both spin.
+        # Not SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: it brings the guest
+        # to our core, and there both spin.
         self.pool.fill()
 
     @property
@@ -90,9 +100,10 @@ class StubEngine:
         """Where every guest process has its vDSO; 0 for none."""
         return self.zygote.vdso
 
-    # -- one turn ------------------------------------------------------------------------------------
+    # -- one turn ----------------------------------------------------------------------------------
     def poll(self, timeout_ns: int) -> None:
-        """Wait for something to happen and tell ``events``; at most ``timeout_ns`` (-1: no limit)."""
+        """Wait for something to happen and tell ``events``; at
+        most ``timeout_ns`` (-1: no limit)."""
         found = self.hub.wait(timeout_ns)
         if isinstance(found, bytes):
             self.message(found)
@@ -118,7 +129,9 @@ class StubEngine:
             self.events.interrupted(thread)
         elif kind == KIND_FAULT:
             fault = Request(data)
-            self.events.fault(thread, fault.nr & 0x7F, signed(fault.arg(0)), fault.arg(1), fault.data)
+            self.events.fault(
+                thread, fault.nr & 0x7F, signed(fault.arg(0)), fault.arg(1), fault.data
+            )
         elif kind == KIND_HOSTRET and thread.grant is None:
             thread.host_call_done(first)
         elif kind == KIND_HOSTRET:
@@ -146,10 +159,11 @@ class StubEngine:
         else:
             queue = self.poller.queues.get(fd)
             if queue is not None:
-                # Whoever waits to read or write hears of the end, too, as poll(2) reports it unasked.
+                # Whoever waits to read or write hears of the end,
+                # too, as poll(2) reports it unasked.
                 queue.wake(0 if events & (select.EPOLLHUP | select.EPOLLERR) else events)
 
-    # -- threads and processes --------------------------------------------------------------------------
+    # -- threads and processes ---------------------------------------------------------------------
     def forget_thread(self, thread: StubThread) -> None:
         """The thread will not speak again."""
         self.threads.pop(thread.key, None)
@@ -186,7 +200,7 @@ class StubEngine:
                 process.kill()
         self.events.engine_lost()
 
-    # -- notifications (design D3, second class) ------------------------------------------------------------
+    # -- notifications (design D3, second class) ---------------------------------------------------
     def notified(self) -> None:
         """Answer one notification: go on, after checking every argument, or EPERM."""
         notification = _core.notify_receive(self.listener)
@@ -224,7 +238,9 @@ class StubEngine:
 
     def map_notified(self, ident: int, tid: int, args: tuple[int, int, int, int, int, int]) -> None:
         slot = (args[4] & 0xFFFFFFFF) - GRANT_FD_FIRST
-        thread = self.thread_of([t for t in self.threads.values() if t.slot == slot and t.grant is not None], tid)
+        thread = self.thread_of(
+            [t for t in self.threads.values() if t.slot == slot and t.grant is not None], tid
+        )
         if thread is None or thread.grant is None or thread.grant.args != args:
             self.refuse(ident)
             return
@@ -252,20 +268,22 @@ class StubEngine:
             thread.grant = None
             self.hub.expect(-1)
 
-    # -- programs ------------------------------------------------------------------------------------------
+    # -- programs ----------------------------------------------------------------------------------
     def exec(self, thread: StubThread, image: ExecImage) -> None:
-        """Run ``image`` in a pool process, as ``thread``; the old host process ends with its last user."""
+        """Run ``image`` in a pool process, as ``thread``; the old host
+        process ends with its last user."""
         self.programs.begin(Start(image, thread, None))
 
     def launch(self, image: ExecImage, owner: object) -> None:
-        """Run ``image`` as a program without a parent on the host; ``Events.launched`` reports, now or later."""
+        """Run ``image`` as a program without a parent on the host;
+        ``Events.launched`` reports, now or later."""
         self.programs.begin(Start(image, None, owner))
 
     def forget_start(self, owner: object) -> None:
         """``owner`` ended before its program had a process."""
         self.programs.forget_start(owner)
 
-    # -- all at once ---------------------------------------------------------------------------------------
+    # -- all at once -------------------------------------------------------------------------------
     def stop_all(self) -> None:
         """No guest instruction runs until :meth:`continue_all` (or its process is killed)."""
         self.signal_all(signal.SIGSTOP)

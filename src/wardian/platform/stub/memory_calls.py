@@ -44,4 +44,4 @@ def fits(nr: int, a: int, b: int, c: int, d: int, e: int) -> bool:
         return c & 0xFFFFFFFF in ADVICE
     if nr != SYS_MREMAP or c >= FENCE:
         return False
-    return d & ~MREMAP_MAYMOVE == 0 or d == MREMAP_MAYMOVE | MREMAP_FIXED and e < GUEST_TOP
+    return d & ~MREMAP_MAYMOVE == 0 or (d == MREMAP_MAYMOVE | MREMAP_FIXED and e < GUEST_TOP)

@@ -25,7 +25,13 @@ class EnginePoller(HostPoller):
         if queue is None:
             queue = WaitQueue()
             self.queues[fd] = queue
-            wanted = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+            wanted = (
+                select.EPOLLIN
+                | select.EPOLLOUT
+                | select.EPOLLRDHUP
+                | select.EPOLLPRI
+                | select.EPOLLET
+            )
             try:
                 self.hub.epoll(EPOLL_CTL_ADD, fd, wanted)
             except PermissionError:

@@ -62,7 +62,9 @@ class Pool:
     def __init__(self, engine: StubEngine) -> None:
         self.engine = engine
         self.processes: list[PoolProcess] = []
-        self.by_fd: dict[int, PoolProcess] = {}  # by control socket, while something may come from it
+        self.by_fd: dict[
+            int, PoolProcess
+        ] = {}  # by control socket, while something may come from it
         self.target = POOL_SIZE
 
     def grow(self) -> None:
@@ -135,7 +137,9 @@ def encode_image(image: ExecImage, fresh: PoolProcess) -> tuple[bytes, bytes, li
             if mapping.fd not in fds:
                 fds.append(mapping.fd)
             index = fds.index(mapping.fd)
-        maps.append(IMAGE_MAP.pack(mapping.address, mapping.length, mapping.prot, mapping.offset, index))
+        maps.append(
+            IMAGE_MAP.pack(mapping.address, mapping.length, mapping.prot, mapping.offset, index)
+        )
         if mapping.data:
             blobs.append((mapping.data_address, mapping.data))
     room = DATA_SIZE - IMAGE.size - sum(map(len, maps))

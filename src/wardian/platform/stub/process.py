@@ -71,7 +71,8 @@ class Space:
 
 
 class StubProcess(HostProcess):
-    """A host process running guest code. A vfork(2) child shares its parent's space but is one of its own."""
+    """A host process running guest code. A vfork(2) child shares its
+    parent's space but is one of its own."""
 
     def __init__(self, engine: StubEngine, space: Space, pid: int) -> None:
         super().__init__()
@@ -115,7 +116,8 @@ class StubProcess(HostProcess):
         return [m for m in found if m is not None and (m.end <= GUEST_TOP or m.name == "[vdso]")]
 
     def brk_range(self) -> tuple[int, int]:
-        # The stub keeps the break in the guest's own memory; what the host has mapped there is the truth.
+        # The stub keeps the break in the guest's own memory; what the
+        # host has mapped there is the truth.
         start = (self.brk_start + 4095) & ~4095
         for mapping in self.maps():
             if mapping.start <= start < mapping.end:
@@ -176,12 +178,14 @@ def parse_mapping(line: str) -> HostMapping | None:
         return None
     start, _, end = fields[0].partition("-")
     name = fields[5] if len(fields) > 5 else ""
-    return HostMapping(int(start, 16), int(end, 16), fields[1], int(fields[2], 16), fields[3],
-                       int(fields[4]), name)
+    return HostMapping(
+        int(start, 16), int(end, 16), fields[1], int(fields[2], 16), fields[3], int(fields[4]), name
+    )
 
 
 class ProcFiles:
-    """Reads the host's /proc files of guest processes below one directory descriptor, or nothing."""
+    """Reads the host's /proc files of guest processes below one
+    directory descriptor, or nothing."""
 
     def __init__(self, directory: int) -> None:
         self.directory = directory
@@ -189,7 +193,9 @@ class ProcFiles:
     def reopen(self, fd: int) -> int:
         """``fd`` opened again, for reading alone; EACCES where the host's /proc is out of reach."""
         try:
-            return _core.openat2(self.directory, f"self/fd/{fd}".encode(), os.O_RDONLY | os.O_CLOEXEC, 0, 0)
+            return _core.openat2(
+                self.directory, f"self/fd/{fd}".encode(), os.O_RDONLY | os.O_CLOEXEC, 0, 0
+            )
         except OSError as e:
             raise EACCES(f"a file open for writing cannot be mapped read-only here: {e}") from None
 
@@ -198,7 +204,9 @@ class ProcFiles:
         if self.directory < 0:
             return ""
         try:
-            fd = _core.openat2(self.directory, f"{pid}/{name}".encode(), os.O_RDONLY | os.O_CLOEXEC, 0, 0)
+            fd = _core.openat2(
+                self.directory, f"{pid}/{name}".encode(), os.O_RDONLY | os.O_CLOEXEC, 0, 0
+            )
         except OSError:
             return ""
         parts: list[bytes] = []

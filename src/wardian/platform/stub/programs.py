@@ -1,4 +1,5 @@
-"""Programs on their way into pool processes: execve(2) and what runs without a parent on the host (design D9)."""
+"""Programs on their way into pool processes: execve(2) and what runs without a
+parent on the host (design D9)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class Start:
-    """A program on its way into a pool process: for a thread that has one already (execve), or for ``owner``."""
+    """A program on its way into a pool process: for a thread that has one
+    already (execve), or for ``owner``."""
 
     def __init__(self, image: ExecImage, thread: StubThread | None, owner: object | None) -> None:
         self.image = image
@@ -82,7 +84,9 @@ class Programs:
 
     def forget_start(self, owner: object) -> None:
         """``owner`` ended before its program had a process."""
-        self.waiting = [start for start in self.waiting if start.owner is not owner or start.thread is not None]
+        self.waiting = [
+            start for start in self.waiting if start.owner is not owner or start.thread is not None
+        ]
 
     def leave_process(self, thread: StubThread) -> None:
         """Part with the old program's host process."""

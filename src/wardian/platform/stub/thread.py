@@ -52,7 +52,8 @@ PROT_WRITE: Final = 2
 
 
 class Grant:
-    """A notified host call that a thread was told to make: exactly these arguments and no others."""
+    """A notified host call that a thread was told to make:
+    exactly these arguments and no others."""
 
     def __init__(self, nr: int, args: tuple[int, int, int, int, int, int], fd: int) -> None:
         self.nr = nr
@@ -72,9 +73,13 @@ class StubThread(HostThread):
         self.host_tid = host_tid  # 0 until the host kernel's word was checked
         self.tid_is_fact = host_tid != 0  # told by the host kernel, not read from the slot
         self.reports_end = False  # the host kernel clears the slot's tid when the thread is gone
-        self.unasked = False  # a fresh thread that runs already: the first complete() has nothing to answer
+        self.unasked = (
+            False  # a fresh thread that runs already: the first complete() has nothing to answer
+        )
         self.grant: Grant | None = None
-        self.fill: tuple[int, int, bytes] | None = None  # length, prot, data of a mapping being filled
+        self.fill: tuple[int, int, bytes] | None = (
+            None  # length, prot, data of a mapping being filled
+        )
         self.clone_request: CloneRequest | None = None
         self.clone_child: StubThread | None = None
         self.clone_nonce = 0
@@ -113,9 +118,19 @@ class StubThread(HostThread):
     def deliver(self, frame: SignalFrame, result: int, in_syscall: bool, report: bool) -> None:
         state = 0 if not in_syscall else 2 if result == RESTART else 1
         use_stack = 1 if frame.flags & SA_ONSTACK and frame.stack_sp and frame.stack_size else 0
-        params = DELIVER.pack(frame.signo, frame.handler, frame.restorer, frame.flags & 0xFFFFFFFFFFFFFFFF,
-                              frame.saved_mask, frame.stack_sp, frame.stack_size, frame.stack_flags,
-                              use_stack, state, int(report))
+        params = DELIVER.pack(
+            frame.signo,
+            frame.handler,
+            frame.restorer,
+            frame.flags & 0xFFFFFFFFFFFFFFFF,
+            frame.saved_mask,
+            frame.stack_sp,
+            frame.stack_size,
+            frame.stack_flags,
+            use_stack,
+            state,
+            int(report),
+        )
         self.engine.hub.put(self.key, SIGINFO_OFFSET, frame.siginfo)
         self.engine.hub.reply(self.key, ACTION_SIGNAL, 0 if state != 1 else result, params)
 
@@ -123,11 +138,20 @@ class StubThread(HostThread):
         self.engine.hub.reply(self.key, ACTION_SIGRETURN, 0, WORDS[1].pack(0))
 
     def sigreturn_and_report(self) -> None:
-        """As :meth:`sigreturn`, then report ``interrupted`` before guest code runs: more signals wait."""
+        """As :meth:`sigreturn`, then report ``interrupted`` before
+        guest code runs: more signals wait."""
         self.engine.hub.reply(self.key, ACTION_SIGRETURN, 0, WORDS[1].pack(1))
 
-    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int,
-                 read_only: bool) -> None:
+    def map_file(
+        self,
+        address: int,
+        length: int,
+        prot: int,
+        flags: int,
+        fd: int,
+        offset: int,
+        read_only: bool,
+    ) -> None:
         if read_only and opened_for_writing(fd):
             reopened = self.engine.proc.reopen(fd)
             try:
@@ -137,10 +161,14 @@ class StubThread(HostThread):
         else:
             self.map_descriptor(address, length, prot, flags, fd, offset)
 
-    def map_descriptor(self, address: int, length: int, prot: int, flags: int, fd: int, offset: int) -> None:
+    def map_descriptor(
+        self, address: int, length: int, prot: int, flags: int, fd: int, offset: int
+    ) -> None:
         """Finish mmap(2) of ``fd`` as it was opened."""
         if self.send_descriptor(fd):
-            self.engine.hub.reply(self.key, ACTION_MAP, 0, WORDS[5].pack(address, length, prot, flags, offset))
+            self.engine.hub.reply(
+                self.key, ACTION_MAP, 0, WORDS[5].pack(address, length, prot, flags, offset)
+            )
             self.engine.events.map_answered(self)
             return
         number = GRANT_FD_FIRST + self.slot
@@ -148,8 +176,9 @@ class StubThread(HostThread):
         self.host_call(SYS_MMAP, address, length, prot, flags, number, offset)
 
     def send_descriptor(self, fd: int) -> bool:
-        """Send ``fd`` ahead of the answer; False when the mapping must be notified instead: the file could
-        be mapped writable, another thread has yet to take its own, or the caller wants the result."""
+        """Send ``fd`` ahead of the answer; False when the mapping must be notified instead: the
+        file could be mapped writable, another thread has yet to take its own, or the caller wants
+        the result."""
         process = self.stub_process
         control = process.control
         if control is None or process.granted_to is not None:
@@ -168,7 +197,9 @@ class StubThread(HostThread):
     def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:
         self.host_call(SYS_MMAP, address, length, prot, flags, 0xFFFFFFFF, 0)
 
-    def map_anonymous_with(self, address: int, length: int, prot: int, flags: int, data: bytes) -> None:
+    def map_anonymous_with(
+        self, address: int, length: int, prot: int, flags: int, data: bytes
+    ) -> None:
         if data:
             self.fill = (length, prot, data)
             prot |= PROT_WRITE
@@ -209,8 +240,9 @@ class StubThread(HostThread):
             self.engine.cloning.begin_thread(self, slot)
         else:
             self.engine.cloning.begin_clone(self, slot, flags, request.tls)
-        self.engine.hub.reply(self.key, ACTION_CLONE, 0,
-                              WORDS[5].pack(flags, slot, request.stack, request.tls, nonce))
+        self.engine.hub.reply(
+            self.key, ACTION_CLONE, 0, WORDS[5].pack(flags, slot, request.stack, request.tls, nonce)
+        )
 
     def exec(self, image: ExecImage) -> None:
         self.engine.exec(self, image)
@@ -229,7 +261,7 @@ class StubThread(HostThread):
         self.engine.hub.reply(self.key, ACTION_EXIT, 0, WORDS[1].pack(clear_tid))
         process.space.retire(self.slot, self.reports_end)
 
-    # -- at any time ---------------------------------------------------------------------------------
+    # -- at any time -------------------------------------------------------------------------------
     def interrupt(self) -> None:
         tid = self.tid()
         if tid and not self.interrupt_sent:

@@ -18,10 +18,14 @@ class ZygoteError(Exception):
 
 
 EXIT_REASONS: Final = {
-    20: "the vDSO could not be moved", 21: "the address space could not be reserved (RLIMIT_AS, overcommit?)",
-    22: "shared memory could not be mapped", 23: "shared memory could not be mapped",
-    24: "the stub stacks could not be reserved", 44: "PR_SET_NO_NEW_PRIVS was refused",
-    45: "the host refused the seccomp filter (no CONFIG_SECCOMP_FILTER, or a listener is already installed)",
+    20: "the vDSO could not be moved",
+    21: "the address space could not be reserved (RLIMIT_AS, overcommit?)",
+    22: "shared memory could not be mapped",
+    23: "shared memory could not be mapped",
+    24: "the stub stacks could not be reserved",
+    44: "PR_SET_NO_NEW_PRIVS was refused",
+    45: "the host refused the seccomp filter (no CONFIG_SECCOMP_FILTER, or a listener is already "
+    "installed)",
     47: "the CPU or host kernel lacks FSGSBASE",
 }
 
@@ -72,7 +76,9 @@ def spawn(stub: str, shared_fd: int, doorbell: int, zygote_socket: int) -> int:
     actions: list[tuple[int, int] | tuple[int, int, int] | tuple[int, int, str, int, int]] = []
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     actions += [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
-    actions += [(os.POSIX_SPAWN_DUP2, fd, target) for fd, (_, target) in zip(high, sources, strict=True)]
+    actions += [
+        (os.POSIX_SPAWN_DUP2, fd, target) for fd, (_, target) in zip(high, sources, strict=True)
+    ]
     try:
         return os.posix_spawn(stub, ["wardian-guest"], {}, file_actions=actions)
     except OSError as e:

@@ -27,13 +27,11 @@ class LinuxError(Exception):
         return f"{self.name}: {self.words}" if self.words else self.name
 
 
-
 class EPERM(LinuxError):
     """Operation not permitted."""
 
     number: ClassVar[int] = 1
     name: ClassVar[str] = "EPERM"
-
 
 
 class ENOENT(LinuxError):
@@ -43,13 +41,11 @@ class ENOENT(LinuxError):
     name: ClassVar[str] = "ENOENT"
 
 
-
 class ESRCH(LinuxError):
     """No such process."""
 
     number: ClassVar[int] = 3
     name: ClassVar[str] = "ESRCH"
-
 
 
 class EINTR(LinuxError):
@@ -59,13 +55,11 @@ class EINTR(LinuxError):
     name: ClassVar[str] = "EINTR"
 
 
-
 class EIO(LinuxError):
     """Input/output error."""
 
     number: ClassVar[int] = 5
     name: ClassVar[str] = "EIO"
-
 
 
 class ENXIO(LinuxError):
@@ -75,13 +69,11 @@ class ENXIO(LinuxError):
     name: ClassVar[str] = "ENXIO"
 
 
-
 class E2BIG(LinuxError):
     """Argument list too long."""
 
     number: ClassVar[int] = 7
     name: ClassVar[str] = "E2BIG"
-
 
 
 class ENOEXEC(LinuxError):
@@ -91,13 +83,11 @@ class ENOEXEC(LinuxError):
     name: ClassVar[str] = "ENOEXEC"
 
 
-
 class EBADF(LinuxError):
     """Bad file descriptor."""
 
     number: ClassVar[int] = 9
     name: ClassVar[str] = "EBADF"
-
 
 
 class ECHILD(LinuxError):
@@ -107,13 +97,11 @@ class ECHILD(LinuxError):
     name: ClassVar[str] = "ECHILD"
 
 
-
 class EAGAIN(LinuxError):
     """Resource temporarily unavailable."""
 
     number: ClassVar[int] = 11
     name: ClassVar[str] = "EAGAIN"
-
 
 
 class ENOMEM(LinuxError):
@@ -123,13 +111,11 @@ class ENOMEM(LinuxError):
     name: ClassVar[str] = "ENOMEM"
 
 
-
 class EACCES(LinuxError):
     """Permission denied."""
 
     number: ClassVar[int] = 13
     name: ClassVar[str] = "EACCES"
-
 
 
 class EFAULT(LinuxError):
@@ -139,13 +125,11 @@ class EFAULT(LinuxError):
     name: ClassVar[str] = "EFAULT"
 
 
-
 class ENOTBLK(LinuxError):
     """Block device required."""
 
     number: ClassVar[int] = 15
     name: ClassVar[str] = "ENOTBLK"
-
 
 
 class EBUSY(LinuxError):
@@ -155,13 +139,11 @@ class EBUSY(LinuxError):
     name: ClassVar[str] = "EBUSY"
 
 
-
 class EEXIST(LinuxError):
     """File exists."""
 
     number: ClassVar[int] = 17
     name: ClassVar[str] = "EEXIST"
-
 
 
 class EXDEV(LinuxError):
@@ -171,13 +153,11 @@ class EXDEV(LinuxError):
     name: ClassVar[str] = "EXDEV"
 
 
-
 class ENODEV(LinuxError):
     """No such device."""
 
     number: ClassVar[int] = 19
     name: ClassVar[str] = "ENODEV"
-
 
 
 class ENOTDIR(LinuxError):
@@ -187,13 +167,11 @@ class ENOTDIR(LinuxError):
     name: ClassVar[str] = "ENOTDIR"
 
 
-
 class EISDIR(LinuxError):
     """Is a directory."""
 
     number: ClassVar[int] = 21
     name: ClassVar[str] = "EISDIR"
-
 
 
 class EINVAL(LinuxError):
@@ -203,13 +181,11 @@ class EINVAL(LinuxError):
     name: ClassVar[str] = "EINVAL"
 
 
-
 class ENFILE(LinuxError):
     """Too many open files in system."""
 
     number: ClassVar[int] = 23
     name: ClassVar[str] = "ENFILE"
-
 
 
 class EMFILE(LinuxError):
@@ -219,13 +195,11 @@ class EMFILE(LinuxError):
     name: ClassVar[str] = "EMFILE"
 
 
-
 class ENOTTY(LinuxError):
     """Inappropriate ioctl for device."""
 
     number: ClassVar[int] = 25
     name: ClassVar[str] = "ENOTTY"
-
 
 
 class ETXTBSY(LinuxError):
@@ -235,13 +209,11 @@ class ETXTBSY(LinuxError):
     name: ClassVar[str] = "ETXTBSY"
 
 
-
 class EFBIG(LinuxError):
     """File too large."""
 
     number: ClassVar[int] = 27
     name: ClassVar[str] = "EFBIG"
-
 
 
 class ENOSPC(LinuxError):
@@ -251,13 +223,11 @@ class ENOSPC(LinuxError):
     name: ClassVar[str] = "ENOSPC"
 
 
-
 class ESPIPE(LinuxError):
     """Illegal seek."""
 
     number: ClassVar[int] = 29
     name: ClassVar[str] = "ESPIPE"
-
 
 
 class EROFS(LinuxError):
@@ -267,13 +237,11 @@ class EROFS(LinuxError):
     name: ClassVar[str] = "EROFS"
 
 
-
 class EMLINK(LinuxError):
     """Too many links."""
 
     number: ClassVar[int] = 31
     name: ClassVar[str] = "EMLINK"
-
 
 
 class EPIPE(LinuxError):
@@ -283,13 +251,11 @@ class EPIPE(LinuxError):
     name: ClassVar[str] = "EPIPE"
 
 
-
 class EDOM(LinuxError):
     """Numerical argument out of domain."""
 
     number: ClassVar[int] = 33
     name: ClassVar[str] = "EDOM"
-
 
 
 class ERANGE(LinuxError):
@@ -299,13 +265,11 @@ class ERANGE(LinuxError):
     name: ClassVar[str] = "ERANGE"
 
 
-
 class EDEADLK(LinuxError):
     """Resource deadlock avoided."""
 
     number: ClassVar[int] = 35
     name: ClassVar[str] = "EDEADLK"
-
 
 
 class ENAMETOOLONG(LinuxError):
@@ -315,13 +279,11 @@ class ENAMETOOLONG(LinuxError):
     name: ClassVar[str] = "ENAMETOOLONG"
 
 
-
 class ENOLCK(LinuxError):
     """No locks available."""
 
     number: ClassVar[int] = 37
     name: ClassVar[str] = "ENOLCK"
-
 
 
 class ENOSYS(LinuxError):
@@ -331,13 +293,11 @@ class ENOSYS(LinuxError):
     name: ClassVar[str] = "ENOSYS"
 
 
-
 class ENOTEMPTY(LinuxError):
     """Directory not empty."""
 
     number: ClassVar[int] = 39
     name: ClassVar[str] = "ENOTEMPTY"
-
 
 
 class ELOOP(LinuxError):
@@ -347,13 +307,11 @@ class ELOOP(LinuxError):
     name: ClassVar[str] = "ELOOP"
 
 
-
 class ENOMSG(LinuxError):
     """No message of desired type."""
 
     number: ClassVar[int] = 42
     name: ClassVar[str] = "ENOMSG"
-
 
 
 class EIDRM(LinuxError):
@@ -363,13 +321,11 @@ class EIDRM(LinuxError):
     name: ClassVar[str] = "EIDRM"
 
 
-
 class ECHRNG(LinuxError):
     """Channel number out of range."""
 
     number: ClassVar[int] = 44
     name: ClassVar[str] = "ECHRNG"
-
 
 
 class EL2NSYNC(LinuxError):
@@ -379,13 +335,11 @@ class EL2NSYNC(LinuxError):
     name: ClassVar[str] = "EL2NSYNC"
 
 
-
 class EL3HLT(LinuxError):
     """Level 3 halted."""
 
     number: ClassVar[int] = 46
     name: ClassVar[str] = "EL3HLT"
-
 
 
 class EL3RST(LinuxError):
@@ -395,13 +349,11 @@ class EL3RST(LinuxError):
     name: ClassVar[str] = "EL3RST"
 
 
-
 class ELNRNG(LinuxError):
     """Link number out of range."""
 
     number: ClassVar[int] = 48
     name: ClassVar[str] = "ELNRNG"
-
 
 
 class EUNATCH(LinuxError):
@@ -411,13 +363,11 @@ class EUNATCH(LinuxError):
     name: ClassVar[str] = "EUNATCH"
 
 
-
 class ENOCSI(LinuxError):
     """No CSI structure available."""
 
     number: ClassVar[int] = 50
     name: ClassVar[str] = "ENOCSI"
-
 
 
 class EL2HLT(LinuxError):
@@ -427,13 +377,11 @@ class EL2HLT(LinuxError):
     name: ClassVar[str] = "EL2HLT"
 
 
-
 class EBADE(LinuxError):
     """Invalid exchange."""
 
     number: ClassVar[int] = 52
     name: ClassVar[str] = "EBADE"
-
 
 
 class EBADR(LinuxError):
@@ -443,13 +391,11 @@ class EBADR(LinuxError):
     name: ClassVar[str] = "EBADR"
 
 
-
 class EXFULL(LinuxError):
     """Exchange full."""
 
     number: ClassVar[int] = 54
     name: ClassVar[str] = "EXFULL"
-
 
 
 class ENOANO(LinuxError):
@@ -459,13 +405,11 @@ class ENOANO(LinuxError):
     name: ClassVar[str] = "ENOANO"
 
 
-
 class EBADRQC(LinuxError):
     """Invalid request code."""
 
     number: ClassVar[int] = 56
     name: ClassVar[str] = "EBADRQC"
-
 
 
 class EBADSLT(LinuxError):
@@ -475,13 +419,11 @@ class EBADSLT(LinuxError):
     name: ClassVar[str] = "EBADSLT"
 
 
-
 class EBFONT(LinuxError):
     """Bad font file format."""
 
     number: ClassVar[int] = 59
     name: ClassVar[str] = "EBFONT"
-
 
 
 class ENOSTR(LinuxError):
@@ -491,13 +433,11 @@ class ENOSTR(LinuxError):
     name: ClassVar[str] = "ENOSTR"
 
 
-
 class ENODATA(LinuxError):
     """No data available."""
 
     number: ClassVar[int] = 61
     name: ClassVar[str] = "ENODATA"
-
 
 
 class ETIME(LinuxError):
@@ -507,13 +447,11 @@ class ETIME(LinuxError):
     name: ClassVar[str] = "ETIME"
 
 
-
 class ENOSR(LinuxError):
     """Out of streams resources."""
 
     number: ClassVar[int] = 63
     name: ClassVar[str] = "ENOSR"
-
 
 
 class ENONET(LinuxError):
@@ -523,13 +461,11 @@ class ENONET(LinuxError):
     name: ClassVar[str] = "ENONET"
 
 
-
 class ENOPKG(LinuxError):
     """Package not installed."""
 
     number: ClassVar[int] = 65
     name: ClassVar[str] = "ENOPKG"
-
 
 
 class EREMOTE(LinuxError):
@@ -539,13 +475,11 @@ class EREMOTE(LinuxError):
     name: ClassVar[str] = "EREMOTE"
 
 
-
 class ENOLINK(LinuxError):
     """Link has been severed."""
 
     number: ClassVar[int] = 67
     name: ClassVar[str] = "ENOLINK"
-
 
 
 class EADV(LinuxError):
@@ -555,13 +489,11 @@ class EADV(LinuxError):
     name: ClassVar[str] = "EADV"
 
 
-
 class ESRMNT(LinuxError):
     """Srmount error."""
 
     number: ClassVar[int] = 69
     name: ClassVar[str] = "ESRMNT"
-
 
 
 class ECOMM(LinuxError):
@@ -571,13 +503,11 @@ class ECOMM(LinuxError):
     name: ClassVar[str] = "ECOMM"
 
 
-
 class EPROTO(LinuxError):
     """Protocol error."""
 
     number: ClassVar[int] = 71
     name: ClassVar[str] = "EPROTO"
-
 
 
 class EMULTIHOP(LinuxError):
@@ -587,13 +517,11 @@ class EMULTIHOP(LinuxError):
     name: ClassVar[str] = "EMULTIHOP"
 
 
-
 class EDOTDOT(LinuxError):
     """RFS specific error."""
 
     number: ClassVar[int] = 73
     name: ClassVar[str] = "EDOTDOT"
-
 
 
 class EBADMSG(LinuxError):
@@ -603,13 +531,11 @@ class EBADMSG(LinuxError):
     name: ClassVar[str] = "EBADMSG"
 
 
-
 class EOVERFLOW(LinuxError):
     """Value too large for defined data type."""
 
     number: ClassVar[int] = 75
     name: ClassVar[str] = "EOVERFLOW"
-
 
 
 class ENOTUNIQ(LinuxError):
@@ -619,13 +545,11 @@ class ENOTUNIQ(LinuxError):
     name: ClassVar[str] = "ENOTUNIQ"
 
 
-
 class EBADFD(LinuxError):
     """File descriptor in bad state."""
 
     number: ClassVar[int] = 77
     name: ClassVar[str] = "EBADFD"
-
 
 
 class EREMCHG(LinuxError):
@@ -635,13 +559,11 @@ class EREMCHG(LinuxError):
     name: ClassVar[str] = "EREMCHG"
 
 
-
 class ELIBACC(LinuxError):
     """Can not access a needed shared library."""
 
     number: ClassVar[int] = 79
     name: ClassVar[str] = "ELIBACC"
-
 
 
 class ELIBBAD(LinuxError):
@@ -651,13 +573,11 @@ class ELIBBAD(LinuxError):
     name: ClassVar[str] = "ELIBBAD"
 
 
-
 class ELIBSCN(LinuxError):
     """.lib section in a.out corrupted."""
 
     number: ClassVar[int] = 81
     name: ClassVar[str] = "ELIBSCN"
-
 
 
 class ELIBMAX(LinuxError):
@@ -667,13 +587,11 @@ class ELIBMAX(LinuxError):
     name: ClassVar[str] = "ELIBMAX"
 
 
-
 class ELIBEXEC(LinuxError):
     """Cannot exec a shared library directly."""
 
     number: ClassVar[int] = 83
     name: ClassVar[str] = "ELIBEXEC"
-
 
 
 class EILSEQ(LinuxError):
@@ -683,13 +601,11 @@ class EILSEQ(LinuxError):
     name: ClassVar[str] = "EILSEQ"
 
 
-
 class ERESTART(LinuxError):
     """Interrupted system call should be restarted."""
 
     number: ClassVar[int] = 85
     name: ClassVar[str] = "ERESTART"
-
 
 
 class ESTRPIPE(LinuxError):
@@ -699,13 +615,11 @@ class ESTRPIPE(LinuxError):
     name: ClassVar[str] = "ESTRPIPE"
 
 
-
 class EUSERS(LinuxError):
     """Too many users."""
 
     number: ClassVar[int] = 87
     name: ClassVar[str] = "EUSERS"
-
 
 
 class ENOTSOCK(LinuxError):
@@ -715,13 +629,11 @@ class ENOTSOCK(LinuxError):
     name: ClassVar[str] = "ENOTSOCK"
 
 
-
 class EDESTADDRREQ(LinuxError):
     """Destination address required."""
 
     number: ClassVar[int] = 89
     name: ClassVar[str] = "EDESTADDRREQ"
-
 
 
 class EMSGSIZE(LinuxError):
@@ -731,13 +643,11 @@ class EMSGSIZE(LinuxError):
     name: ClassVar[str] = "EMSGSIZE"
 
 
-
 class EPROTOTYPE(LinuxError):
     """Protocol wrong type for socket."""
 
     number: ClassVar[int] = 91
     name: ClassVar[str] = "EPROTOTYPE"
-
 
 
 class ENOPROTOOPT(LinuxError):
@@ -747,13 +657,11 @@ class ENOPROTOOPT(LinuxError):
     name: ClassVar[str] = "ENOPROTOOPT"
 
 
-
 class EPROTONOSUPPORT(LinuxError):
     """Protocol not supported."""
 
     number: ClassVar[int] = 93
     name: ClassVar[str] = "EPROTONOSUPPORT"
-
 
 
 class ESOCKTNOSUPPORT(LinuxError):
@@ -763,13 +671,11 @@ class ESOCKTNOSUPPORT(LinuxError):
     name: ClassVar[str] = "ESOCKTNOSUPPORT"
 
 
-
 class EOPNOTSUPP(LinuxError):
     """Operation not supported."""
 
     number: ClassVar[int] = 95
     name: ClassVar[str] = "EOPNOTSUPP"
-
 
 
 class EPFNOSUPPORT(LinuxError):
@@ -779,13 +685,11 @@ class EPFNOSUPPORT(LinuxError):
     name: ClassVar[str] = "EPFNOSUPPORT"
 
 
-
 class EAFNOSUPPORT(LinuxError):
     """Address family not supported by protocol."""
 
     number: ClassVar[int] = 97
     name: ClassVar[str] = "EAFNOSUPPORT"
-
 
 
 class EADDRINUSE(LinuxError):
@@ -795,13 +699,11 @@ class EADDRINUSE(LinuxError):
     name: ClassVar[str] = "EADDRINUSE"
 
 
-
 class EADDRNOTAVAIL(LinuxError):
     """Cannot assign requested address."""
 
     number: ClassVar[int] = 99
     name: ClassVar[str] = "EADDRNOTAVAIL"
-
 
 
 class ENETDOWN(LinuxError):
@@ -811,13 +713,11 @@ class ENETDOWN(LinuxError):
     name: ClassVar[str] = "ENETDOWN"
 
 
-
 class ENETUNREACH(LinuxError):
     """Network is unreachable."""
 
     number: ClassVar[int] = 101
     name: ClassVar[str] = "ENETUNREACH"
-
 
 
 class ENETRESET(LinuxError):
@@ -827,13 +727,11 @@ class ENETRESET(LinuxError):
     name: ClassVar[str] = "ENETRESET"
 
 
-
 class ECONNABORTED(LinuxError):
     """Software caused connection abort."""
 
     number: ClassVar[int] = 103
     name: ClassVar[str] = "ECONNABORTED"
-
 
 
 class ECONNRESET(LinuxError):
@@ -843,13 +741,11 @@ class ECONNRESET(LinuxError):
     name: ClassVar[str] = "ECONNRESET"
 
 
-
 class ENOBUFS(LinuxError):
     """No buffer space available."""
 
     number: ClassVar[int] = 105
     name: ClassVar[str] = "ENOBUFS"
-
 
 
 class EISCONN(LinuxError):
@@ -859,13 +755,11 @@ class EISCONN(LinuxError):
     name: ClassVar[str] = "EISCONN"
 
 
-
 class ENOTCONN(LinuxError):
     """Transport endpoint is not connected."""
 
     number: ClassVar[int] = 107
     name: ClassVar[str] = "ENOTCONN"
-
 
 
 class ESHUTDOWN(LinuxError):
@@ -875,13 +769,11 @@ class ESHUTDOWN(LinuxError):
     name: ClassVar[str] = "ESHUTDOWN"
 
 
-
 class ETOOMANYREFS(LinuxError):
     """Too many references: cannot splice."""
 
     number: ClassVar[int] = 109
     name: ClassVar[str] = "ETOOMANYREFS"
-
 
 
 class ETIMEDOUT(LinuxError):
@@ -891,13 +783,11 @@ class ETIMEDOUT(LinuxError):
     name: ClassVar[str] = "ETIMEDOUT"
 
 
-
 class ECONNREFUSED(LinuxError):
     """Connection refused."""
 
     number: ClassVar[int] = 111
     name: ClassVar[str] = "ECONNREFUSED"
-
 
 
 class EHOSTDOWN(LinuxError):
@@ -907,13 +797,11 @@ class EHOSTDOWN(LinuxError):
     name: ClassVar[str] = "EHOSTDOWN"
 
 
-
 class EHOSTUNREACH(LinuxError):
     """No route to host."""
 
     number: ClassVar[int] = 113
     name: ClassVar[str] = "EHOSTUNREACH"
-
 
 
 class EALREADY(LinuxError):
@@ -923,13 +811,11 @@ class EALREADY(LinuxError):
     name: ClassVar[str] = "EALREADY"
 
 
-
 class EINPROGRESS(LinuxError):
     """Operation now in progress."""
 
     number: ClassVar[int] = 115
     name: ClassVar[str] = "EINPROGRESS"
-
 
 
 class ESTALE(LinuxError):
@@ -939,13 +825,11 @@ class ESTALE(LinuxError):
     name: ClassVar[str] = "ESTALE"
 
 
-
 class EUCLEAN(LinuxError):
     """Structure needs cleaning."""
 
     number: ClassVar[int] = 117
     name: ClassVar[str] = "EUCLEAN"
-
 
 
 class ENOTNAM(LinuxError):
@@ -955,13 +839,11 @@ class ENOTNAM(LinuxError):
     name: ClassVar[str] = "ENOTNAM"
 
 
-
 class ENAVAIL(LinuxError):
     """No XENIX semaphores available."""
 
     number: ClassVar[int] = 119
     name: ClassVar[str] = "ENAVAIL"
-
 
 
 class EISNAM(LinuxError):
@@ -971,13 +853,11 @@ class EISNAM(LinuxError):
     name: ClassVar[str] = "EISNAM"
 
 
-
 class EREMOTEIO(LinuxError):
     """Remote I/O error."""
 
     number: ClassVar[int] = 121
     name: ClassVar[str] = "EREMOTEIO"
-
 
 
 class EDQUOT(LinuxError):
@@ -987,13 +867,11 @@ class EDQUOT(LinuxError):
     name: ClassVar[str] = "EDQUOT"
 
 
-
 class ENOMEDIUM(LinuxError):
     """No medium found."""
 
     number: ClassVar[int] = 123
     name: ClassVar[str] = "ENOMEDIUM"
-
 
 
 class EMEDIUMTYPE(LinuxError):
@@ -1003,13 +881,11 @@ class EMEDIUMTYPE(LinuxError):
     name: ClassVar[str] = "EMEDIUMTYPE"
 
 
-
 class ECANCELED(LinuxError):
     """Operation canceled."""
 
     number: ClassVar[int] = 125
     name: ClassVar[str] = "ECANCELED"
-
 
 
 class ENOKEY(LinuxError):
@@ -1019,13 +895,11 @@ class ENOKEY(LinuxError):
     name: ClassVar[str] = "ENOKEY"
 
 
-
 class EKEYEXPIRED(LinuxError):
     """Key has expired."""
 
     number: ClassVar[int] = 127
     name: ClassVar[str] = "EKEYEXPIRED"
-
 
 
 class EKEYREVOKED(LinuxError):
@@ -1035,13 +909,11 @@ class EKEYREVOKED(LinuxError):
     name: ClassVar[str] = "EKEYREVOKED"
 
 
-
 class EKEYREJECTED(LinuxError):
     """Key was rejected by service."""
 
     number: ClassVar[int] = 129
     name: ClassVar[str] = "EKEYREJECTED"
-
 
 
 class EOWNERDEAD(LinuxError):
@@ -1051,13 +923,11 @@ class EOWNERDEAD(LinuxError):
     name: ClassVar[str] = "EOWNERDEAD"
 
 
-
 class ENOTRECOVERABLE(LinuxError):
     """State not recoverable."""
 
     number: ClassVar[int] = 131
     name: ClassVar[str] = "ENOTRECOVERABLE"
-
 
 
 class ERFKILL(LinuxError):

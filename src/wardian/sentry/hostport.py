@@ -1,7 +1,7 @@
 """The one door from the Sentry to the host: clocks, randomness and readiness of host descriptors.
 
-Tests pass fakes (``tests/fake_host.py``). Host *files* go through ``sentry.fs.host``; host memory and
-processes through ``wardian.platform``.
+Tests pass fakes (``tests/fake_host.py``). Host *files* go through ``sentry.fs.host``; host memory
+and processes through ``wardian.platform``.
 """
 
 import os
@@ -27,11 +27,12 @@ class Clock:
 
 
 class HostPoller:
-    """Readiness of host descriptors the kernel owns (host sockets, the user's terminal and pipes)."""
+    """Readiness of host descriptors the kernel owns (host sockets,
+    the user's terminal and pipes)."""
 
     def watch(self, fd: int, events: int) -> WaitQueue:
-        """Wake the returned queue with poll(2) events as ``fd`` becomes ready. Edge-triggered: try the
-        operation first, and again after each wake."""
+        """Wake the returned queue with poll(2) events as ``fd`` becomes ready. Edge-triggered: try
+        the operation first, and again after each wake."""
         raise NotImplementedError
 
     def forget(self, fd: int) -> None:

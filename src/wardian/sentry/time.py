@@ -100,8 +100,13 @@ def clock_ns(kernel: Kernel, clock_id: int) -> int:
     """The time now of a clock that belongs to no process; EINVAL for any other."""
     if clock_id in (CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_REALTIME_ALARM, CLOCK_TAI):
         return kernel.clock.realtime_ns()
-    if clock_id in (CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE,
-                    CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM):
+    if clock_id in (
+        CLOCK_MONOTONIC,
+        CLOCK_MONOTONIC_RAW,
+        CLOCK_MONOTONIC_COARSE,
+        CLOCK_BOOTTIME,
+        CLOCK_BOOTTIME_ALARM,
+    ):
         return kernel.clock.monotonic_ns()
     raise EINVAL("no such clock")
 
@@ -153,8 +158,14 @@ def clock_resolution_ns(clock_id: int) -> int:
 
 def check_waitable_clock(clock_id: int) -> None:
     """EINVAL for no clock, EOPNOTSUPP for one that nothing can wait for."""
-    if clock_id in (CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI,
-                    CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM):
+    if clock_id in (
+        CLOCK_REALTIME,
+        CLOCK_MONOTONIC,
+        CLOCK_BOOTTIME,
+        CLOCK_TAI,
+        CLOCK_REALTIME_ALARM,
+        CLOCK_BOOTTIME_ALARM,
+    ):
         return
     if clock_id in (CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE):
         raise EOPNOTSUPP("this clock cannot be waited for")

@@ -35,8 +35,9 @@ F_ADD_SEALS: Final = 1033
 class Quota:
     """How much one file system may hold, alone and as a part of a ``whole``; 0 means no limit."""
 
-    def __init__(self, bytes_limit: int = 0, inodes_limit: int = 0,
-                 whole: Quota | None = None) -> None:
+    def __init__(
+        self, bytes_limit: int = 0, inodes_limit: int = 0, whole: Quota | None = None
+    ) -> None:
         self.bytes_limit: int = bytes_limit
         self.inodes_limit: int = inodes_limit
         self.whole = whole

@@ -84,28 +84,30 @@ O_PATH_DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY
 
 RENAME_EXCHANGE: Final = 2
 
-KERNEL_FILE_SYSTEMS: Final = frozenset((
-    0x9FA0,  # proc
-    0x62656572,  # sysfs
-    0x27E0EB,  # cgroup
-    0x63677270,  # cgroup2
-    0x64626720,  # debugfs
-    0x74726163,  # tracefs
-    0x73636673,  # securityfs
-    0xCAFE4A11,  # bpf
-    0x6165676C,  # pstore
-    0xDE5E81E4,  # efivarfs
-    0x62656570,  # configfs
-    0x1CD1,  # devpts
-    0x19800202,  # mqueue
-    0xF97CFF8C,  # selinuxfs
-    0x42494E4D,  # binfmt_misc
-    0x65735543,  # fusectl
-    0x6E736673,  # nsfs
-    0x43415D53,  # smackfs
-    0x67596969,  # rpc_pipefs
-    0x6E667364,  # nfsd
-))
+KERNEL_FILE_SYSTEMS: Final = frozenset(
+    (
+        0x9FA0,  # proc
+        0x62656572,  # sysfs
+        0x27E0EB,  # cgroup
+        0x63677270,  # cgroup2
+        0x64626720,  # debugfs
+        0x74726163,  # tracefs
+        0x73636673,  # securityfs
+        0xCAFE4A11,  # bpf
+        0x6165676C,  # pstore
+        0xDE5E81E4,  # efivarfs
+        0x62656570,  # configfs
+        0x1CD1,  # devpts
+        0x19800202,  # mqueue
+        0xF97CFF8C,  # selinuxfs
+        0x42494E4D,  # binfmt_misc
+        0x65735543,  # fusectl
+        0x6E736673,  # nsfs
+        0x43415D53,  # smackfs
+        0x67596969,  # rpc_pipefs
+        0x6E667364,  # nfsd
+    )
+)
 
 READABLE_XATTRS: Final = (b"user.", b"system.posix_acl_", b"security.capability")
 
@@ -115,8 +117,17 @@ class HostSuperBlock(SuperBlock):
 
     name = "hostfs"
 
-    def __init__(self, host: HostFS, root_fd: int, dev: int, clock: Clock, *,
-                 shared: bool, read_only: bool, only: bytes = b"") -> None:
+    def __init__(
+        self,
+        host: HostFS,
+        root_fd: int,
+        dev: int,
+        clock: Clock,
+        *,
+        shared: bool,
+        read_only: bool,
+        only: bytes = b"",
+    ) -> None:
         super().__init__(dev)
         if not shared and not read_only:
             raise EINVAL("a tree that we write to is shared")
@@ -304,8 +315,9 @@ class HostSuperBlock(SuperBlock):
 class HostInode(Inode):
     """What all host inodes share: parent, name, attributes."""
 
-    def __init__(self, sb: HostSuperBlock, parent: HostDirectory | None, name: bytes,
-                 attributes: Attributes) -> None:
+    def __init__(
+        self, sb: HostSuperBlock, parent: HostDirectory | None, name: bytes, attributes: Attributes
+    ) -> None:
         super().__init__(sb, attributes.ino, attributes.mode)
         self.fs = sb
         self.parent = parent
@@ -385,8 +397,9 @@ class HostInode(Inode):
         if change.atime_ns is not None or change.mtime_ns is not None:
             now = self.getattr()
             atime = now.atime_ns if change.atime_ns is None else change.atime_ns
-            host.utimens(fd, self.name, atime, now.mtime_ns if change.mtime_ns is None
-                         else change.mtime_ns)
+            host.utimens(
+                fd, self.name, atime, now.mtime_ns if change.mtime_ns is None else change.mtime_ns
+            )
         self.refresh()
 
     def truncate(self, length: int) -> None:
@@ -422,8 +435,9 @@ class HostInode(Inode):
 class HostRegular(HostInode):
     """A regular file."""
 
-    def __init__(self, sb: HostSuperBlock, parent: HostDirectory | None, name: bytes,
-                 attributes: Attributes) -> None:
+    def __init__(
+        self, sb: HostSuperBlock, parent: HostDirectory | None, name: bytes, attributes: Attributes
+    ) -> None:
         super().__init__(sb, parent, name, attributes)
         self.handle: HostHandle | None = None  # what read-only opens share when exclusive
         self.handles: list[HostHandle] = []  # every open one: the name may be gone
@@ -529,8 +543,9 @@ class HostRegular(HostInode):
 class HostLink(HostInode):
     """A symbolic link; only its text comes from the host."""
 
-    def __init__(self, sb: HostSuperBlock, parent: HostDirectory | None, name: bytes,
-                 attributes: Attributes) -> None:
+    def __init__(
+        self, sb: HostSuperBlock, parent: HostDirectory | None, name: bytes, attributes: Attributes
+    ) -> None:
         super().__init__(sb, parent, name, attributes)
         self.target = b""
 
@@ -557,8 +572,9 @@ class HostSpecial(HostInode):
 class HostDirectory(HostInode):
     """A directory; ``descriptor`` is its O_PATH descriptor while it has one."""
 
-    def __init__(self, sb: HostSuperBlock, parent: HostDirectory | None, name: bytes,
-                 attributes: Attributes) -> None:
+    def __init__(
+        self, sb: HostSuperBlock, parent: HostDirectory | None, name: bytes, attributes: Attributes
+    ) -> None:
         super().__init__(sb, parent, name, attributes)
         self.descriptor = -1
         self.used = False
@@ -656,8 +672,11 @@ class HostDirectory(HostInode):
             except EPERM:
                 pass
             attributes = host.stat(fd, name)
-        if attributes is not None and attributes.mode & 0o7777 != mode & 0o7777 \
-                and attributes.mode & S_IFMT != S_IFLNK:
+        if (
+            attributes is not None
+            and attributes.mode & 0o7777 != mode & 0o7777
+            and attributes.mode & S_IFMT != S_IFLNK
+        ):
             try:
                 host.chmod(fd, name, mode & 0o7777)
             except EPERM:
@@ -711,8 +730,15 @@ class HostDirectory(HostInode):
         elif isinstance(child, HostInode) and child.attributes.nlink <= 1 and not child.is_open():
             self.fs.inodes.pop(child.ino, None)
 
-    def rename(self, name: bytes, child: Inode, target: Inode, target_name: bytes,
-               replaced: Inode | None, exchange: bool) -> None:
+    def rename(
+        self,
+        name: bytes,
+        child: Inode,
+        target: Inode,
+        target_name: bytes,
+        replaced: Inode | None,
+        exchange: bool,
+    ) -> None:
         self.writing()
         if not isinstance(target, HostDirectory):
             raise ENOTDIR("the target is not a directory")

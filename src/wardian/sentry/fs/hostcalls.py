@@ -355,8 +355,9 @@ class HostFS:
         """Value of an extended attribute of ``name`` itself."""
         how = _XATTR_ARGS.pack(self.scratch_at, SCRATCH_BYTES, 0)
         try:
-            count: int = self.call(SYS_GETXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, attribute, how,
-                                   len(how))
+            count: int = self.call(
+                SYS_GETXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, attribute, how, len(how)
+            )
             return bytes(self.scratch[:count])
         except OSError as e:
             if e.errno != ENOSYS_NR:
@@ -372,8 +373,9 @@ class HostFS:
     def listxattr(self, dirfd: int, name: bytes) -> list[bytes]:
         """Names of the extended attributes of ``name`` itself."""
         try:
-            count: int = self.call(SYS_LISTXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, self.scratch,
-                                   SCRATCH_BYTES)
+            count: int = self.call(
+                SYS_LISTXATTRAT, dirfd, name, AT_SYMLINK_NOFOLLOW, self.scratch, SCRATCH_BYTES
+            )
             return [part for part in bytes(self.scratch[:count]).split(b"\0") if part]
         except OSError as e:
             if e.errno != ENOSYS_NR:
@@ -386,8 +388,7 @@ class HostFS:
         finally:
             self.close(fd)
 
-    def setxattr(self, dirfd: int, name: bytes, attribute: bytes, value: bytes,
-                 flags: int) -> None:
+    def setxattr(self, dirfd: int, name: bytes, attribute: bytes, value: bytes, flags: int) -> None:
         """Set an extended attribute of ``name`` itself."""
         if len(value) > SCRATCH_BYTES:
             raise E2BIG("extended attribute")

@@ -344,8 +344,9 @@ def inherited_file(kernel: Kernel, host: HostFS, sb: AnonFS, fd: int, name: str 
     keeps it from asking for.
     """
     descriptor = HostDescriptor(fd, kernel.poller, host)
-    return StreamInode(sb, descriptor, name or host_name(fd)).make_file(descriptor.access |
-    descriptor.append)
+    return StreamInode(sb, descriptor, name or host_name(fd)).make_file(
+        descriptor.access | descriptor.append
+    )
 
 
 def host_name(fd: int) -> str:

@@ -72,7 +72,8 @@ def restore_terminal(fd: int, settings: bytes) -> None:
 
 
 def in_foreground(fd: int) -> bool:
-    """True when our host process group may read the terminal ``fd`` and set it; for the launcher."""
+    """True when our host process group may read the terminal
+    ``fd`` and set it; for the launcher."""
     try:
         group = struct.unpack("=i", fcntl.ioctl(fd, TIOCGPGRP, bytes(4)))[0]
     except OSError:
@@ -116,8 +117,15 @@ def terminal_name(fd: int) -> str:
 class HostTerminal(Waiter):
     """The master's side of ``pty``, acted by the host terminal ``fd`` (owned from now on)."""
 
-    def __init__(self, pty: Pty, poller: HostPoller, fd: int, nonblocking: bool,
-                 keys: bool, ours: bool = True) -> None:
+    def __init__(
+        self,
+        pty: Pty,
+        poller: HostPoller,
+        fd: int,
+        nonblocking: bool,
+        keys: bool,
+        ours: bool = True,
+    ) -> None:
         self.pty = pty
         self.poller = poller
         self.fd = fd

@@ -53,14 +53,29 @@ class OverlayFS(TmpFS):
 
     name = "overlay"
 
-    def __init__(self, dev: int, clock: Clock, lower: SuperBlock, size: int = 0,
-                 inodes: int = 0, whole: Quota | None = None) -> None:
+    def __init__(
+        self,
+        dev: int,
+        clock: Clock,
+        lower: SuperBlock,
+        size: int = 0,
+        inodes: int = 0,
+        whole: Quota | None = None,
+    ) -> None:
         lower.dev = dev  # one st_dev for both layers: attributes from below are shown as they are
         lower_root = lower.root()
         if not lower_root.is_dir:
             raise EINVAL("the lower root is not a directory")
-        super().__init__(dev, clock, size, inodes, lower_root.mode & 0o7777, lower_root.uid,
-                         lower_root.gid, whole)
+        super().__init__(
+            dev,
+            clock,
+            size,
+            inodes,
+            lower_root.mode & 0o7777,
+            lower_root.uid,
+            lower_root.gid,
+            whole,
+        )
         self.last_ino = UPPER_INO
         self.lower = lower
         self.uppers: dict[int, Inode] = {}  # the wrapper of an upper inode, by the latter's number
@@ -134,8 +149,14 @@ class OverlayFS(TmpFS):
 class OverlayDir(Inode):
     """A directory: lower, upper or both."""
 
-    def __init__(self, fs: OverlayFS, parent: OverlayDir | None, name: bytes,
-                 lower: Inode | None, upper: TmpDir | None) -> None:
+    def __init__(
+        self,
+        fs: OverlayFS,
+        parent: OverlayDir | None,
+        name: bytes,
+        lower: Inode | None,
+        upper: TmpDir | None,
+    ) -> None:
         first: Inode | None = lower if lower is not None else upper
         assert first is not None
         super().__init__(fs, first.ino, first.mode)
@@ -331,8 +352,15 @@ class OverlayDir(Inode):
         self.more_links -= 1
 
     # -- moving ------------------------------------------------------------------------------------
-    def rename(self, name: bytes, child: Inode, target: Inode, target_name: bytes,
-               replaced: Inode | None, exchange: bool) -> None:
+    def rename(
+        self,
+        name: bytes,
+        child: Inode,
+        target: Inode,
+        target_name: bytes,
+        replaced: Inode | None,
+        exchange: bool,
+    ) -> None:
         if not isinstance(target, OverlayDir):
             raise EXDEV("not of this overlay")
         if replaced is child:

@@ -170,7 +170,8 @@ class OverlayDirFile(File):
                 if entry.name in self.listed:
                     continue
                 inode = node.fs.visible(node.upper.entries[entry.name])
-                found.append(DirEntry(entry.name, inode.ino, entry.kind,
-                                      UPPER_POSITION + entry.position))
+                found.append(
+                    DirEntry(entry.name, inode.ino, entry.kind, UPPER_POSITION + entry.position)
+                )
             if found:
                 return found

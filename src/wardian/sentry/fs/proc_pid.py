@@ -41,9 +41,16 @@ MEM_STEP: Final = 1 << 18
 COMM_LENGTH: Final = 15
 
 NAMESPACES: Final = [
-    (b"cgroup", 0xEFFFFFFB), (b"ipc", 0xEFFFFFFF), (b"mnt", 0xF0000000), (b"net", 0xF0000075),
-    (b"pid", 0xEFFFFFFC), (b"pid_for_children", 0xEFFFFFFC), (b"time", 0xEFFFFFFA),
-    (b"time_for_children", 0xEFFFFFFA), (b"user", 0xEFFFFFFD), (b"uts", 0xEFFFFFFE),
+    (b"cgroup", 0xEFFFFFFB),
+    (b"ipc", 0xEFFFFFFF),
+    (b"mnt", 0xF0000000),
+    (b"net", 0xF0000075),
+    (b"pid", 0xEFFFFFFC),
+    (b"pid_for_children", 0xEFFFFFFC),
+    (b"time", 0xEFFFFFFA),
+    (b"time_for_children", 0xEFFFFFFA),
+    (b"user", 0xEFFFFFFD),
+    (b"uts", 0xEFFFFFFE),
 ]
 
 
@@ -81,8 +88,15 @@ class TaskDirFS(PseudoFS):
 class TaskText(TextInode):
     """A read-only text about a task."""
 
-    def __init__(self, fs: PseudoFS, code: int, permissions: int, task: Task,
-                 function: texts.Render, protected: bool) -> None:
+    def __init__(
+        self,
+        fs: PseudoFS,
+        code: int,
+        permissions: int,
+        task: Task,
+        function: texts.Render,
+        protected: bool,
+    ) -> None:
         super().__init__(fs, inode_number(task, code), permissions)
         self.task = task
         self.function = function
@@ -362,8 +376,10 @@ class FdDir(TaskPart):
     def names(self) -> list[tuple[int, bytes, int, int]]:
         if texts.dead(self.task):
             return []
-        return [(fd, b"%d" % fd, inode_number(self.task, FD_BASE + fd), S_IFLNK)
-                for fd in sorted(self.task.files.fds())]
+        return [
+            (fd, b"%d" % fd, inode_number(self.task, FD_BASE + fd), S_IFLNK)
+            for fd in sorted(self.task.files.fds())
+        ]
 
 
 class FdInfoDir(FdDir):
@@ -378,8 +394,10 @@ class FdInfoDir(FdDir):
     def names(self) -> list[tuple[int, bytes, int, int]]:
         if texts.dead(self.task):
             return []
-        return [(fd, b"%d" % fd, inode_number(self.task, FDINFO_BASE + fd), S_IFREG)
-                for fd in sorted(self.task.files.fds())]
+        return [
+            (fd, b"%d" % fd, inode_number(self.task, FDINFO_BASE + fd), S_IFREG)
+            for fd in sorted(self.task.files.fds())
+        ]
 
 
 class FdInfo(TextInode):
@@ -416,8 +434,10 @@ class NamespaceDir(TaskPart):
         return None
 
     def names(self) -> list[tuple[int, bytes, int, int]]:
-        return [(code, name, inode_number(self.task, NS_BASE + code), S_IFLNK)
-                for code, (name, _) in enumerate(NAMESPACES)]
+        return [
+            (code, name, inode_number(self.task, NS_BASE + code), S_IFLNK)
+            for code, (name, _) in enumerate(NAMESPACES)
+        ]
 
 
 class ThreadsDir(TaskPart):
@@ -442,19 +462,31 @@ class ThreadsDir(TaskPart):
         return group.tasks
 
     def names(self) -> list[tuple[int, bytes, int, int]]:
-        return [(tid, b"%d" % tid, tid << 24 | TASK_LEVEL, S_IFDIR)
-                for tid in sorted([task.tid for task in self.tasks()])]
+        return [
+            (tid, b"%d" % tid, tid << 24 | TASK_LEVEL, S_IFDIR)
+            for tid in sorted([task.tid for task in self.tasks()])
+        ]
 
 
 WRITABLE: Final[list[tuple[bytes, int, texts.Render]]] = [
-    (b"comm", 0o644, texts.comm), (b"oom_score_adj", 0o644, texts.oom_score_adj),
-    (b"oom_adj", 0o644, texts.oom_adj), (b"loginuid", 0o644, texts.no_login),
-    (b"coredump_filter", 0o644, texts.coredump_filter), (b"clear_refs", 0o200, texts.zero),
-    (b"timerslack_ns", 0o666, texts.timerslack), (b"autogroup", 0o644, texts.zero),
+    (b"comm", 0o644, texts.comm),
+    (b"oom_score_adj", 0o644, texts.oom_score_adj),
+    (b"oom_adj", 0o644, texts.oom_adj),
+    (b"loginuid", 0o644, texts.no_login),
+    (b"coredump_filter", 0o644, texts.coredump_filter),
+    (b"clear_refs", 0o200, texts.zero),
+    (b"timerslack_ns", 0o666, texts.timerslack),
+    (b"autogroup", 0o644, texts.zero),
 ]
 SPECIAL: Final = [
-    (b"fd", S_IFDIR), (b"fdinfo", S_IFDIR), (b"ns", S_IFDIR), (b"task", S_IFDIR),
-    (b"net", S_IFDIR), (b"exe", S_IFLNK), (b"cwd", S_IFLNK), (b"root", S_IFLNK),
+    (b"fd", S_IFDIR),
+    (b"fdinfo", S_IFDIR),
+    (b"ns", S_IFDIR),
+    (b"task", S_IFDIR),
+    (b"net", S_IFDIR),
+    (b"exe", S_IFLNK),
+    (b"cwd", S_IFLNK),
+    (b"root", S_IFLNK),
     (b"mem", S_IFREG),
 ]
 """Links, directories and mem; an entry's number is its place here after SPECIAL_BASE."""
@@ -488,8 +520,7 @@ class TaskDir(TaskPart):
                 return self.writable(name, code, permissions, function)
         return self.special(name)
 
-    def writable(self, name: bytes, code: int, permissions: int,
-                 function: texts.Render) -> Inode:
+    def writable(self, name: bytes, code: int, permissions: int, function: texts.Render) -> Inode:
         """A file that can be written."""
         if name == b"comm":
             return CommText(self.fs, code, permissions, self.task, function, False)

@@ -36,12 +36,22 @@ VDSO_LENGTH: Final = 0x2000
 KB: Final = 1024
 
 LIMIT_ROWS: Final = [
-    ("Max cpu time", "seconds"), ("Max file size", "bytes"), ("Max data size", "bytes"),
-    ("Max stack size", "bytes"), ("Max core file size", "bytes"), ("Max resident set", "bytes"),
-    ("Max processes", "processes"), ("Max open files", "files"),
-    ("Max locked memory", "bytes"), ("Max address space", "bytes"), ("Max file locks", "locks"),
-    ("Max pending signals", "signals"), ("Max msgqueue size", "bytes"),
-    ("Max nice priority", ""), ("Max realtime priority", ""), ("Max realtime timeout", "us"),
+    ("Max cpu time", "seconds"),
+    ("Max file size", "bytes"),
+    ("Max data size", "bytes"),
+    ("Max stack size", "bytes"),
+    ("Max core file size", "bytes"),
+    ("Max resident set", "bytes"),
+    ("Max processes", "processes"),
+    ("Max open files", "files"),
+    ("Max locked memory", "bytes"),
+    ("Max address space", "bytes"),
+    ("Max file locks", "locks"),
+    ("Max pending signals", "signals"),
+    ("Max msgqueue size", "bytes"),
+    ("Max nice priority", ""),
+    ("Max realtime priority", ""),
+    ("Max realtime timeout", "us"),
 ]
 
 
@@ -137,11 +147,18 @@ def status(task: Task) -> bytes:
     signals = task.signals
     queued = len(signals.pending.queue) + len(group.pending.queue)
     lines.append(f"SigQ:\t{queued}/{group.rlimits.soft[11]}")
-    for name, mask in (("SigPnd", signals.pending.mask), ("ShdPnd", group.pending.mask),
-                       ("SigBlk", signals.blocked), ("SigIgn", ignored), ("SigCgt", caught),
-                       ("CapInh", c.cap_inheritable), ("CapPrm", c.cap_permitted),
-                       ("CapEff", c.cap_effective), ("CapBnd", c.cap_bounding),
-                       ("CapAmb", c.cap_ambient)):
+    for name, mask in (
+        ("SigPnd", signals.pending.mask),
+        ("ShdPnd", group.pending.mask),
+        ("SigBlk", signals.blocked),
+        ("SigIgn", ignored),
+        ("SigCgt", caught),
+        ("CapInh", c.cap_inheritable),
+        ("CapPrm", c.cap_permitted),
+        ("CapEff", c.cap_effective),
+        ("CapBnd", c.cap_bounding),
+        ("CapAmb", c.cap_ambient),
+    ):
         lines.append(f"{name}:\t{mask:016x}")
     count = len(task.kernel.host_cpu.cpus)
     lines.append(f"NoNewPrivs:\t{int(c.no_new_privs)}\nSeccomp:\t0\nSeccomp_filters:\t0")
@@ -155,12 +172,24 @@ def status_memory(task: Task) -> list[str]:
     """The Vm lines of status."""
     sizes = Sizes(task.memory)
     peak = max(task.group.peak_resident, sizes.resident)
-    rows = [("VmPeak", sizes.total), ("VmSize", sizes.total),
-            ("VmLck", task.memory.locked_bytes), ("VmPin", 0), ("VmHWM", peak),
-            ("VmRSS", sizes.resident), ("RssAnon", sizes.resident), ("RssFile", 0),
-            ("RssShmem", 0), ("VmData", sizes.data), ("VmStk", sizes.stack),
-            ("VmExe", sizes.program), ("VmLib", sizes.libraries), ("VmPTE", 0), ("VmSwap", 0),
-            ("HugetlbPages", 0)]
+    rows = [
+        ("VmPeak", sizes.total),
+        ("VmSize", sizes.total),
+        ("VmLck", task.memory.locked_bytes),
+        ("VmPin", 0),
+        ("VmHWM", peak),
+        ("VmRSS", sizes.resident),
+        ("RssAnon", sizes.resident),
+        ("RssFile", 0),
+        ("RssShmem", 0),
+        ("VmData", sizes.data),
+        ("VmStk", sizes.stack),
+        ("VmExe", sizes.program),
+        ("VmLib", sizes.libraries),
+        ("VmPTE", 0),
+        ("VmSwap", 0),
+        ("HugetlbPages", 0),
+    ]
     lines = [f"{name}:\t{value // KB:8} kB" for name, value in rows]
     return [*lines, "CoreDumping:\t0", "THP_enabled:\t1"]
 
@@ -206,8 +235,17 @@ def stat_line(task: Task, cpu_ns: int, start_ns: int) -> bytes:
         sizes = Sizes(task.memory)
         size, resident = sizes.total, sizes.resident // 4096
         m = task.memory.layout
-        numbers = [m.start_code, m.end_code, m.start_stack, m.start_data, m.end_data, m.start_brk,
-                   m.arg_start, m.arg_end, m.env_start]
+        numbers = [
+            m.start_code,
+            m.end_code,
+            m.start_stack,
+            m.start_data,
+            m.end_data,
+            m.start_brk,
+            m.arg_start,
+            m.arg_end,
+            m.env_start,
+        ]
     ignored, caught = signal_sets(task)
     session = group.session
     tty, foreground = 0, -1
@@ -235,8 +273,12 @@ def statm(task: Task) -> bytes:
     if dead(task):
         return b"0 0 0 0 0 0 0\n"
     sizes = Sizes(task.memory)
-    return b"%d %d 0 %d 0 %d 0\n" % (sizes.total // 4096, sizes.resident // 4096,
-                                     sizes.program // 4096, (sizes.data + sizes.stack) // 4096)
+    return b"%d %d 0 %d 0 %d 0\n" % (
+        sizes.total // 4096,
+        sizes.resident // 4096,
+        sizes.program // 4096,
+        (sizes.data + sizes.stack) // 4096,
+    )
 
 
 def cmdline(task: Task) -> bytes:
@@ -296,8 +338,15 @@ def limit_text(value: int) -> str:
 
 def io(task: Task) -> bytes:
     """I/O accounting: not kept."""
-    names = ("rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes",
-             "cancelled_write_bytes")
+    names = (
+        "rchar",
+        "wchar",
+        "syscr",
+        "syscw",
+        "read_bytes",
+        "write_bytes",
+        "cancelled_write_bytes",
+    )
     return "".join([f"{name}: 0\n" for name in names]).encode()
 
 
@@ -348,9 +397,14 @@ def setgroups(task: Task) -> bytes:
 
 def sched(task: Task) -> bytes:
     """Scheduling: little is known."""
-    return escape_name(task.name) + (f" ({task.tid}, #threads: {len(task.group.tasks)})\n"
-                                     "policy                                       :"
-                                     "                    0\n").encode()
+    return (
+        escape_name(task.name)
+        + (
+            f" ({task.tid}, #threads: {len(task.group.tasks)})\n"
+            "policy                                       :"
+            "                    0\n"
+        ).encode()
+    )
 
 
 def schedstat(task: Task) -> bytes:
@@ -401,8 +455,10 @@ class MapLine:
 
     def text(self) -> bytes:
         """The line without its newline."""
-        head = (f"{self.start:08x}-{self.end:08x} {self.prot} {self.offset:08x} "
-                f"{dev_major(self.dev):02x}:{dev_minor(self.dev):02x} {self.ino} ").encode()
+        head = (
+            f"{self.start:08x}-{self.end:08x} {self.prot} {self.offset:08x} "
+            f"{dev_major(self.dev):02x}:{dev_minor(self.dev):02x} {self.ino} "
+        ).encode()
         return head.ljust(73) + self.name if self.name else head
 
 
@@ -464,10 +520,27 @@ def maps(task: Task) -> bytes:
     return b"".join([line.text() + b"\n" for line in map_lines(task)])
 
 
-SMAPS_ROWS: Final = ("Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Dirty", "Private_Clean",
-                     "Private_Dirty", "Referenced", "Anonymous", "KSM", "LazyFree",
-                     "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
-                     "Private_Hugetlb", "Swap", "SwapPss", "Locked")
+SMAPS_ROWS: Final = (
+    "Rss",
+    "Pss",
+    "Pss_Dirty",
+    "Shared_Clean",
+    "Shared_Dirty",
+    "Private_Clean",
+    "Private_Dirty",
+    "Referenced",
+    "Anonymous",
+    "KSM",
+    "LazyFree",
+    "AnonHugePages",
+    "ShmemPmdMapped",
+    "FilePmdMapped",
+    "Shared_Hugetlb",
+    "Private_Hugetlb",
+    "Swap",
+    "SwapPss",
+    "Locked",
+)
 
 
 def smaps(task: Task) -> bytes:
@@ -478,10 +551,15 @@ def smaps(task: Task) -> bytes:
     parts: list[bytes] = []
     for line in map_lines(task):
         size = (line.end - line.start) // KB
-        parts.append(line.text() + b"\n" + (
-            f"{'Size:':<16}{size:>8} kB\n{'KernelPageSize:':<16}{4:>8} kB\n"
-            f"{'MMUPageSize:':<16}{4:>8} kB\n{rest}THPeligible:           0\n"
-            f"VmFlags: {flag_words(line.prot)}\n").encode())
+        parts.append(
+            line.text()
+            + b"\n"
+            + (
+                f"{'Size:':<16}{size:>8} kB\n{'KernelPageSize:':<16}{4:>8} kB\n"
+                f"{'MMUPageSize:':<16}{4:>8} kB\n{rest}THPeligible:           0\n"
+                f"VmFlags: {flag_words(line.prot)}\n"
+            ).encode()
+        )
     return b"".join(parts)
 
 
@@ -505,9 +583,14 @@ def smaps_rollup(task: Task) -> bytes:
 
 
 # -- mounts ----------------------------------------------------------------------------------------
-MOUNT_FLAGS: Final = [(MS_NOSUID, "nosuid"), (MS_NODEV, "nodev"), (MS_NOEXEC, "noexec"),
-                      (MS_NOATIME, "noatime"), (MS_NODIRATIME, "nodiratime"),
-                      (MS_RELATIME, "relatime")]
+MOUNT_FLAGS: Final = [
+    (MS_NOSUID, "nosuid"),
+    (MS_NODEV, "nodev"),
+    (MS_NOEXEC, "noexec"),
+    (MS_NOATIME, "noatime"),
+    (MS_NODIRATIME, "nodiratime"),
+    (MS_RELATIME, "relatime"),
+]
 
 
 def mount_options(mount: Mount) -> str:
@@ -541,9 +624,15 @@ def mounts(task: Task) -> bytes:
     lines: list[bytes] = []
     for mount, place in visible_mounts(task):
         options = mount_options(mount) + mount.sb.options()
-        lines.append(b"%s %s %s %s 0 0\n" % (
-            escape_path(mount.source.encode()), escape_path(place), mount.sb.name.encode(),
-            escape_path(options.encode())))
+        lines.append(
+            b"%s %s %s %s 0 0\n"
+            % (
+                escape_path(mount.source.encode()),
+                escape_path(place),
+                mount.sb.name.encode(),
+                escape_path(options.encode()),
+            )
+        )
     return b"".join(lines)
 
 
@@ -566,10 +655,21 @@ def mountinfo(task: Task) -> bytes:
         parent = mount.parent.mount_id if mount.parent is not None else 0
         inner = place_in_file_system(mount.root)
         rights = "ro" if sb.read_only else "rw"
-        lines.append(b"%d %d %d:%d %s %s %s - %s %s %s\n" % (
-            mount.mount_id, parent, dev_major(sb.dev), dev_minor(sb.dev), escape_path(inner),
-            escape_path(place), mount_options(mount).encode(), sb.name.encode(),
-            escape_path(mount.source.encode()), escape_path((rights + sb.options()).encode())))
+        lines.append(
+            b"%d %d %d:%d %s %s %s - %s %s %s\n"
+            % (
+                mount.mount_id,
+                parent,
+                dev_major(sb.dev),
+                dev_minor(sb.dev),
+                escape_path(inner),
+                escape_path(place),
+                mount_options(mount).encode(),
+                sb.name.encode(),
+                escape_path(mount.source.encode()),
+                escape_path((rights + sb.options()).encode()),
+            )
+        )
     return b"".join(lines)
 
 
@@ -577,35 +677,63 @@ def mountstats(task: Task) -> bytes:
     """The mounts in words."""
     if dead(task):
         return b""
-    return b"".join([
-        b"device %s mounted on %s with fstype %s\n"
-        % (escape_path(mount.source.encode()), escape_path(place), mount.sb.name.encode())
-        for mount, place in visible_mounts(task)])
+    return b"".join(
+        [
+            b"device %s mounted on %s with fstype %s\n"
+            % (escape_path(mount.source.encode()), escape_path(place), mount.sb.name.encode())
+            for mount, place in visible_mounts(task)
+        ]
+    )
 
 
 Render = Callable[["Task"], bytes]
 
 COMMON: Final[list[tuple[bytes, int, Render]]] = [
-    (b"auxv", 0o400, auxv), (b"cgroup", 0o444, cgroup), (b"cmdline", 0o444, cmdline),
-    (b"environ", 0o400, environ), (b"gid_map", 0o444, id_map), (b"io", 0o400, io),
-    (b"limits", 0o444, limits), (b"maps", 0o444, maps), (b"mountinfo", 0o444, mountinfo),
-    (b"mounts", 0o444, mounts), (b"oom_score", 0o444, zero),
-    (b"personality", 0o400, personality), (b"projid_map", 0o444, id_map),
-    (b"sched", 0o444, sched), (b"schedstat", 0o444, schedstat), (b"sessionid", 0o444, no_login),
-    (b"setgroups", 0o444, setgroups), (b"smaps", 0o444, smaps),
-    (b"smaps_rollup", 0o444, smaps_rollup), (b"statm", 0o444, statm),
-    (b"status", 0o444, status), (b"syscall", 0o400, syscall), (b"uid_map", 0o444, id_map),
+    (b"auxv", 0o400, auxv),
+    (b"cgroup", 0o444, cgroup),
+    (b"cmdline", 0o444, cmdline),
+    (b"environ", 0o400, environ),
+    (b"gid_map", 0o444, id_map),
+    (b"io", 0o400, io),
+    (b"limits", 0o444, limits),
+    (b"maps", 0o444, maps),
+    (b"mountinfo", 0o444, mountinfo),
+    (b"mounts", 0o444, mounts),
+    (b"oom_score", 0o444, zero),
+    (b"personality", 0o400, personality),
+    (b"projid_map", 0o444, id_map),
+    (b"sched", 0o444, sched),
+    (b"schedstat", 0o444, schedstat),
+    (b"sessionid", 0o444, no_login),
+    (b"setgroups", 0o444, setgroups),
+    (b"smaps", 0o444, smaps),
+    (b"smaps_rollup", 0o444, smaps_rollup),
+    (b"statm", 0o444, statm),
+    (b"status", 0o444, status),
+    (b"syscall", 0o400, syscall),
+    (b"uid_map", 0o444, id_map),
     (b"wchan", 0o444, wchan),
 ]
 """Name, permissions and text of the read-only files in both /proc/<pid> and its task directories.
 """
 
 ONLY_GROUP: Final[list[tuple[bytes, int, Render]]] = [
-    (b"mountstats", 0o400, mountstats), (b"stat", 0o444, stat_of_group),
+    (b"mountstats", 0o400, mountstats),
+    (b"stat", 0o444, stat_of_group),
 ]
 ONLY_TASK: Final[list[tuple[bytes, int, Render]]] = [
-    (b"children", 0o444, children), (b"stat", 0o444, stat_of_task),
+    (b"children", 0o444, children),
+    (b"stat", 0o444, stat_of_task),
 ]
-PROTECTED: Final = (b"auxv", b"environ", b"io", b"maps", b"mountstats", b"personality", b"smaps",
-                    b"smaps_rollup", b"syscall")
+PROTECTED: Final = (
+    b"auxv",
+    b"environ",
+    b"io",
+    b"maps",
+    b"mountstats",
+    b"personality",
+    b"smaps",
+    b"smaps_rollup",
+    b"syscall",
+)
 """Files that need the rights of ptrace(2) to be read."""

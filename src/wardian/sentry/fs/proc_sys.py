@@ -131,5 +131,3 @@ def add(root: FixedDir, name: str, inode: TextInode) -> None:
     for part in parts[:-1]:
         directory = directory.subdirectory(part)
     directory.add(parts[-1], inode)
-
-

@@ -48,16 +48,45 @@ def meminfo(kernel: Kernel) -> bytes:
     free = total - used
     swap = 0
     rows = [
-        ("MemTotal", total), ("MemFree", free), ("MemAvailable", free), ("Buffers", 0),
-        ("Cached", 0), ("SwapCached", 0), ("Active", used), ("Inactive", 0),
-        ("Active(anon)", used), ("Inactive(anon)", 0), ("Active(file)", 0),
-        ("Inactive(file)", 0), ("Unevictable", 0), ("Mlocked", 0), ("SwapTotal", swap),
-        ("SwapFree", swap), ("Dirty", 0), ("Writeback", 0), ("AnonPages", used),
-        ("Mapped", 0), ("Shmem", 0), ("KReclaimable", 0), ("Slab", 0), ("SReclaimable", 0),
-        ("SUnreclaim", 0), ("KernelStack", 0), ("PageTables", 0), ("NFS_Unstable", 0),
-        ("Bounce", 0), ("WritebackTmp", 0), ("CommitLimit", total), ("Committed_AS", used),
-        ("VmallocTotal", 0x7FFFFFFFFC00), ("VmallocUsed", 0), ("VmallocChunk", 0),
-        ("Percpu", 0), ("AnonHugePages", 0), ("ShmemHugePages", 0), ("ShmemPmdMapped", 0),
+        ("MemTotal", total),
+        ("MemFree", free),
+        ("MemAvailable", free),
+        ("Buffers", 0),
+        ("Cached", 0),
+        ("SwapCached", 0),
+        ("Active", used),
+        ("Inactive", 0),
+        ("Active(anon)", used),
+        ("Inactive(anon)", 0),
+        ("Active(file)", 0),
+        ("Inactive(file)", 0),
+        ("Unevictable", 0),
+        ("Mlocked", 0),
+        ("SwapTotal", swap),
+        ("SwapFree", swap),
+        ("Dirty", 0),
+        ("Writeback", 0),
+        ("AnonPages", used),
+        ("Mapped", 0),
+        ("Shmem", 0),
+        ("KReclaimable", 0),
+        ("Slab", 0),
+        ("SReclaimable", 0),
+        ("SUnreclaim", 0),
+        ("KernelStack", 0),
+        ("PageTables", 0),
+        ("NFS_Unstable", 0),
+        ("Bounce", 0),
+        ("WritebackTmp", 0),
+        ("CommitLimit", total),
+        ("Committed_AS", used),
+        ("VmallocTotal", 0x7FFFFFFFFC00),
+        ("VmallocUsed", 0),
+        ("VmallocChunk", 0),
+        ("Percpu", 0),
+        ("AnonHugePages", 0),
+        ("ShmemHugePages", 0),
+        ("ShmemPmdMapped", 0),
     ]
     lines = [f"{name + ':':<16}{value // 1024:>8} kB\n" for name, value in rows]
     for name in ("HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp"):
@@ -114,8 +143,14 @@ def loadavg(kernel: Kernel) -> bytes:
 def version(kernel: Kernel) -> bytes:
     """The kernel's name, as uname(2) has it."""
     uts: UTSNamespace = kernel.uts
-    return (uts.sysname + b" version " + uts.release + b" (wardian@wardian) (CPython, mypyc) "
-            + uts.version + b"\n")
+    return (
+        uts.sysname
+        + b" version "
+        + uts.release
+        + b" (wardian@wardian) (CPython, mypyc) "
+        + uts.version
+        + b"\n"
+    )
 
 
 def filesystems(kernel: Kernel) -> bytes:
@@ -126,8 +161,10 @@ def filesystems(kernel: Kernel) -> bytes:
 
 def devices(kernel: Kernel) -> bytes:
     """Device major numbers."""
-    return (b"Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n"
-            b"136 pts\n\nBlock devices:\n")
+    return (
+        b"Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n"
+        b"136 pts\n\nBlock devices:\n"
+    )
 
 
 def vmstat(kernel: Kernel) -> bytes:
@@ -176,8 +213,21 @@ def consoles(kernel: Kernel) -> bytes:
 
 def sysvipc_shm(kernel: Kernel) -> bytes:
     """System V shared memory: none."""
-    names = ("size", "cpid", "lpid", "nattch", "uid", "gid", "cuid", "cgid", "atime", "dtime",
-             "ctime", "rss", "swap")
+    names = (
+        "size",
+        "cpid",
+        "lpid",
+        "nattch",
+        "uid",
+        "gid",
+        "cuid",
+        "cgid",
+        "atime",
+        "dtime",
+        "ctime",
+        "rss",
+        "swap",
+    )
     return ipc_head("shmid", names)
 
 
@@ -188,8 +238,19 @@ def sysvipc_sem(kernel: Kernel) -> bytes:
 
 def sysvipc_msg(kernel: Kernel) -> bytes:
     """System V message queues: none."""
-    names = ("cbytes", "qnum", "lspid", "lrpid", "uid", "gid", "cuid", "cgid", "stime", "rtime",
-             "ctime")
+    names = (
+        "cbytes",
+        "qnum",
+        "lspid",
+        "lrpid",
+        "uid",
+        "gid",
+        "cuid",
+        "cgid",
+        "stime",
+        "rtime",
+        "ctime",
+    )
     return ipc_head("msqid", names)
 
 
@@ -203,8 +264,6 @@ def pressure(kernel: Kernel) -> bytes:
     """Pressure-stall information: none is measured."""
     line = b"avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
     return b"some " + line + b"full " + line
-
-
 
 
 Render = Callable[["Kernel"], bytes]

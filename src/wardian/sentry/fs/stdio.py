@@ -117,10 +117,11 @@ class Inheritance:
         return file
 
 
-def inherit_stdio(task: Task, host: HostFS, fds: list[int],
-                  foreground: bool = True) -> HostTerminal | None:
-    """Give ``task`` the host descriptors ``fds`` as 0, 1, 2; the terminal, if there is one, of which
-    we are the ``foreground`` job or not."""
+def inherit_stdio(
+    task: Task, host: HostFS, fds: list[int], foreground: bool = True
+) -> HostTerminal | None:
+    """Give ``task`` the host descriptors ``fds`` as 0, 1, 2; the terminal, if there is one, of
+    which we are the ``foreground`` job or not."""
     inheritance = Inheritance(task, host, foreground)
     inheritance.inherit(fds)
     return inheritance.terminal

@@ -43,8 +43,18 @@ class SysFS(PseudoFS):
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel, "sysfs", SYSFS_MAGIC)
         self.top = FixedDir(self)
-        for name in ("block", "bus", "class", "dev", "devices", "firmware", "fs", "kernel",
-                     "module", "power"):
+        for name in (
+            "block",
+            "bus",
+            "class",
+            "dev",
+            "devices",
+            "firmware",
+            "fs",
+            "kernel",
+            "module",
+            "power",
+        ):
             self.top.subdirectory(name.encode())
         fill_cpus(self.top, len(kernel.host_cpu.cpus))
         fill_nodes(self.top, len(kernel.host_cpu.cpus))
@@ -95,17 +105,30 @@ def fill_cpus(root: FixedDir, count: int) -> None:
     everything = cpu_list(count)
     for name in ("online", "possible", "present"):
         put(root, f"{base}/{name}", everything)
-    for name, text in (("offline", ""), ("isolated", ""), ("kernel_max", str(count - 1)),
-                       ("smt/active", "0"), ("smt/control", "notsupported")):
+    for name, text in (
+        ("offline", ""),
+        ("isolated", ""),
+        ("kernel_max", str(count - 1)),
+        ("smt/active", "0"),
+        ("smt/control", "notsupported"),
+    ):
         put(root, f"{base}/{name}", text)
     for cpu in range(count):
         topology = f"{base}/cpu{cpu}/topology"
         own_mask = mask_of(cpu)
-        rows = [("physical_package_id", "0"), ("die_id", "0"), ("core_id", str(cpu)),
-                ("thread_siblings", own_mask), ("thread_siblings_list", str(cpu)),
-                ("core_cpus", own_mask), ("core_cpus_list", str(cpu)),
-                ("core_siblings", cpu_mask(count)), ("core_siblings_list", everything),
-                ("package_cpus", cpu_mask(count)), ("package_cpus_list", everything)]
+        rows = [
+            ("physical_package_id", "0"),
+            ("die_id", "0"),
+            ("core_id", str(cpu)),
+            ("thread_siblings", own_mask),
+            ("thread_siblings_list", str(cpu)),
+            ("core_cpus", own_mask),
+            ("core_cpus_list", str(cpu)),
+            ("core_siblings", cpu_mask(count)),
+            ("core_siblings_list", everything),
+            ("package_cpus", cpu_mask(count)),
+            ("package_cpus_list", everything),
+        ]
         for name, text in rows:
             put(root, f"{topology}/{name}", text)
         if cpu:
@@ -134,8 +157,10 @@ def node_meminfo(kernel: Kernel) -> bytes:
     """Memory of the one node, as much as libnuma reads."""
     total = memory_total(kernel) // 1024
     free = max(total - memory_used(kernel) // 1024, 0)
-    return (b"Node 0 MemTotal:       %d kB\nNode 0 MemFree:        %d kB\n"
-            b"Node 0 MemUsed:        %d kB\n" % (total, free, total - free))
+    return (
+        b"Node 0 MemTotal:       %d kB\nNode 0 MemFree:        %d kB\n"
+        b"Node 0 MemUsed:        %d kB\n" % (total, free, total - free)
+    )
 
 
 def fill_kernel(root: FixedDir) -> None:
@@ -147,8 +172,13 @@ def fill_kernel(root: FixedDir) -> None:
     put(root, f"{base}/hpage_pmd_size", "2097152")
     put(root, f"{base}/use_zero_page", "1")
     put(root, f"{base}/khugepaged/defrag", "1")
-    for name in ("nr_hugepages", "free_hugepages", "resv_hugepages", "surplus_hugepages",
-                 "nr_overcommit_hugepages"):
+    for name in (
+        "nr_hugepages",
+        "free_hugepages",
+        "resv_hugepages",
+        "surplus_hugepages",
+        "nr_overcommit_hugepages",
+    ):
         put(root, f"kernel/mm/hugepages/hugepages-2048kB/{name}", "0")
     for name in ("debug", "tracing", "security"):
         root.subdirectory(b"kernel").subdirectory(name.encode())
@@ -157,13 +187,26 @@ def fill_kernel(root: FixedDir) -> None:
 def fill_interfaces(root: FixedDir) -> None:
     """/sys/class/net: the loopback interface."""
     base = "devices/virtual/net/lo"
-    rows = [("address", "00:00:00:00:00:00"), ("addr_len", "6"),
-            ("broadcast", "00:00:00:00:00:00"), ("carrier", "1"), ("dev_id", "0x0"),
-            ("dormant", "0"), ("flags", "0x9"), ("ifindex", "1"), ("iflink", "1"),
-            ("link_mode", "0"), ("mtu", "65536"), ("operstate", "unknown"), ("type", "772"),
-            ("tx_queue_len", "1000"), ("statistics/rx_bytes", "0"),
-            ("statistics/tx_bytes", "0"), ("statistics/rx_packets", "0"),
-            ("statistics/tx_packets", "0")]
+    rows = [
+        ("address", "00:00:00:00:00:00"),
+        ("addr_len", "6"),
+        ("broadcast", "00:00:00:00:00:00"),
+        ("carrier", "1"),
+        ("dev_id", "0x0"),
+        ("dormant", "0"),
+        ("flags", "0x9"),
+        ("ifindex", "1"),
+        ("iflink", "1"),
+        ("link_mode", "0"),
+        ("mtu", "65536"),
+        ("operstate", "unknown"),
+        ("type", "772"),
+        ("tx_queue_len", "1000"),
+        ("statistics/rx_bytes", "0"),
+        ("statistics/tx_bytes", "0"),
+        ("statistics/rx_packets", "0"),
+        ("statistics/tx_packets", "0"),
+    ]
     for name, text in rows:
         put(root, f"{base}/{name}", text)
     put_link(root, "class/net/lo", "../../devices/virtual/net/lo")
@@ -212,14 +255,17 @@ def cgroup_threads(kernel: Kernel) -> bytes:
 def cpu_stat(kernel: Kernel) -> bytes:
     """CPU time."""
     used = sum([group.cpu_time_ns() for group in kernel.pids.groups()]) // 1000
-    return (b"usage_usec %d\nuser_usec %d\nsystem_usec 0\nnr_periods 0\nnr_throttled 0\n"
-            b"throttled_usec 0\n" % (used, used))
+    return (
+        b"usage_usec %d\nuser_usec %d\nsystem_usec 0\nnr_periods 0\nnr_throttled 0\n"
+        b"throttled_usec 0\n" % (used, used)
+    )
 
 
 def memory_stat(kernel: Kernel) -> bytes:
     """Memory by kind."""
     return b"anon %d\nfile 0\nkernel 0\nshmem 0\ninactive_file 0\nactive_file 0\n" % memory_used(
-        kernel)
+        kernel
+    )
 
 
 def memory_events(kernel: Kernel) -> bytes:
@@ -268,14 +314,28 @@ def cpuset(kernel: Kernel) -> bytes:
 
 
 CGROUP_FILES: Final[list[tuple[str, Render]]] = [
-    ("cgroup.controllers", controllers), ("cgroup.events", cgroup_events),
-    ("cgroup.max.depth", no_limit), ("cgroup.max.descendants", no_limit),
-    ("cgroup.procs", cgroup_procs), ("cgroup.subtree_control", nothing),
-    ("cgroup.threads", cgroup_threads), ("cgroup.type", domain), ("cpu.max", cpu_max),
-    ("cpu.stat", cpu_stat), ("cpu.weight", cpu_weight), ("cpuset.cpus.effective", cpuset),
-    ("cpuset.mems.effective", zero), ("memory.current", memory_current),
-    ("memory.events", memory_events), ("memory.high", no_limit), ("memory.low", zero),
-    ("memory.max", memory_max), ("memory.min", zero), ("memory.stat", memory_stat),
-    ("memory.swap.current", zero), ("memory.swap.max", zero), ("pids.current", pids_current),
+    ("cgroup.controllers", controllers),
+    ("cgroup.events", cgroup_events),
+    ("cgroup.max.depth", no_limit),
+    ("cgroup.max.descendants", no_limit),
+    ("cgroup.procs", cgroup_procs),
+    ("cgroup.subtree_control", nothing),
+    ("cgroup.threads", cgroup_threads),
+    ("cgroup.type", domain),
+    ("cpu.max", cpu_max),
+    ("cpu.stat", cpu_stat),
+    ("cpu.weight", cpu_weight),
+    ("cpuset.cpus.effective", cpuset),
+    ("cpuset.mems.effective", zero),
+    ("memory.current", memory_current),
+    ("memory.events", memory_events),
+    ("memory.high", no_limit),
+    ("memory.low", zero),
+    ("memory.max", memory_max),
+    ("memory.min", zero),
+    ("memory.stat", memory_stat),
+    ("memory.swap.current", zero),
+    ("memory.swap.max", zero),
+    ("pids.current", pids_current),
     ("pids.max", pids_max),
 ]

@@ -67,9 +67,17 @@ class TmpFS(SuperBlock):
 
     name = "tmpfs"
 
-    def __init__(self, dev: int, clock: Clock, size: int = 0, inodes: int = 0,
-                 mode: int = 0o1777, uid: int = 0, gid: int = 0,
-                 whole: Quota | None = None) -> None:
+    def __init__(
+        self,
+        dev: int,
+        clock: Clock,
+        size: int = 0,
+        inodes: int = 0,
+        mode: int = 0o1777,
+        uid: int = 0,
+        gid: int = 0,
+        whole: Quota | None = None,
+    ) -> None:
         super().__init__(dev)
         self.clock = clock
         self.quota = Quota(size, inodes, whole)
@@ -463,8 +471,15 @@ class TmpDir(TmpInode):
         if self.entries.get(name) is not child:
             raise ENOENT("no such name")
 
-    def rename(self, name: bytes, child: Inode, target: Inode, target_name: bytes,
-               replaced: Inode | None, exchange: bool) -> None:
+    def rename(
+        self,
+        name: bytes,
+        child: Inode,
+        target: Inode,
+        target_name: bytes,
+        replaced: Inode | None,
+        exchange: bool,
+    ) -> None:
         self._check_is(name, child)
         assert isinstance(target, TmpDir) and isinstance(child, TmpInode)
         if replaced is None:

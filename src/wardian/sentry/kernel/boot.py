@@ -21,14 +21,14 @@ from wardian.sentry.kernel.pids import PidTable
 from wardian.sentry.kernel.process_group import ProcessGroup, Session
 from wardian.sentry.kernel.rlimits import Rlimits
 from wardian.sentry.kernel.signals import SignalActions, TaskSignals
-from wardian.sentry.kernel.task import RUNNING, Task
+from wardian.sentry.kernel.task import Task
 from wardian.sentry.kernel.thread_group import ThreadGroup
 from wardian.sentry.kernel.uts import UTSNamespace
 from wardian.sentry.mm.memory import Memory
 from wardian.sentry.mm.program_file import AT_FDCWD, read_at
 from wardian.sentry.net.stack import NetworkStack
-from wardian.sentry.tty.devpts import DevPts, DevPtsType, register_terminals
 from wardian.sentry.syscalls.mount import TmpFSType
+from wardian.sentry.tty.devpts import DevPts, DevPtsType, register_terminals
 from wardian.sentry.vfs import dcache, namei
 from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, Path
 from wardian.sentry.vfs.filesystems import SharedFileSystem
@@ -61,10 +61,20 @@ def mount_root(kernel: Kernel, sb: SuperBlock, source: str) -> None:
 def first_task(kernel: Kernel, process: HostProcess, credentials: Credentials, umask: int) -> Task:
     """Task 1: leader of its own session, with no descriptors, standing in ``/``."""
     pid = kernel.pids.allocate()
-    group = ThreadGroup(kernel, pid, None, ProcessGroup(pid, Session(pid, None)), SignalActions(), Rlimits())
+    group = ThreadGroup(
+        kernel, pid, None, ProcessGroup(pid, Session(pid, None)), SignalActions(), Rlimits()
+    )
     root = kernel.mounts.root_path()
-    task = Task(kernel, pid, group, credentials, FDTable(), FSContext(root, root, umask), Memory(process),
-                TaskSignals())
+    task = Task(
+        kernel,
+        pid,
+        group,
+        credentials,
+        FDTable(),
+        FSContext(root, root, umask),
+        Memory(process),
+        TaskSignals(),
+    )
     group.tasks.append(task)
     group.leader = task
     kernel.pids.add_task(task)
@@ -73,7 +83,9 @@ def first_task(kernel: Kernel, process: HostProcess, credentials: Credentials, u
     return task
 
 
-def start_program(task: Task, engine: StubEngine, path: bytes, argv: list[bytes], envp: list[bytes]) -> None:
+def start_program(
+    task: Task, engine: StubEngine, path: bytes, argv: list[bytes], envp: list[bytes]
+) -> None:
     """Load the first program and let it run; raises what execve(2) may."""
     task.kernel.vdso = engine.vdso
     engine.launch(load_first(task, path, argv, envp), task)
@@ -132,20 +144,25 @@ def mount_at(task: Task, sb: SuperBlock, path: bytes, flags: int, source: str) -
 
 
 def mount_system(task: Task) -> None:
-    """The file systems every container has: proc, sys, dev, devpts, shm (OCI runtime spec, config-linux)."""
+    """The file systems every container has: proc, sys, dev, devpts, shm
+    (OCI runtime spec, config-linux)."""
     kernel = task.kernel
     nosuid = MS_NOSUID | MS_NODEV | MS_NOEXEC
     register_terminals(kernel.devices)
     kernel.devpts = DevPts(kernel, kernel.anonymous_dev())
     proc, sys = ProcFS(kernel), SysFS(kernel)
     kernel.filesystems = {
-        b"tmpfs": TmpFSType(), b"proc": SharedFileSystem(proc), b"sysfs": SharedFileSystem(sys),
+        b"tmpfs": TmpFSType(),
+        b"proc": SharedFileSystem(proc),
+        b"sysfs": SharedFileSystem(sys),
         b"devpts": DevPtsType(),
     }
     mount_at(task, proc, b"/proc", nosuid, "proc")
     mount_at(task, sys, b"/sys", nosuid | MS_RDONLY, "sysfs")
     mount_at(task, CgroupFS(kernel), b"/sys/fs/cgroup", nosuid | MS_RDONLY, "cgroup")
-    if mount_at(task, DevTmpFS(kernel.anonymous_dev(), kernel.clock), b"/dev", MS_NOSUID, "devtmpfs"):
+    if mount_at(
+        task, DevTmpFS(kernel.anonymous_dev(), kernel.clock), b"/dev", MS_NOSUID, "devtmpfs"
+    ):
         mount_at(task, kernel.devpts, b"/dev/pts", MS_NOSUID | MS_NOEXEC, "devpts")
         shm = TmpFS(kernel.anonymous_dev(), kernel.clock, whole=kernel.file_space)
         mount_at(task, shm, b"/dev/shm", MS_NOSUID | MS_NODEV, "tmpfs")

@@ -1,4 +1,5 @@
-"""Timers and waiters that call a function: for code outside the compiled kernel, which cannot subclass its classes."""
+"""Timers and waiters that call a function: for code outside the compiled kernel, which cannot
+subclass its classes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""clone(2), fork(2), vfork(2): making tasks. The engine makes the host thread or process; here is what it means.
+"""clone(2), fork(2), vfork(2): making tasks. The engine makes the host thread
+or process; here is what it means.
 
-Two halves meet: :func:`start` checks the flags and asks the engine; :func:`child_exists` builds the Task when the
-host's child is there. The dispatcher answers the parent afterwards.
+Two halves meet: :func:`start` checks the flags and asks the engine; :func:`child_exists` builds the
+Task when the host's child is there. The dispatcher answers the parent afterwards.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from wardian.platform.interface import CloneRequest, HostThread
 from wardian.sentry.errno import EAGAIN, EFAULT, EINVAL, EPERM
 from wardian.sentry.fs.anon import anon_inode, install_new
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN
-from wardian.sentry.kernel.pidfd import PidFD
 from wardian.sentry.kernel.itimers import group_timers
+from wardian.sentry.kernel.pidfd import PidFD
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_CPU, RLIMIT_NPROC
 from wardian.sentry.kernel.scheduling import child_scheduling
 from wardian.sentry.kernel.task import NO_REPLY, RUNNING, Task
@@ -39,7 +40,9 @@ CLONE_CHILD_CLEARTID: Final = 0x200000
 CLONE_CHILD_SETTID: Final = 0x1000000
 CLONE_CLEAR_SIGHAND: Final = 0x100000000
 CLONE_INTO_CGROUP: Final = 0x200000000
-NAMESPACES: Final = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | CLONE_NEWNS | 0x80
+NAMESPACES: Final = (
+    0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | CLONE_NEWNS | 0x80
+)
 
 TID: Final = struct.Struct("<i")
 
@@ -47,8 +50,16 @@ TID: Final = struct.Struct("<i")
 class CloneArguments:
     """struct clone_args, as far as it is supported."""
 
-    def __init__(self, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int, exit_signal: int,
-                 pidfd: int) -> None:
+    def __init__(
+        self,
+        flags: int,
+        stack: int,
+        parent_tid: int,
+        child_tid: int,
+        tls: int,
+        exit_signal: int,
+        pidfd: int,
+    ) -> None:
         self.flags = flags
         self.stack = stack  # the new stack pointer; 0: keep
         self.parent_tid = parent_tid
@@ -66,7 +77,9 @@ class CloneState:
         self.arguments = arguments
         self.tid = tid
         self.child: Task | None = None
-        self.parent_returned = False  # the parent's host call came back while the vfork child still runs
+        self.parent_returned = (
+            False  # the parent's host call came back while the vfork child still runs
+        )
         self.released = False
 
     def wait_for_child(self) -> bool:
@@ -154,8 +167,16 @@ def child_exists(parent: Task, host: HostThread, state: CloneState) -> None:
     else:
         fs = fs.clone()
     keep_stack = not flags & CLONE_VM or bool(flags & CLONE_VFORK)
-    child = Task(parent.kernel, state.tid, group, parent.credentials.copy(), files, fs, memory,
-                 parent.signals.copy_for_clone(keep_stack))
+    child = Task(
+        parent.kernel,
+        state.tid,
+        group,
+        parent.credentials.copy(),
+        files,
+        fs,
+        memory,
+        parent.signals.copy_for_clone(keep_stack),
+    )
     child.name = parent.name
     child.scheduling = child_scheduling(parent)
     child.host = host
@@ -193,7 +214,9 @@ def new_group(parent: Task, pid: int, arguments: CloneArguments) -> ThreadGroup:
     actions = mother.actions if flags & CLONE_SIGHAND else mother.actions.copy()
     if flags & CLONE_CLEAR_SIGHAND:
         actions.reset_to_default()
-    group = ThreadGroup(parent.kernel, pid, above, mother.process_group, actions, mother.rlimits.copy())
+    group = ThreadGroup(
+        parent.kernel, pid, above, mother.process_group, actions, mother.rlimits.copy()
+    )
     group.exe = mother.exe
     group.cmdline = mother.cmdline
     group.environ = mother.environ

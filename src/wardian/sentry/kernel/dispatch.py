@@ -1,9 +1,9 @@
 """The dispatcher: what happens between a message from a guest thread and its answer (design D5).
 
 A task's host thread is in one of three states, kept in ``task.host_state``: it runs guest code
-(:data:`RUNNING`), it made a system call that is not answered yet (:data:`IN_CALL`), or it stands at an
-interruption or fault (:data:`INTERRUPTED`). Every way back to guest code leads through :meth:`Dispatcher.answer`,
-where pending signals are acted on and stopped tasks are held.
+(:data:`RUNNING`), it made a system call that is not answered yet (:data:`IN_CALL`), or it stands at
+an interruption or fault (:data:`INTERRUPTED`). Every way back to guest code leads through
+:meth:`Dispatcher.answer`, where pending signals are acted on and stopped tasks are held.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ SIGSEGV: Final = 11
 
 
 class KernelBug(Exception):
-    """A handler raised something that is not a ``LinuxError``: our fault, and the end of the sandbox."""
+    """A handler raised something that is not a ``LinuxError``: our
+    fault, and the end of the sandbox."""
 
 
 class Dispatcher(Events, TaskHooks):
@@ -89,8 +90,19 @@ class Dispatcher(Events, TaskHooks):
             result = dispatch(task, call.request)
         except LinuxError as error:
             result = -error.number
-        except (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, OSError,
-                OverflowError, RecursionError, TypeError, UnicodeError, ValueError) as bug:
+        except (
+            AssertionError,
+            AttributeError,
+            IndexError,
+            KeyError,
+            NotImplementedError,
+            OSError,
+            OverflowError,
+            RecursionError,
+            TypeError,
+            UnicodeError,
+            ValueError,
+        ) as bug:
             raise KernelBug(f"system call {call.request.nr} of task {task.tid}") from bug
         finally:
             kernel.current = None
@@ -134,7 +146,7 @@ class Dispatcher(Events, TaskHooks):
         if host is not None:
             host.complete(result)
 
-    # -- the way back to guest code ------------------------------------------------------------------
+    # -- the way back to guest code ----------------------------------------------------------------
     def answer(self, task: Task, result: int) -> None:
         """Go back with ``result`` (of a call; ignored after an interruption), signals first."""
         delivery = self.due(task)
@@ -160,7 +172,8 @@ class Dispatcher(Events, TaskHooks):
             host.resume()
 
     def due(self, task: Task) -> Delivery | None:
-        """The handler to enter before going back, with a temporary mask put back when there is none."""
+        """The handler to enter before going back, with a temporary
+        mask put back when there is none."""
         delivery = next_delivery(task) if task.signals.attention else None
         if delivery is None and task.signals.saved_mask >= 0 and not task.exited:
             mask = task.signals.saved_mask
@@ -181,8 +194,11 @@ class Dispatcher(Events, TaskHooks):
             return
         done = call.done  # a partly done transfer is a short count, not EINTR (vfs.io)
         # a socket call whose time-out runs never restarts (signal(7))
-        restarts = (done == 0 and call.deadline_ns < 0
-                    and call_restarts(restart_kind(call.request.nr), delivery))
+        restarts = (
+            done == 0
+            and call.deadline_ns < 0
+            and call_restarts(restart_kind(call.request.nr), delivery)
+        )
         if call.on_interrupt is not None:
             call.on_interrupt.interrupted(task, restarts)
         abandon_call(task)
@@ -194,14 +210,16 @@ class Dispatcher(Events, TaskHooks):
         result = done if done else EINTR_RESULT
         host.deliver(delivery.frame, RESTART if restarts else result, True, task.signals.attention)
 
-    # -- interruptions and faults ----------------------------------------------------------------------
+    # -- interruptions and faults ------------------------------------------------------------------
     def interrupted(self, thread: HostThread) -> None:
         task = thread.owner
         if isinstance(task, Task):
             task.host_state = INTERRUPTED
             self.answer(task, 0)
 
-    def fault(self, thread: HostThread, signo: int, code: int, address: int, siginfo: bytes) -> None:
+    def fault(
+        self, thread: HostThread, signo: int, code: int, address: int, siginfo: bytes
+    ) -> None:
         task = thread.owner
         if not isinstance(task, Task):
             return
@@ -236,7 +254,7 @@ class Dispatcher(Events, TaskHooks):
             victim.host_kills += 1
             victim = victim.parent
 
-    # -- memory, clone, exec ---------------------------------------------------------------------------
+    # -- memory, clone, exec -----------------------------------------------------------------------
     def map_answered(self, thread: HostThread) -> None:
         task = thread.owner
         if isinstance(task, Task):
@@ -301,7 +319,7 @@ class Dispatcher(Events, TaskHooks):
         if isinstance(state, clone.CloneState) and state.release():
             self.finish(state.parent, state.tid)
 
-    # -- TaskHooks ---------------------------------------------------------------------------------------
+    # -- TaskHooks ---------------------------------------------------------------------------------
     def signal_pending(self, task: Task) -> None:
         if task.exited or task is self.kernel.current or task.host is None:
             return
@@ -347,7 +365,7 @@ class Dispatcher(Events, TaskHooks):
         if self.observer is not None:
             self.observer.ended(task)
 
-    # -- the run list --------------------------------------------------------------------------------------
+    # -- the run list ------------------------------------------------------------------------------
     def run_woken(self) -> None:
         """Run the handlers of all tasks that were woken, once each."""
         woken = self.kernel.run_list

@@ -196,8 +196,10 @@ class Epoll(AnonFile):
             inode = item.file.inode
             ino = inode.ino if inode is not None else 0
             dev = inode.sb.dev if inode is not None else 0
-            lines.append(f"tfd: {item.fd:8d} events: {item.events:8x} data: {item.data:16x}"
-                         f"  pos:{item.file.offset} ino:{ino:x} sdev:{dev:x}\n")
+            lines.append(
+                f"tfd: {item.fd:8d} events: {item.events:8x} data: {item.data:16x}"
+                f"  pos:{item.file.offset} ino:{ino:x} sdev:{dev:x}\n"
+            )
         return "".join(lines)
 
     def describe(self) -> str:

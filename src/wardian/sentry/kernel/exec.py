@@ -1,7 +1,8 @@
 """execve(2): a new program for a task, and the first program of a sandbox.
 
-:func:`replace_program` does everything that can fail first; then comes the point of no return. The engine calls
-back (``Events.exec_done``) when the fresh host process has the image, and :func:`program_runs` settles the rest.
+:func:`replace_program` does everything that can fail first; then comes the point of no return. The
+engine calls back (``Events.exec_done``) when the fresh host process has the image, and
+:func:`program_runs` settles the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from wardian.sentry.vfs.file import File
 
 
-def replace_program(task: Task, file: File, argv: list[bytes], envp: list[bytes], filename: bytes) -> int:
+def replace_program(
+    task: Task, file: File, argv: list[bytes], envp: list[bytes], filename: bytes
+) -> int:
     """Load ``file`` into ``task``; raises what execve(2) may, or ends in NO_REPLY."""
     image = build_image(task.kernel, task, file, argv, envp, filename, task.kernel.vdso)
     leave_other_threads(task)
@@ -32,7 +35,8 @@ def replace_program(task: Task, file: File, argv: list[bytes], envp: list[bytes]
 
 
 def leave_other_threads(task: Task) -> None:
-    """All other threads end; the caller takes over the process's number (execve(2), "Effect on process")."""
+    """All other threads end; the caller takes over the process's number
+    (execve(2), "Effect on process")."""
     group = task.group
     for other in list(group.tasks):
         if other is not task:

@@ -133,8 +133,9 @@ def disassociate(session: Session) -> None:
         send_to_process_group(foreground, SigInfo(SIGCONT))
 
 
-def hang_up_if_orphaned(process_group: ProcessGroup, parent: ThreadGroup | None,
-                        leaving: ThreadGroup | None) -> None:
+def hang_up_if_orphaned(
+    process_group: ProcessGroup, parent: ThreadGroup | None, leaving: ThreadGroup | None
+) -> None:
     """SIGHUP and SIGCONT for a process group with stopped members that loses its last ``parent``
     outside in the same session (POSIX, _exit)."""
     if parent is None or parent.process_group is process_group:

@@ -31,8 +31,17 @@ IN_MASK_CREATE: Final = 0x10000000
 IN_MASK_ADD: Final = 0x20000000
 IN_ONESHOT: Final = 0x80000000
 IN_VALID: Final = (
-    IN_ALL_EVENTS | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK | IN_MASK_CREATE | IN_MASK_ADD
-    | IN_ONESHOT | IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED | IN_ISDIR
+    IN_ALL_EVENTS
+    | IN_ONLYDIR
+    | IN_DONT_FOLLOW
+    | IN_EXCL_UNLINK
+    | IN_MASK_CREATE
+    | IN_MASK_ADD
+    | IN_ONESHOT
+    | IN_UNMOUNT
+    | IN_Q_OVERFLOW
+    | IN_IGNORED
+    | IN_ISDIR
 )
 
 MAX_EVENTS: Final = 16384  # /proc/sys/fs/inotify/max_queued_events
@@ -163,8 +172,10 @@ class Inotify(AnonFile):
         lines = []
         for watch in self.watches_by_wd.values():
             mask = watch.mask & ~(IN_MASK_ADD | IN_MASK_CREATE)
-            lines.append(f"inotify wd:{watch.wd:x} ino:{watch.inode.ino:x} "
-                         f"sdev:{watch.inode.sb.dev:x} mask:{mask:x} ignored_mask:0\n")
+            lines.append(
+                f"inotify wd:{watch.wd:x} ino:{watch.inode.ino:x} "
+                f"sdev:{watch.inode.sb.dev:x} mask:{mask:x} ignored_mask:0\n"
+            )
         return "".join(lines)
 
     def describe(self) -> str:

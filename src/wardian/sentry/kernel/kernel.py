@@ -1,4 +1,5 @@
-"""Kernel: the object that owns one sandbox's state (design D13). Parts hang here; rules live with the parts."""
+"""Kernel: the object that owns one sandbox's state (design D13). Parts hang
+here; rules live with the parts."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ class Kernel:
         self.poller = poller
         self.timers = TimerQueue()
         self.run_list: list[Task] = []  # unparked tasks whose handlers run next
-        # Whose handler runs right now: the dispatcher sets it before each. Files are not told who reads them,
-        # but a terminal (job control) and a signalfd must know.
+        # Whose handler runs right now: the dispatcher sets it before each. Files are not told who
+        # reads them, but a terminal (job control) and a signalfd must know.
         self.current: Task | None = None
         self.anon = AnonFS("anon_inodefs", ANON_DEV, ANON_INODE_MAGIC)
         self.pipefs = AnonFS("pipefs", PIPE_DEV, PIPEFS_MAGIC)
@@ -52,7 +53,9 @@ class Kernel:
         self.filesystems: dict[bytes, FileSystemType] = {}  # what mount(2) can mount, by name
         self.protected = Protected()  # sysctl fs.protected_*
         self.rename_cookie = 0  # of the last rename that inotify was told of
-        self.console: ControllingTerminal | None = None  # the sandbox's own terminal, for /dev/console
+        self.console: ControllingTerminal | None = (
+            None  # the sandbox's own terminal, for /dev/console
+        )
         self.file_space = Quota()  # what all files in memory may take together
         self.shmem: TmpFS | None = None  # the internal tmpfs of memfds, made at the first one
         self.devpts: DevPts  # what /dev/ptmx opens; boot mounts it on /dev/pts

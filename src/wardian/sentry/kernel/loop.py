@@ -1,4 +1,5 @@
-"""The Sentry's loop: woken tasks, due timers, then whatever the engine has; until the first process is gone."""
+"""The Sentry's loop: woken tasks, due timers, then whatever the engine has;
+until the first process is gone."""
 
 from __future__ import annotations
 

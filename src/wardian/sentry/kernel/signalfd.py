@@ -104,7 +104,22 @@ def pack_signalfd_info(info: SigInfo) -> bytes:
     integer = value & 0xFFFFFFFF
     if integer >= 1 << 31:
         integer -= 1 << 32
-    packed = INFO.pack(info.signo, info.errno, info.code, pid & 0xFFFFFFFF, uid & 0xFFFFFFFF,
-                       info.fd, tid, info.band & 0xFFFFFFFF, overrun, 0, status, integer,
-                       value & 0xFFFFFFFFFFFFFFFF, utime, stime, address)
+    packed = INFO.pack(
+        info.signo,
+        info.errno,
+        info.code,
+        pid & 0xFFFFFFFF,
+        uid & 0xFFFFFFFF,
+        info.fd,
+        tid,
+        info.band & 0xFFFFFFFF,
+        overrun,
+        0,
+        status,
+        integer,
+        value & 0xFFFFFFFFFFFFFFFF,
+        utime,
+        stime,
+        address,
+    )
     return packed.ljust(INFO_SIZE, b"\0")

@@ -63,13 +63,24 @@ IGNORED_BY_DEFAULT: Final = (
     1 << (SIGCONT - 1) | 1 << (SIGCHLD - 1) | 1 << (SIGWINCH - 1) | 1 << (SIGURG - 1)
 )
 CORE_SIGNALS: Final = (
-    1 << (SIGQUIT - 1) | 1 << (SIGILL - 1) | 1 << (SIGTRAP - 1) | 1 << (SIGABRT - 1)
-    | 1 << (SIGFPE - 1) | 1 << (SIGSEGV - 1) | 1 << (SIGBUS - 1) | 1 << (SIGSYS - 1)
-    | 1 << (SIGXCPU - 1) | 1 << (SIGXFSZ - 1)
+    1 << (SIGQUIT - 1)
+    | 1 << (SIGILL - 1)
+    | 1 << (SIGTRAP - 1)
+    | 1 << (SIGABRT - 1)
+    | 1 << (SIGFPE - 1)
+    | 1 << (SIGSEGV - 1)
+    | 1 << (SIGBUS - 1)
+    | 1 << (SIGSYS - 1)
+    | 1 << (SIGXCPU - 1)
+    | 1 << (SIGXFSZ - 1)
 )
 SYNCHRONOUS: Final = (
-    1 << (SIGSEGV - 1) | 1 << (SIGBUS - 1) | 1 << (SIGILL - 1)
-    | 1 << (SIGTRAP - 1) | 1 << (SIGFPE - 1) | 1 << (SIGSYS - 1)
+    1 << (SIGSEGV - 1)
+    | 1 << (SIGBUS - 1)
+    | 1 << (SIGILL - 1)
+    | 1 << (SIGTRAP - 1)
+    | 1 << (SIGFPE - 1)
+    | 1 << (SIGSYS - 1)
 )
 
 SIG_DFL: Final = 0
@@ -86,8 +97,15 @@ SA_RESTART: Final = 0x10000000
 SA_NODEFER: Final = 0x40000000
 SA_RESETHAND: Final = 0x80000000
 SA_KNOWN: Final = (
-    SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_EXPOSE_TAGBITS | SA_RESTORER
-    | SA_ONSTACK | SA_RESTART | SA_NODEFER | SA_RESETHAND
+    SA_NOCLDSTOP
+    | SA_NOCLDWAIT
+    | SA_SIGINFO
+    | SA_EXPOSE_TAGBITS
+    | SA_RESTORER
+    | SA_ONSTACK
+    | SA_RESTART
+    | SA_NODEFER
+    | SA_RESETHAND
 )
 
 SS_ONSTACK: Final = 1

@@ -1,9 +1,11 @@
-"""Task: one guest thread as the Sentry knows it. The parts have their own modules; this is the knot.
+"""Task: one guest thread as the Sentry knows it. The parts have
+their own modules; this is the knot.
 
-A task runs guest code on a :class:`~wardian.platform.interface.HostThread` until a system call, a fault or an
-interruption. A handler that cannot finish calls :meth:`Task.park` and returns :data:`PARKED`; when woken, the
-dispatcher runs the handler again with the same request (design D5). What must survive between runs of
-one call (a deadline, bytes already moved) is kept in ``task.call``.
+A task runs guest code on a :class:`~wardian.platform.interface.HostThread` until a system call, a
+fault or an interruption. A handler that cannot finish calls :meth:`Task.park` and returns
+:data:`PARKED`; when woken, the dispatcher runs the handler again with the same request (design D5).
+What must survive between runs of one call (a deadline, bytes already moved) is kept in
+``task.call``.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ PARKED: Final = -(1 << 61)
 """A handler's result when it parked the task: no reply is sent, the handler will run again."""
 
 NO_REPLY: Final = -(1 << 61) + 1
-"""A handler's result when it answered the thread itself (exit, exec, clone, sigreturn, mapped files)."""
+"""A handler's result when it answered the thread itself (exit, exec,
+clone, sigreturn, mapped files)."""
 
 
 RUNNING: Final = 0
@@ -44,7 +47,8 @@ INTERRUPTED: Final = 2
 class CallState:
     """What a handler keeps in ``Call.state`` when giving the call up must undo something.
 
-    Whoever drops a parked call without running its handler again (EINTR, exit) calls :meth:`abandon`.
+    Whoever drops a parked call without running its handler again
+    (EINTR, exit) calls :meth:`abandon`.
     """
 
     def abandon(self) -> None:
@@ -62,7 +66,9 @@ class Call:
         self.restarts = 0
         self.trace: object | None = None  # strace's record; its results are written at once
         self.on_interrupt: InterruptAction | None = None  # run before a signal ends the call
-        self.file: File | None = None  # held from the first park on: close(2) elsewhere does not matter
+        self.file: File | None = (
+            None  # held from the first park on: close(2) elsewhere does not matter
+        )
 
     def hold_file(self, file: File) -> None:
         """Keep ``file`` for the restarts of this call; ``vfs.io.file_of`` gives it back."""
@@ -78,10 +84,12 @@ class Call:
 
 
 class InterruptAction:
-    """What a blocked call still does when a signal handler ends it (nanosleep(2) writes the time left)."""
+    """What a blocked call still does when a signal handler ends it
+    (nanosleep(2) writes the time left)."""
 
     def interrupted(self, task: Task, restarts: bool) -> None:
-        """Called by the dispatcher before the signal frame; ``restarts``: the call will run again."""
+        """Called by the dispatcher before the signal frame;
+        ``restarts``: the call will run again."""
         raise NotImplementedError
 
 
@@ -99,8 +107,17 @@ class WakeTimer(Timer):
 class Task(Waiter):
     """One guest thread; composed of parts, each of which owns its own rules."""
 
-    def __init__(self, kernel: Kernel, tid: int, group: ThreadGroup, credentials: Credentials,
-                 files: FDTable, fs: FSContext, memory: Memory, signals: TaskSignals) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        tid: int,
+        group: ThreadGroup,
+        credentials: Credentials,
+        files: FDTable,
+        fs: FSContext,
+        memory: Memory,
+        signals: TaskSignals,
+    ) -> None:
         self.kernel = kernel
         self.tid = tid
         self.group = group
@@ -121,7 +138,9 @@ class Task(Waiter):
         self.held = False  # stopped with an answer (held_result) that waits for SIGCONT
         self.held_result = 0
         self.aside = False  # woken while stopped: its handler runs after SIGCONT
-        self.vfork: object | None = None  # kernel.clone's state while a vfork(2) parent waits for us
+        self.vfork: object | None = (
+            None  # kernel.clone's state while a vfork(2) parent waits for us
+        )
         self.image: object | None = None  # the program being loaded by execve(2)
         self.robust_list = 0
         self.start_ns = kernel.clock.monotonic_ns()
@@ -147,7 +166,8 @@ class Task(Waiter):
         return PARKED
 
     def deadline(self, timeout_ns: int) -> int:
-        """The deadline of this call: now + ``timeout_ns`` when first asked, the same after restarts.
+        """The deadline of this call: now + ``timeout_ns`` when
+        first asked, the same after restarts.
 
         A negative time-out means none (-1).
         """
@@ -192,9 +212,13 @@ class Task(Waiter):
         """Write to guest memory, with the reply when it fits; EFAULT (then or now)."""
         host = self.host
         call = self.call
-        if host is not None and call is not None and call.trace is None:
-            if host.queue_out(address, data):
-                return
+        if (
+            host is not None
+            and call is not None
+            and call.trace is None
+            and host.queue_out(address, data)
+        ):
+            return
         self.memory.process.write(address, data)
 
     def copy_in_string(self, address: int, limit: int = 4096) -> bytes:

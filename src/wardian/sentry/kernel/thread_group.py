@@ -27,8 +27,15 @@ class ThreadGroup:
     """One process. ``leader`` is set by whoever makes the first task; it stays after the leader
     exits."""
 
-    def __init__(self, kernel: Kernel, pid: int, parent: ThreadGroup | None,
-                 process_group: ProcessGroup, actions: SignalActions, rlimits: Rlimits) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        pid: int,
+        parent: ThreadGroup | None,
+        process_group: ProcessGroup,
+        actions: SignalActions,
+        rlimits: Rlimits,
+    ) -> None:
         self.kernel = kernel
         self.pid = pid
         self.leader: Task | None = None
@@ -47,7 +54,9 @@ class ThreadGroup:
         self.child_subreaper = False
         self.unkillable = False  # init: only signals with a handler arrive (pid_namespaces(7))
         self.exit_signal = SIGCHLD  # sent to the parent; 0: none (clone(2))
-        self.host_kills = 0  # host processes of ours or a descendant's that were killed from outside
+        self.host_kills = (
+            0  # host processes of ours or a descendant's that were killed from outside
+        )
         self.has_execed = False  # setpgid(2) by the parent is over (EACCES)
         self.nice = 0
         self.personality = 0  # personality(2)

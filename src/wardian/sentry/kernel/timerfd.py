@@ -26,7 +26,6 @@ TFD_TIMER_CANCEL_ON_SET: Final = 2
 TFD_IOC_SET_TICKS: Final = 0x40085400
 
 
-
 class Expiry(Timer):
     """The kernel timer behind a timerfd."""
 
@@ -136,10 +135,12 @@ class TimerFd(AnonFile):
 
     def fdinfo(self) -> str:
         value, interval = self.gettime()
-        return (f"clockid: {self.clock}\nticks: {self.ticks}\n"
-                f"settime flags: {self.settime_flags:02o}\n"
-                f"it_value: ({value // SECOND}, {value % SECOND})\n"
-                f"it_interval: ({interval // SECOND}, {interval % SECOND})\n")
+        return (
+            f"clockid: {self.clock}\nticks: {self.ticks}\n"
+            f"settime flags: {self.settime_flags:02o}\n"
+            f"it_value: ({value // SECOND}, {value % SECOND})\n"
+            f"it_interval: ({interval // SECOND}, {interval % SECOND})\n"
+        )
 
     def describe(self) -> str:
         return "anon_inode:[timerfd]"

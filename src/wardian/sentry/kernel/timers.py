@@ -16,7 +16,8 @@ class Timer:
         self.generation: int = 0
 
     def fire(self) -> None:
-        """Called once by the event loop when the deadline has passed; the timer is disarmed before."""
+        """Called once by the event loop when the deadline has
+        passed; the timer is disarmed before."""
         raise NotImplementedError
 
 

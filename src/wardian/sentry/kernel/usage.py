@@ -35,8 +35,8 @@ def children_rusage(group: ThreadGroup) -> bytes:
 
 
 def note_peak(group: ThreadGroup) -> None:
-    """Remember the largest resident size seen; looked at when someone asks and at exit. Of a command
-    of the Python API the host's own record of the peak is kept (kernel.init)."""
+    """Remember the largest resident size seen; looked at when someone asks and at exit. Of a
+    command of the Python API the host's own record of the peak is kept (kernel.init)."""
     task = group.any_task()
     if task is not None:
         process = task.memory.process

@@ -1,8 +1,9 @@
 """Wait queues: how anything in the kernel tells others that it became ready.
 
-One mechanism serves blocked tasks, epoll items, poll(2) and timers. The owner of a state change calls
-:meth:`WaitQueue.wake` with the poll(2) events that may now be true; waiters look again for themselves, so
-a wake is a hint and may be spurious. The Sentry is one thread (design D2), so "check, then register" has no race.
+One mechanism serves blocked tasks, epoll items, poll(2) and timers. The owner of a state change
+calls :meth:`WaitQueue.wake` with the poll(2) events that may now be true; waiters look again for
+themselves, so a wake is a hint and may be spurious. The Sentry is one thread (design D2), so
+"check, then register" has no race.
 """
 
 

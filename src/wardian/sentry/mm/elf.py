@@ -45,8 +45,16 @@ _PROGRAM_HEADER: Final = struct.Struct("<IIQQQQQQ")
 
 
 MACHINES: Final = {
-    3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x32", 183: "aarch64",
-    243: "riscv", 258: "loongarch",
+    3: "i386",
+    8: "mips",
+    20: "ppc",
+    21: "ppc64",
+    22: "s390x",
+    40: "arm",
+    62: "x32",
+    183: "aarch64",
+    243: "riscv",
+    258: "loongarch",
 }
 
 
@@ -76,8 +84,9 @@ class Segment:
     """One PT_LOAD: ``file_size`` bytes at ``offset`` go to ``address``, zeros up to
     ``memory_size``."""
 
-    def __init__(self, address: int, memory_size: int, offset: int, file_size: int,
-                 flags: int) -> None:
+    def __init__(
+        self, address: int, memory_size: int, offset: int, file_size: int, flags: int
+    ) -> None:
         self.address = address
         self.memory_size = memory_size
         self.offset = offset

@@ -30,8 +30,8 @@ class FileCapabilities:
 
 
 class ExecCredentials:
-    """The outcome: what the task becomes, and whether the program must distrust its surroundings.
-    """
+    """The outcome: what the task becomes, and whether the program
+    must distrust its surroundings."""
 
     def __init__(self, credentials: Credentials, secure: bool) -> None:
         self.credentials = credentials
@@ -39,8 +39,8 @@ class ExecCredentials:
 
 
 def credentials_after_exec(old: Credentials, path: Path | None) -> ExecCredentials:
-    """What ``old`` becomes by executing ``path`` (None: a file without a place, such as a memfd).
-    """
+    """What ``old`` becomes by executing ``path`` (None: a file
+    without a place, such as a memfd)."""
     new = old.copy()
     new.keep_caps = False
     trusted = path is not None and not path.mount.flags & MS_NOSUID and not old.no_new_privs
@@ -70,8 +70,9 @@ def _take_ids(new: Credentials, path: Path) -> None:
         new.egid = attributes.gid
 
 
-def _take_capabilities(old: Credentials, new: Credentials, file_caps: FileCapabilities,
-                       changed_ids: bool) -> None:
+def _take_capabilities(
+    old: Credentials, new: Credentials, file_caps: FileCapabilities, changed_ids: bool
+) -> None:
     """capabilities(7), "Transformation of capabilities during execve()"."""
     permitted, inheritable = file_caps.permitted, file_caps.inheritable
     effective = file_caps.effective
@@ -81,8 +82,9 @@ def _take_capabilities(old: Credentials, new: Credentials, file_caps: FileCapabi
     privileged = changed_ids or bool(file_caps.permitted | file_caps.inheritable)
     if privileged:
         new.cap_ambient = 0
-    new.cap_permitted = ((old.cap_inheritable & inheritable)
-                         | (permitted & old.cap_bounding) | new.cap_ambient)
+    new.cap_permitted = (
+        (old.cap_inheritable & inheritable) | (permitted & old.cap_bounding) | new.cap_ambient
+    )
     new.cap_effective = new.cap_permitted if effective else new.cap_ambient
 
 

@@ -76,8 +76,15 @@ class ProgramImage(ExecImage):
             memfd.close(fd)
 
 
-def build_image(kernel: Kernel, task: Task, file: File, argv: list[bytes], envp: list[bytes],
-                filename: bytes, vdso_base: int = 0) -> ProgramImage:
+def build_image(
+    kernel: Kernel,
+    task: Task,
+    file: File,
+    argv: list[bytes],
+    envp: list[bytes],
+    filename: bytes,
+    vdso_base: int = 0,
+) -> ProgramImage:
     """The image of ``file`` (from :func:`open_exec`, held by the caller) with its arguments.
 
     ``filename`` is the path as execve(2) was given it: AT_EXECFN and a script's own name.
@@ -91,8 +98,16 @@ def build_image(kernel: Kernel, task: Task, file: File, argv: list[bytes], envp:
     return image
 
 
-def _build(kernel: Kernel, task: Task, image: ProgramImage, file: File, argv: list[bytes],
-           envp: list[bytes], filename: bytes, vdso_base: int) -> None:
+def _build(
+    kernel: Kernel,
+    task: Task,
+    image: ProgramImage,
+    file: File,
+    argv: list[bytes],
+    envp: list[bytes],
+    filename: bytes,
+    vdso_base: int,
+) -> None:
     """The steps of :func:`build_image`."""
     limits = task.group.rlimits
     stack_limit = limits.soft[RLIMIT_STACK]
@@ -112,15 +127,23 @@ def _build(kernel: Kernel, task: Task, image: ProgramImage, file: File, argv: li
     image.cmdline = b"".join([text + b"\0" for text in argv])
     image.environ = b"".join([text + b"\0" for text in envp])
     randomize = not task.group.personality & ADDR_NO_RANDOMIZE
-    loader = Loader(image.mappings, image.file_mappings, image.memfds, kernel.clock, stack_limit,
-                    randomize)
+    loader = Loader(
+        image.mappings, image.file_mappings, image.memfds, kernel.clock, stack_limit, randomize
+    )
     placement = loader.place(program, interpreter)
     loader.map_program(program, program_file, placement.program_bias)
     if interpreter is not None and interpreter_file is not None:
         loader.map_program(interpreter, interpreter_file, placement.interpreter_bias)
     vector = _auxiliary_vector(kernel, image, program, interpreter, placement, vdso_base)
-    initial = stack.build_stack(placement.stack_high, argv, envp, filename,
-                                kernel.host_cpu.platform, kernel.clock.random(18), vector)
+    initial = stack.build_stack(
+        placement.stack_high,
+        argv,
+        envp,
+        filename,
+        kernel.host_cpu.platform,
+        kernel.clock.random(18),
+        vector,
+    )
     loader.map_stack(initial, placement, program.executable_stack)
     loader.check_total(limits.soft[RLIMIT_AS])
     _fill_layout(image, program, placement, initial)
@@ -129,8 +152,9 @@ def _build(kernel: Kernel, task: Task, image: ProgramImage, file: File, argv: li
     image.brk_start = placement.brk_start
 
 
-def _resolve_scripts(task: Task, image: ProgramImage, file: File, argv: list[bytes],
-                     filename: bytes) -> tuple[File, list[bytes]]:
+def _resolve_scripts(
+    task: Task, image: ProgramImage, file: File, argv: list[bytes], filename: bytes
+) -> tuple[File, list[bytes]]:
     """Follow ``#!`` lines to a program file; the file and the arguments it gets. ELOOP."""
     name = filename
     for _ in range(MAX_SCRIPT_DEPTH + 1):
@@ -168,9 +192,14 @@ def _read_interpreter(file: File) -> ElfProgram:
         raise ELIBBAD(f"ELF interpreter: {error.words}") from error
 
 
-def _auxiliary_vector(kernel: Kernel, image: ProgramImage, program: ElfProgram,
-                      interpreter: ElfProgram | None, placement: Placement,
-                      vdso_base: int) -> stack.Vector:
+def _auxiliary_vector(
+    kernel: Kernel,
+    image: ProgramImage,
+    program: ElfProgram,
+    interpreter: ElfProgram | None,
+    placement: Placement,
+    vdso_base: int,
+) -> stack.Vector:
     """All entries but those whose values lie on the stack; the order is Linux's."""
     host = kernel.host_cpu
     vector = stack.Vector()
@@ -205,8 +234,9 @@ def _auxiliary_vector(kernel: Kernel, image: ProgramImage, program: ElfProgram,
     return vector
 
 
-def _fill_layout(image: ProgramImage, program: ElfProgram, placement: Placement,
-                 initial: stack.InitialStack) -> None:
+def _fill_layout(
+    image: ProgramImage, program: ElfProgram, placement: Placement, initial: stack.InitialStack
+) -> None:
     """The numbers of proc_pid_stat(5)."""
     layout, bias = image.layout, placement.program_bias
     image.auxv = initial.auxv

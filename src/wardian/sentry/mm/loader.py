@@ -61,8 +61,15 @@ class Placement:
 class Loader:
     """Fills the lists of an image being built; ``memfds`` are to be closed by the image's owner."""
 
-    def __init__(self, mappings: list[Mapping], file_mappings: list[tuple[FileMapping, int]],
-                 memfds: list[int], clock: Clock, stack_limit: int, randomize: bool) -> None:
+    def __init__(
+        self,
+        mappings: list[Mapping],
+        file_mappings: list[tuple[FileMapping, int]],
+        memfds: list[int],
+        clock: Clock,
+        stack_limit: int,
+        randomize: bool,
+    ) -> None:
         self.mappings = mappings
         self.file_mappings = file_mappings
         self.memfds = memfds
@@ -128,14 +135,16 @@ class Loader:
             mapped_end = page_up(file_end)
             has_bss = segment.memory_size > segment.file_size
             offset = segment.offset - (address - start)
-            self._map_file(file, start, mapped_end, segment.prot, offset,
-                           file_end if has_bss else mapped_end)
+            self._map_file(
+                file, start, mapped_end, segment.prot, offset, file_end if has_bss else mapped_end
+            )
         if end > mapped_end:
             prot = PROT_READ | PROT_WRITE | (segment.prot & PROT_EXEC)
             self.mappings.append(Mapping(mapped_end, end - mapped_end, prot, -1, 0))
 
-    def _map_file(self, file: File, start: int, end: int, prot: int, offset: int,
-                  zero_from: int) -> None:
+    def _map_file(
+        self, file: File, start: int, end: int, prot: int, offset: int, zero_from: int
+    ) -> None:
         """Map a file's pages at [start, end), with zeros from ``zero_from`` on.
 
         Linux, too, leaves the tail of a read-only page alone.
@@ -169,8 +178,9 @@ class Loader:
         p = placement
         self.mappings.append(Mapping(p.stack_high, GUEST_TOP - p.stack_high, 0, -1, 0))
         self.mappings.append(Mapping(p.guard_low, p.stack_low - p.guard_low, 0, -1, 0))
-        self.mappings.append(Mapping(p.stack_low, self.stack_size, prot, -1, 0,
-                                     initial.data, initial.pointer))
+        self.mappings.append(
+            Mapping(p.stack_low, self.stack_size, prot, -1, 0, initial.data, initial.pointer)
+        )
 
     def check_total(self, limit: int) -> None:
         """ENOMEM when all mappings together exceed RLIMIT_AS."""

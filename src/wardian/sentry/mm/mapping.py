@@ -53,13 +53,26 @@ MAP_HUGETLB: Final = 0x40000
 MAP_SYNC: Final = 0x80000
 MAP_FIXED_NOREPLACE: Final = 0x100000
 
-PASSED_FLAGS: Final = (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT | MAP_NORESERVE | MAP_POPULATE
-                       | MAP_NONBLOCK)
+PASSED_FLAGS: Final = (
+    MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK
+)
 """What the host is told besides the type; the rest changes nothing or is done by the Sentry."""
-VALIDATED_FLAGS: Final = (MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_32BIT | MAP_GROWSDOWN
-                          | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_LOCKED | MAP_NORESERVE
-                          | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB
-                          | MAP_FIXED_NOREPLACE)
+VALIDATED_FLAGS: Final = (
+    MAP_TYPE
+    | MAP_FIXED
+    | MAP_ANONYMOUS
+    | MAP_32BIT
+    | MAP_GROWSDOWN
+    | MAP_DENYWRITE
+    | MAP_EXECUTABLE
+    | MAP_LOCKED
+    | MAP_NORESERVE
+    | MAP_POPULATE
+    | MAP_NONBLOCK
+    | MAP_STACK
+    | MAP_HUGETLB
+    | MAP_FIXED_NOREPLACE
+)
 MAX_COPIED: Final = 1 << 30
 COPY_STEP: Final = 1 << 20
 
@@ -159,8 +172,9 @@ def map_zero(t: Task, request: MapRequest, shared: bool) -> None:
         return
     host = t.host
     assert host is not None
-    host.map_anonymous(request.address, request.length, request.prot,
-                       request.host_flags | MAP_ANONYMOUS)
+    host.map_anonymous(
+        request.address, request.length, request.prot, request.host_flags | MAP_ANONYMOUS
+    )
 
 
 def map_shared_anonymous(t: Task, request: MapRequest) -> None:
@@ -206,5 +220,12 @@ def _finish(t: Task, request: MapRequest, source: MapSource, file: File, shared:
 def _engine_map(t: Task, request: MapRequest, source: MapSource, read_only: bool) -> None:
     host = t.host
     assert host is not None
-    host.map_file(request.address, request.length, request.prot, request.host_flags,
-                  source.host_fd, source.host_offset, read_only)
+    host.map_file(
+        request.address,
+        request.length,
+        request.prot,
+        request.host_flags,
+        source.host_fd,
+        source.host_offset,
+        read_only,
+    )

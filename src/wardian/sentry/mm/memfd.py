@@ -43,4 +43,3 @@ def close(fd: int) -> None:
         os.close(fd)
     except OSError as error:
         raise from_os_error(error) from error
-

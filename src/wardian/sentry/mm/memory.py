@@ -54,7 +54,6 @@ class Layout:
         new.vdso = self.vdso
         return new
 
-
     def is_reserved(self, start: int, prot: str) -> bool:
         """True for what exec mapped without access around the stack; no one is shown these."""
         if not prot.startswith("---p"):
@@ -69,8 +68,9 @@ class FileMapping:
     and ``length`` say what was asked for; ``dev``/``ino`` name the host inode in the host's list.
     """
 
-    def __init__(self, start: int, length: int, path: Path | None, offset: int,
-                 shared: bool) -> None:
+    def __init__(
+        self, start: int, length: int, path: Path | None, offset: int, shared: bool
+    ) -> None:
         self.start = start
         self.length = length
         self.path = path
@@ -114,8 +114,8 @@ class Memory:
         return child
 
     def add_file_mapping(self, mapping: FileMapping, host_fd: int) -> None:
-        """Remember ``mapping`` of the open ``host_fd``, instead of an older one of the same file.
-        """
+        """Remember ``mapping`` of the open ``host_fd``, instead
+        of an older one of the same file."""
         if host_fd >= 0:
             status = os.fstat(host_fd)
             mapping.dev, mapping.ino = status.st_dev, status.st_ino

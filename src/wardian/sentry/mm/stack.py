@@ -46,8 +46,9 @@ AT_SYSINFO_EHDR: Final = 33
 AT_MINSIGSTKSZ: Final = 51
 
 
-def check_arguments(argv: list[bytes], envp: list[bytes], filename: bytes,
-                    stack_limit: int) -> None:
+def check_arguments(
+    argv: list[bytes], envp: list[bytes], filename: bytes, stack_limit: int
+) -> None:
     """E2BIG unless the strings fit into a quarter of the stack limit (execve(2))."""
     limit = max(min(stack_limit // 4, ARGUMENT_LIMIT), ARG_MAX)
     limit -= 8 * (max(len(argv), 1) + len(envp)) + len(filename) + 1
@@ -123,8 +124,15 @@ class Vector:
         self.words.append(value & WORD_MASK)
 
 
-def build_stack(top: int, argv: list[bytes], envp: list[bytes], filename: bytes, platform: bytes,
-                random: bytes, vector: Vector) -> InitialStack:
+def build_stack(
+    top: int,
+    argv: list[bytes],
+    envp: list[bytes],
+    filename: bytes,
+    platform: bytes,
+    random: bytes,
+    vector: Vector,
+) -> InitialStack:
     """Lay out the stack below ``top``; AT_PLATFORM, AT_RANDOM and AT_EXECFN are added to
     ``vector``.
 

@@ -119,21 +119,40 @@ POLL_EVENTS: Final = POLLIN | POLLPRI | POLLOUT | POLLRDHUP
 SEND_FLAGS: Final = MSG_OOB | MSG_MORE
 ALWAYS: Final = MSG_DONTWAIT | MSG_NOSIGNAL
 
-PASSED_ON: Final = frozenset({
-    key(SOL_SOCKET, SO_REUSEADDR), key(SOL_SOCKET, SO_REUSEPORT), key(SOL_SOCKET, SO_KEEPALIVE),
-    key(SOL_SOCKET, SO_BROADCAST), key(SOL_SOCKET, SO_OOBINLINE), key(SOL_SOCKET, SO_SNDBUF),
-    key(SOL_SOCKET, SO_RCVBUF), key(SOL_SOCKET, SO_RCVLOWAT),
-    key(IPPROTO_TCP, TCP_NODELAY), key(IPPROTO_TCP, TCP_CORK), key(IPPROTO_TCP, TCP_KEEPIDLE),
-    key(IPPROTO_TCP, TCP_KEEPINTVL), key(IPPROTO_TCP, TCP_KEEPCNT), key(IPPROTO_TCP, TCP_SYNCNT),
-    key(IPPROTO_TCP, TCP_LINGER2), key(IPPROTO_TCP, TCP_DEFER_ACCEPT),
-    key(IPPROTO_TCP, TCP_QUICKACK), key(IPPROTO_TCP, TCP_USER_TIMEOUT),
-    key(IPPROTO_TCP, TCP_MAXSEG), key(IPPROTO_TCP, TCP_NOTSENT_LOWAT),
-    key(IPPROTO_IP, IP_TOS), key(IPPROTO_IP, IP_TTL), key(IPPROTO_IP, IP_MTU_DISCOVER),
-    key(IPPROTO_IP, IP_MULTICAST_TTL), key(IPPROTO_IP, IP_MULTICAST_LOOP),
-    key(IPPROTO_IPV6, IPV6_V6ONLY), key(IPPROTO_IPV6, IPV6_UNICAST_HOPS),
-    key(IPPROTO_IPV6, IPV6_TCLASS), key(IPPROTO_IPV6, IPV6_MULTICAST_HOPS),
-    key(IPPROTO_IPV6, IPV6_MULTICAST_LOOP),
-})
+PASSED_ON: Final = frozenset(
+    {
+        key(SOL_SOCKET, SO_REUSEADDR),
+        key(SOL_SOCKET, SO_REUSEPORT),
+        key(SOL_SOCKET, SO_KEEPALIVE),
+        key(SOL_SOCKET, SO_BROADCAST),
+        key(SOL_SOCKET, SO_OOBINLINE),
+        key(SOL_SOCKET, SO_SNDBUF),
+        key(SOL_SOCKET, SO_RCVBUF),
+        key(SOL_SOCKET, SO_RCVLOWAT),
+        key(IPPROTO_TCP, TCP_NODELAY),
+        key(IPPROTO_TCP, TCP_CORK),
+        key(IPPROTO_TCP, TCP_KEEPIDLE),
+        key(IPPROTO_TCP, TCP_KEEPINTVL),
+        key(IPPROTO_TCP, TCP_KEEPCNT),
+        key(IPPROTO_TCP, TCP_SYNCNT),
+        key(IPPROTO_TCP, TCP_LINGER2),
+        key(IPPROTO_TCP, TCP_DEFER_ACCEPT),
+        key(IPPROTO_TCP, TCP_QUICKACK),
+        key(IPPROTO_TCP, TCP_USER_TIMEOUT),
+        key(IPPROTO_TCP, TCP_MAXSEG),
+        key(IPPROTO_TCP, TCP_NOTSENT_LOWAT),
+        key(IPPROTO_IP, IP_TOS),
+        key(IPPROTO_IP, IP_TTL),
+        key(IPPROTO_IP, IP_MTU_DISCOVER),
+        key(IPPROTO_IP, IP_MULTICAST_TTL),
+        key(IPPROTO_IP, IP_MULTICAST_LOOP),
+        key(IPPROTO_IPV6, IPV6_V6ONLY),
+        key(IPPROTO_IPV6, IPV6_UNICAST_HOPS),
+        key(IPPROTO_IPV6, IPV6_TCLASS),
+        key(IPPROTO_IPV6, IPV6_MULTICAST_HOPS),
+        key(IPPROTO_IPV6, IPV6_MULTICAST_LOOP),
+    }
+)
 """Options whose int goes to the host; the other known ones are remembered here without effect."""
 
 ASKED: Final = PASSED_ON | {key(SOL_SOCKET, SO_ERROR), key(IPPROTO_IP, IP_MTU)}
@@ -162,8 +181,16 @@ def raw_address(family: int, name: Any) -> bytes:
 class HostSocket(Socket):
     """A guest's TCP or UDP socket in front of a host socket."""
 
-    def __init__(self, stack: NetworkStack, family: int, kind: int, protocol: int, uid: int,
-                 gid: int, host: hostsocket.socket) -> None:
+    def __init__(
+        self,
+        stack: NetworkStack,
+        family: int,
+        kind: int,
+        protocol: int,
+        uid: int,
+        gid: int,
+        host: hostsocket.socket,
+    ) -> None:
         super().__init__(stack, family, kind, protocol, uid, gid)
         self.host = host
         self.descriptor = host.fileno()
@@ -439,7 +466,8 @@ class HostNetworkStack(NetworkStack):
         number = IPPROTO_TCP if kind == SOCK_STREAM else IPPROTO_UDP
         try:
             host = hostsocket.socket(
-                family, kind | hostsocket.SOCK_NONBLOCK | hostsocket.SOCK_CLOEXEC, 0)
+                family, kind | hostsocket.SOCK_NONBLOCK | hostsocket.SOCK_CLOEXEC, 0
+            )
         except OSError as e:
             raise from_os_error(e) from None
         uid, gid = task.credentials.fsuid, task.credentials.fsgid

@@ -93,9 +93,14 @@ def add_link(found: HostNetwork, body: bytes) -> None:
     _, kind, index, flags, _ = IFINFOMSG.unpack_from(body)
     rest = body[IFINFOMSG.size :]
     mtu = attribute(rest, IFLA_MTU)
-    link = Interface(index, attribute(rest, IFLA_IFNAME).rstrip(b"\0"), kind, flags,
-                     struct.unpack("<I", mtu)[0] if len(mtu) == 4 else 1500,
-                     attribute(rest, IFLA_ADDRESS)[:6].ljust(6, b"\0"))
+    link = Interface(
+        index,
+        attribute(rest, IFLA_IFNAME).rstrip(b"\0"),
+        kind,
+        flags,
+        struct.unpack("<I", mtu)[0] if len(mtu) == 4 else 1500,
+        attribute(rest, IFLA_ADDRESS)[:6].ljust(6, b"\0"),
+    )
     found.interfaces.append(link)
 
 
@@ -122,8 +127,14 @@ def add_route(found: HostNetwork, body: bytes) -> None:
     index = attribute(rest, RTA_OIF)
     metric = attribute(rest, RTA_PRIORITY)
     destination = attribute(rest, RTA_DST).ljust(size, b"\0")[:size]
-    route = Route(family, destination, prefix, attribute(rest, RTA_GATEWAY),
-                  int.from_bytes(index, "little"), int.from_bytes(metric, "little"))
+    route = Route(
+        family,
+        destination,
+        prefix,
+        attribute(rest, RTA_GATEWAY),
+        int.from_bytes(index, "little"),
+        int.from_bytes(metric, "little"),
+    )
     route.protocol = protocol
     route.scope = scope
     found.routes.append(route)

@@ -65,13 +65,19 @@ if TYPE_CHECKING:
 
 CAP_NET_BIND_SERVICE: Final = 10
 CAP_NET_ADMIN: Final = 12
-HOPS: Final = frozenset({
-    key(IPPROTO_IP, IP_TTL), key(IPPROTO_IP, IP_MULTICAST_TTL),
-    key(IPPROTO_IPV6, IPV6_UNICAST_HOPS), key(IPPROTO_IPV6, IPV6_MULTICAST_HOPS),
-})
+HOPS: Final = frozenset(
+    {
+        key(IPPROTO_IP, IP_TTL),
+        key(IPPROTO_IP, IP_MULTICAST_TTL),
+        key(IPPROTO_IPV6, IPV6_UNICAST_HOPS),
+        key(IPPROTO_IPV6, IPV6_MULTICAST_HOPS),
+    }
+)
 FREEBIND: Final = (
-    key(IPPROTO_IP, IP_FREEBIND), key(IPPROTO_IP, IP_TRANSPARENT),
-    key(IPPROTO_IPV6, IPV6_FREEBIND), key(IPPROTO_IPV6, IPV6_TRANSPARENT),
+    key(IPPROTO_IP, IP_FREEBIND),
+    key(IPPROTO_IP, IP_TRANSPARENT),
+    key(IPPROTO_IPV6, IPV6_FREEBIND),
+    key(IPPROTO_IPV6, IPV6_TRANSPARENT),
 )
 TIME_TO_LIVE: Final = key(IPPROTO_IP, IP_TTL)
 TYPE_OF_SERVICE: Final = key(IPPROTO_IP, IP_TOS)
@@ -83,8 +89,16 @@ MAX_MEMBERSHIPS: Final = 20
 class InetSocket(Socket):
     """A TCP or UDP endpoint: addresses are in the 16-byte form of ``inet_address``."""
 
-    def __init__(self, stack: NetworkStack, family: int, kind: int, protocol: int,
-                 table: PortTable, uid: int, gid: int) -> None:
+    def __init__(
+        self,
+        stack: NetworkStack,
+        family: int,
+        kind: int,
+        protocol: int,
+        table: PortTable,
+        uid: int,
+        gid: int,
+    ) -> None:
         super().__init__(stack, family, kind, protocol, uid, gid)
         self.table = table
         self.any_ip = ANY4 if family == AF_INET else ANY6

@@ -51,10 +51,29 @@ SIOCGIFTXQLEN: Final = 0x8942
 SIOCETHTOOL: Final = 0x8946
 SIOCGIFMAP: Final = 0x8970
 
-SETTERS: Final = frozenset({
-    0x890B, 0x890C, 0x8914, 0x8916, 0x8918, 0x891A, 0x891C, 0x891E, 0x8922, 0x8923, 0x8924,
-    0x8943, 0x8953, 0x8955, 0x8971, 0x89A0, 0x89A1, 0x89A2, 0x89A3,
-})
+SETTERS: Final = frozenset(
+    {
+        0x890B,
+        0x890C,
+        0x8914,
+        0x8916,
+        0x8918,
+        0x891A,
+        0x891C,
+        0x891E,
+        0x8922,
+        0x8923,
+        0x8924,
+        0x8943,
+        0x8953,
+        0x8955,
+        0x8971,
+        0x89A0,
+        0x89A1,
+        0x89A2,
+        0x89A3,
+    }
+)
 
 IFREQ: Final = 40
 NAME_SIZE: Final = 16
@@ -65,8 +84,9 @@ CAP_NET_ADMIN: Final = 12
 class InterfaceAddress:
     """One address of an interface; ``ip`` is 4 or 16 bytes as the family says."""
 
-    def __init__(self, family: int, ip: bytes, prefix: int, scope: int = 0,
-                 broadcast: bytes = b"") -> None:
+    def __init__(
+        self, family: int, ip: bytes, prefix: int, scope: int = 0, broadcast: bytes = b""
+    ) -> None:
         self.family = family
         self.ip = ip
         self.prefix = prefix
@@ -86,8 +106,9 @@ class InterfaceAddress:
 class Interface:
     """One link."""
 
-    def __init__(self, index: int, name: bytes, kind: int, flags: int, mtu: int,
-                 mac: bytes) -> None:
+    def __init__(
+        self, index: int, name: bytes, kind: int, flags: int, mtu: int, mac: bytes
+    ) -> None:
         self.index = index
         self.name = name
         self.kind = kind  # ARPHRD_*
@@ -110,8 +131,15 @@ class Interface:
 class Route:
     """One line of the routing table."""
 
-    def __init__(self, family: int, destination: bytes, prefix: int, gateway: bytes, index: int,
-                 metric: int = 0) -> None:
+    def __init__(
+        self,
+        family: int,
+        destination: bytes,
+        prefix: int,
+        gateway: bytes,
+        index: int,
+        metric: int = 0,
+    ) -> None:
         self.family = family
         self.destination = destination
         self.prefix = prefix
@@ -127,8 +155,14 @@ class Route:
 
 def loopback() -> Interface:
     """``lo``, up, with its two addresses."""
-    lo = Interface(1, b"lo", ARPHRD_LOOPBACK, IFF_UP | IFF_LOOPBACK | IFF_RUNNING | IFF_LOWER_UP,
-                   65536, b"\0" * 6)
+    lo = Interface(
+        1,
+        b"lo",
+        ARPHRD_LOOPBACK,
+        IFF_UP | IFF_LOOPBACK | IFF_RUNNING | IFF_LOWER_UP,
+        65536,
+        b"\0" * 6,
+    )
     lo.addresses.append(InterfaceAddress(AF_INET, b"\x7f\0\0\x01", 8, 254))
     lo.addresses.append(InterfaceAddress(AF_INET6, b"\0" * 15 + b"\x01", 128, 254))
     return lo
@@ -162,10 +196,21 @@ def interface_ioctl(stack: NetworkStack, task: Task, command: int, argument: int
     return 0
 
 
-GETTERS: Final = frozenset({
-    SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFDSTADDR, SIOCGIFBRDADDR, SIOCGIFNETMASK, SIOCGIFMETRIC,
-    SIOCGIFMTU, SIOCGIFHWADDR, SIOCGIFINDEX, SIOCGIFTXQLEN, SIOCGIFMAP,
-})
+GETTERS: Final = frozenset(
+    {
+        SIOCGIFFLAGS,
+        SIOCGIFADDR,
+        SIOCGIFDSTADDR,
+        SIOCGIFBRDADDR,
+        SIOCGIFNETMASK,
+        SIOCGIFMETRIC,
+        SIOCGIFMTU,
+        SIOCGIFHWADDR,
+        SIOCGIFINDEX,
+        SIOCGIFTXQLEN,
+        SIOCGIFMAP,
+    }
+)
 
 
 def property_of(interface: Interface, command: int) -> bytes:

@@ -194,11 +194,18 @@ class NetlinkSocket(Socket):
         if kind == RTM_GETLINK:
             return [(RTM_NEWLINK, link_body(i)) for i in stack.interfaces]
         if kind == RTM_GETADDR:
-            return [(RTM_NEWADDR, address_body(i, a)) for i in stack.interfaces
-                    for a in i.addresses if family in (AF_UNSPEC, a.family)]
+            return [
+                (RTM_NEWADDR, address_body(i, a))
+                for i in stack.interfaces
+                for a in i.addresses
+                if family in (AF_UNSPEC, a.family)
+            ]
         if kind == RTM_GETROUTE:
-            return [(RTM_NEWROUTE, route_body(r)) for r in stack.routes
-                    if family in (AF_UNSPEC, r.family)]
+            return [
+                (RTM_NEWROUTE, route_body(r))
+                for r in stack.routes
+                if family in (AF_UNSPEC, r.family)
+            ]
         if kind in (RTM_GETNEIGH, RTM_GETRULE) or (kind <= RTM_LAST and kind % 4 == 2):
             return []
         raise EOPNOTSUPP(f"netlink request {kind}")
@@ -357,26 +364,31 @@ def link_body(link: Interface) -> bytes:
     is_loopback = link.kind == ARPHRD_LOOPBACK
     head = IFINFOMSG.pack(0, link.kind, link.index, link.flags, 0)
     stats = [link.packets, link.packets, link.bytes, link.bytes]
-    return b"".join([
-        head,
-        attr(IFLA_IFNAME, link.name + b"\0"),
-        attr(IFLA_TXQLEN, struct.pack("<I", link.queue_length)),
-        attr(IFLA_OPERSTATE, bytes([IF_OPER_UNKNOWN if is_loopback else IF_OPER_UP])),
-        attr(IFLA_LINKMODE, b"\0"),
-        attr(IFLA_MTU, struct.pack("<I", link.mtu)),
-        attr(IFLA_GROUP, b"\0\0\0\0"),
-        attr(IFLA_QDISC, b"noqueue\0"),
-        attr(IFLA_ADDRESS, link.mac),
-        attr(IFLA_BROADCAST, b"\0" * 6 if is_loopback else b"\xff" * 6),
-        attr(IFLA_STATS64, struct.pack("<4Q", *stats) + b"\0" * (21 * 8)),
-        attr(IFLA_STATS, struct.pack("<4I", *[s & 0xFFFFFFFF for s in stats]) + b"\0" * (20 * 4)),
-    ])
+    return b"".join(
+        [
+            head,
+            attr(IFLA_IFNAME, link.name + b"\0"),
+            attr(IFLA_TXQLEN, struct.pack("<I", link.queue_length)),
+            attr(IFLA_OPERSTATE, bytes([IF_OPER_UNKNOWN if is_loopback else IF_OPER_UP])),
+            attr(IFLA_LINKMODE, b"\0"),
+            attr(IFLA_MTU, struct.pack("<I", link.mtu)),
+            attr(IFLA_GROUP, b"\0\0\0\0"),
+            attr(IFLA_QDISC, b"noqueue\0"),
+            attr(IFLA_ADDRESS, link.mac),
+            attr(IFLA_BROADCAST, b"\0" * 6 if is_loopback else b"\xff" * 6),
+            attr(IFLA_STATS64, struct.pack("<4Q", *stats) + b"\0" * (21 * 8)),
+            attr(
+                IFLA_STATS, struct.pack("<4I", *[s & 0xFFFFFFFF for s in stats]) + b"\0" * (20 * 4)
+            ),
+        ]
+    )
 
 
 def address_body(link: Interface, address: InterfaceAddress) -> bytes:
     """struct ifaddrmsg and attributes of RTM_NEWADDR."""
-    head = IFADDRMSG.pack(address.family, address.prefix, IFA_F_PERMANENT, address.scope,
-                          link.index)
+    head = IFADDRMSG.pack(
+        address.family, address.prefix, IFA_F_PERMANENT, address.scope, link.index
+    )
     parts = [head, attr(IFA_ADDRESS, address.ip)]
     if address.family == AF_INET:
         parts.append(attr(IFA_LOCAL, address.ip))
@@ -390,8 +402,9 @@ def address_body(link: Interface, address: InterfaceAddress) -> bytes:
 
 def route_body(route: Route) -> bytes:
     """struct rtmsg and attributes of RTM_NEWROUTE."""
-    head = RTMSG.pack(route.family, route.prefix, 0, 0, route.table, route.protocol, route.scope,
-                      route.kind, 0)
+    head = RTMSG.pack(
+        route.family, route.prefix, 0, 0, route.table, route.protocol, route.scope, route.kind, 0
+    )
     parts = [head, attr(RTA_TABLE, struct.pack("<I", route.table))]
     if route.prefix:
         parts.append(attr(RTA_DST, route.destination))

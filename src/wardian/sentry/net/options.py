@@ -85,11 +85,27 @@ IFNAMSIZ: Final = 16
 TIMEOUT_LIMIT_S: Final = 1 << 33
 
 # Kept and shown again, without further effect here.
-REMEMBERED: Final = frozenset({
-    SO_DEBUG, SO_DONTROUTE, SO_NO_CHECK, SO_PRIORITY, SO_TIMESTAMP, SO_TIMESTAMPNS,
-    SO_TIMESTAMPING, SO_RXQ_OVFL, SO_BUSY_POLL, SO_PREFER_BUSY_POLL, SO_MAX_PACING_RATE,
-    SO_INCOMING_CPU, SO_PASSSEC, SO_LOCK_FILTER, SO_ZEROCOPY, SO_MARK, SO_OOBINLINE,
-})
+REMEMBERED: Final = frozenset(
+    {
+        SO_DEBUG,
+        SO_DONTROUTE,
+        SO_NO_CHECK,
+        SO_PRIORITY,
+        SO_TIMESTAMP,
+        SO_TIMESTAMPNS,
+        SO_TIMESTAMPING,
+        SO_RXQ_OVFL,
+        SO_BUSY_POLL,
+        SO_PREFER_BUSY_POLL,
+        SO_MAX_PACING_RATE,
+        SO_INCOMING_CPU,
+        SO_PASSSEC,
+        SO_LOCK_FILTER,
+        SO_ZEROCOPY,
+        SO_MARK,
+        SO_OOBINLINE,
+    }
+)
 
 
 def int_of(value: bytes) -> int:
@@ -195,8 +211,11 @@ class SocketOptions:
         """Options without effect, with the checks Linux makes."""
         if name == SO_MARK and not task.credentials.has_cap(CAP_NET_ADMIN):
             raise EPERM("SO_MARK needs CAP_NET_ADMIN")
-        if (name == SO_PRIORITY and not 0 <= number <= 6
-                and not task.credentials.has_cap(CAP_NET_ADMIN)):
+        if (
+            name == SO_PRIORITY
+            and not 0 <= number <= 6
+            and not task.credentials.has_cap(CAP_NET_ADMIN)
+        ):
             raise EPERM("priority above 6")
         if name == SO_ZEROCOPY and not 0 <= number <= 1:
             raise EINVAL("SO_ZEROCOPY is 0 or 1")
@@ -204,8 +223,7 @@ class SocketOptions:
 
     def set_buffer(self, socket: Socket, task: Task, name: int, number: int) -> None:
         """Sizes are doubled for bookkeeping, as socket(7) says, and bounded."""
-        if (name in (SO_SNDBUFFORCE, SO_RCVBUFFORCE)
-                and not task.credentials.has_cap(CAP_NET_ADMIN)):
+        if name in (SO_SNDBUFFORCE, SO_RCVBUFFORCE) and not task.credentials.has_cap(CAP_NET_ADMIN):
             raise EPERM("needs CAP_NET_ADMIN")
         if number < 0:
             number = DEFAULT_BUFFER

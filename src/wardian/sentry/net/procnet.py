@@ -35,22 +35,26 @@ RTF_LOCAL: Final = 0x80000000
 
 TCP_HEAD: Final = (
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid"
-    "  timeout inode")
+    "  timeout inode"
+)
 TCP6_HEAD: Final = (
     "  sl  local_address                         remote_address                        st"
-    " tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode")
+    " tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+)
 UDP_HEAD: Final = TCP_HEAD.replace("  sl", "   sl", 1) + " ref pointer drops"
 UDP6_HEAD: Final = TCP6_HEAD + " ref pointer drops"
 UNIX_HEAD: Final = "Num       RefCount Protocol Flags    Type St Inode Path\n"
 DEV_HEAD: Final = (
     "Inter-|   Receive                                                |  Transmit\n"
     " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets"
-    " errs drop fifo colls carrier compressed\n")
+    " errs drop fifo colls carrier compressed\n"
+)
 ROUTE_HEAD: Final = (
-    "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT")
+    "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT"
+)
 NETLINK_HEAD: Final = (
-    "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops"
-    "    Inode\n")
+    "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"
+)
 
 
 def sockets_of(kernel: Kernel, family: int, kind: int) -> list[Socket]:
@@ -72,8 +76,10 @@ def inet_line(number: int, socket: InetSocket, four: bool) -> str:
     remote = f"{hex_address(remote_ip, four)}:{socket.remote_port:04X}"
     sending, receiving = socket.queue_sizes()
     inode = socket.inode.ino if socket.inode is not None else 0
-    return (f"{number:4d}: {local} {remote} {state:02X} {sending:08X}:{receiving:08X} "
-            f"00:00000000 00000000 {socket.uid:5d}        0 {inode} ")
+    return (
+        f"{number:4d}: {local} {remote} {state:02X} {sending:08X}:{receiving:08X} "
+        f"00:00000000 00000000 {socket.uid:5d}        0 {inode} "
+    )
 
 
 def stream_table(kernel: Kernel, family: int, head: str) -> bytes:
@@ -128,8 +134,10 @@ def unix(kernel: Kernel) -> bytes:
             state = SS_CONNECTED if socket.peer is not None else SS_UNCONNECTED
             flags = SO_ACCEPTCON if socket.listening else 0
             inode = socket.inode.ino if socket.inode is not None else 0
-            head = (f"{0:016x}: {max(socket.references, 1) + 1:08X} 00000000 {flags:08X} "
-                    f"{socket.kind:04X} {state:02X} {inode:5d}")
+            head = (
+                f"{0:016x}: {max(socket.references, 1) + 1:08X} 00000000 {flags:08X} "
+                f"{socket.kind:04X} {state:02X} {inode:5d}"
+            )
             lines.append(head.encode() + shown_name(socket.address) + b"\n")
     return b"".join(lines)
 
@@ -149,9 +157,11 @@ def dev(kernel: Kernel) -> bytes:
     lines = [DEV_HEAD]
     for i in kernel.network.interfaces:
         name = i.name.decode("ascii", "replace")
-        lines.append(f"{name:>6}: {i.bytes:7d} {i.packets:7d}    0    0    0     0          0"
-                     f"         0 {i.bytes:8d} {i.packets:7d}    0    0    0     0       0"
-                     "          0\n")
+        lines.append(
+            f"{name:>6}: {i.bytes:7d} {i.packets:7d}    0    0    0     0          0"
+            f"         0 {i.bytes:8d} {i.packets:7d}    0    0    0     0       0"
+            "          0\n"
+        )
     return "".join(lines).encode()
 
 
@@ -168,10 +178,14 @@ def route(kernel: Kernel) -> bytes:
         if r.family == AF_INET and r.table != RT_TABLE_LOCAL:
             mask = (0xFFFFFFFF << (32 - r.prefix) & 0xFFFFFFFF).to_bytes(4, "big")
             flags = RTF_UP | (RTF_GATEWAY if r.gateway else 0)
-            words = [hex_address(b"\0" * 12 + w, True)
-                     for w in (r.destination, r.gateway or b"\0" * 4, mask)]
-            line = (f"{interface_name(kernel, r.index)}\t{words[0]}\t{words[1]}\t{flags:04X}\t0\t0"
-                    f"\t{r.metric}\t{words[2]}\t0\t0\t0")
+            words = [
+                hex_address(b"\0" * 12 + w, True)
+                for w in (r.destination, r.gateway or b"\0" * 4, mask)
+            ]
+            line = (
+                f"{interface_name(kernel, r.index)}\t{words[0]}\t{words[1]}\t{flags:04X}\t0\t0"
+                f"\t{r.metric}\t{words[2]}\t0\t0\t0"
+            )
             lines.append(line.ljust(127))
     return ("\n".join(lines) + "\n").encode()
 
@@ -184,8 +198,9 @@ def if_inet6(kernel: Kernel) -> bytes:
             if a.family == AF_INET6:
                 scope = 0x10 if a.scope == 254 else 0x20 if a.scope == 253 else 0
                 name = i.name.decode("ascii", "replace")
-                lines.append(f"{a.ip.hex()} {i.index:02x} {a.prefix:02x} {scope:02x} 80"
-                             f" {name:>8}\n")
+                lines.append(
+                    f"{a.ip.hex()} {i.index:02x} {a.prefix:02x} {scope:02x} 80 {name:>8}\n"
+                )
     return "".join(lines).encode()
 
 
@@ -202,8 +217,10 @@ def route6_line(kernel: Kernel, r: Route) -> str:
         flags |= RTF_LOCAL
     gateway = (r.gateway or b"\0" * 16).hex()
     name = interface_name(kernel, r.index)
-    return (f"{r.destination.hex()} {r.prefix:02x} {'0' * 32} 00 {gateway} {r.metric:08x} "
-            f"00000002 00000000 {flags:08x} {name:>8}\n")
+    return (
+        f"{r.destination.hex()} {r.prefix:02x} {'0' * 32} 00 {gateway} {r.metric:08x} "
+        f"00000002 00000000 {flags:08x} {name:>8}\n"
+    )
 
 
 def arp(kernel: Kernel) -> bytes:
@@ -217,8 +234,10 @@ def netlink(kernel: Kernel) -> bytes:
     for s in kernel.network.sockets.values():
         if isinstance(s, NetlinkSocket) and s.port:
             inode = s.inode.ino if s.inode is not None else 0
-            lines.append(f"{0:016x} {s.protocol:<3d} {s.port:<10d} {s.groups:08x} {0:<8d} {0:<8d} "
-                         f"{0:<5d} {2:<8d} {0:<8d} {inode:<8d}\n")
+            lines.append(
+                f"{0:016x} {s.protocol:<3d} {s.port:<10d} {s.groups:08x} {0:<8d} {0:<8d} "
+                f"{0:<5d} {2:<8d} {0:<8d} {inode:<8d}\n"
+            )
     return "".join(lines).encode()
 
 
@@ -247,28 +266,32 @@ def sockstat(kernel: Kernel) -> bytes:
     count = len(kernel.network.sockets)
     streams = len(sockets_of(kernel, AF_INET, SOCK_STREAM))
     datagrams = len(sockets_of(kernel, AF_INET, SOCK_DGRAM))
-    return (f"sockets: used {count}\nTCP: inuse {streams} orphan 0 tw 0 alloc {streams} mem 0\n"
-            f"UDP: inuse {datagrams} mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\n"
-            "FRAG: inuse 0 memory 0\n").encode()
+    return (
+        f"sockets: used {count}\nTCP: inuse {streams} orphan 0 tw 0 alloc {streams} mem 0\n"
+        f"UDP: inuse {datagrams} mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\n"
+        "FRAG: inuse 0 memory 0\n"
+    ).encode()
 
 
 def sockstat6(kernel: Kernel) -> bytes:
     """/proc/net/sockstat6."""
     streams = len(sockets_of(kernel, AF_INET6, SOCK_STREAM))
     datagrams = len(sockets_of(kernel, AF_INET6, SOCK_DGRAM))
-    return (f"TCP6: inuse {streams}\nUDP6: inuse {datagrams}\nUDPLITE6: inuse 0\n"
-            "RAW6: inuse 0\nFRAG6: inuse 0 memory 0\n").encode()
+    return (
+        f"TCP6: inuse {streams}\nUDP6: inuse {datagrams}\nUDPLITE6: inuse 0\n"
+        "RAW6: inuse 0\nFRAG6: inuse 0 memory 0\n"
+    ).encode()
 
 
 SNMP: Final = {
     "Ip": "Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos"
-          " InDiscards InDelivers OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds"
-          " ReasmOKs ReasmFails FragOKs FragFails FragCreates",
+    " InDiscards InDelivers OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds"
+    " ReasmOKs ReasmFails FragOKs FragFails FragCreates",
     "Icmp": "InMsgs InErrors InCsumErrors InDestUnreachs OutMsgs OutErrors OutDestUnreachs",
     "Tcp": "RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets"
-           " CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors",
+    " CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors",
     "Udp": "InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors"
-           " IgnoredMulti MemErrors",
+    " IgnoredMulti MemErrors",
 }
 
 
@@ -279,8 +302,12 @@ def snmp(kernel: Kernel) -> bytes:
 
 def netstat(kernel: Kernel) -> bytes:
     """/proc/net/netstat."""
-    return counters({"TcpExt": "SyncookiesSent SyncookiesRecv ListenOverflows ListenDrops",
-                     "IpExt": "InNoRoutes InOctets OutOctets"})
+    return counters(
+        {
+            "TcpExt": "SyncookiesSent SyncookiesRecv ListenOverflows ListenDrops",
+            "IpExt": "InNoRoutes InOctets OutOctets",
+        }
+    )
 
 
 def counters(groups: dict[str, str]) -> bytes:
@@ -293,10 +320,24 @@ def counters(groups: dict[str, str]) -> bytes:
 
 
 FILES: Final[list[tuple[str, Callable[[Kernel], bytes]]]] = [
-    ("tcp", tcp), ("tcp6", tcp6), ("udp", udp), ("udp6", udp6), ("unix", unix), ("dev", dev),
-    ("route", route), ("if_inet6", if_inet6), ("ipv6_route", ipv6_route), ("arp", arp),
-    ("netlink", netlink), ("packet", packet), ("raw", raw), ("raw6", raw6),
-    ("sockstat", sockstat), ("sockstat6", sockstat6), ("snmp", snmp), ("netstat", netstat),
+    ("tcp", tcp),
+    ("tcp6", tcp6),
+    ("udp", udp),
+    ("udp6", udp6),
+    ("unix", unix),
+    ("dev", dev),
+    ("route", route),
+    ("if_inet6", if_inet6),
+    ("ipv6_route", ipv6_route),
+    ("arp", arp),
+    ("netlink", netlink),
+    ("packet", packet),
+    ("raw", raw),
+    ("raw6", raw6),
+    ("sockstat", sockstat),
+    ("sockstat6", sockstat6),
+    ("snmp", snmp),
+    ("netstat", netstat),
     ("igmp", igmp),
 ]
 """Every file of /proc/net."""

@@ -74,9 +74,11 @@ class InFlight:
         if self.total + count > IN_FLIGHT_LIMIT:
             raise ETOOMANYREFS("too many descriptors in flight")
         credentials = task.credentials
-        if (self.by_uid.get(credentials.uid, 0) > limit
-                and not credentials.has_cap(CAP_SYS_RESOURCE)
-                and not credentials.has_cap(CAP_SYS_ADMIN)):
+        if (
+            self.by_uid.get(credentials.uid, 0) > limit
+            and not credentials.has_cap(CAP_SYS_RESOURCE)
+            and not credentials.has_cap(CAP_SYS_ADMIN)
+        ):
             raise ETOOMANYREFS("more descriptors in flight than RLIMIT_NOFILE")
 
     def add(self, packet: Packet, uid: int, files: list[File], receiver: UnixEnd) -> None:

@@ -166,8 +166,9 @@ class SocketInode(Inode):
 class Socket(File):
     """One endpoint. Subclasses override what their family and type can do."""
 
-    def __init__(self, stack: NetworkStack, family: int, kind: int, protocol: int,
-                 uid: int, gid: int) -> None:
+    def __init__(
+        self, stack: NetworkStack, family: int, kind: int, protocol: int, uid: int, gid: int
+    ) -> None:
         inode = SocketInode(stack.sockfs, stack.next_inode(), uid, gid, stack.realtime_ns())
         super().__init__(inode, O_RDWR)
         self.stack = stack

@@ -480,9 +480,39 @@ class TcpSocket(InetSocket):
         unacked = len(self.pending) if self.listening else 0
         backlog = self.backlog if self.listening else 0
         head = INFO_HEAD.pack(
-            self.tcp_state(), 0, 0, 0, 0, 7, 0x77, 0,
-            201000, 40000, 65483, 536, unacked, backlog, 0, 0, 0,
-            0, 0, 0, 0, 65535, 65483, 20, 10, 0x7FFFFFFF, 10, 65483, 3, 0, 65495, 0)
+            self.tcp_state(),
+            0,
+            0,
+            0,
+            0,
+            7,
+            0x77,
+            0,
+            201000,
+            40000,
+            65483,
+            536,
+            unacked,
+            backlog,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            65535,
+            65483,
+            20,
+            10,
+            0x7FFFFFFF,
+            10,
+            65483,
+            3,
+            0,
+            65495,
+            0,
+        )
         return head.ljust(INFO_SIZE, b"\0")
 
     def unread_bytes(self) -> int:
@@ -523,5 +553,3 @@ class TcpSocket(InetSocket):
         end.progress = CONNECTED
         end.listener = self
         return end
-
-

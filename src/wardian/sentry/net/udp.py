@@ -103,8 +103,15 @@ RECVERR6: Final = key(IPPROTO_IPV6, IPV6_RECVERR)
 class Datagram:
     """One datagram in a receive queue."""
 
-    def __init__(self, data: bytes, source_ip: bytes, source_port: int, destination_ip: bytes,
-                 destination_port: int, time_ns: int) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        source_ip: bytes,
+        source_port: int,
+        destination_ip: bytes,
+        destination_port: int,
+        time_ns: int,
+    ) -> None:
         self.data = data
         self.source_ip = source_ip
         self.source_port = source_port
@@ -170,8 +177,9 @@ class UdpSocket(InetSocket):
         if is_any(from_ip) or (out is not None and out.messages):
             from_ip, to_ip = self.stack.route(self, to_ip)
             from_ip = self.chosen_source(out, from_ip)
-        datagram = Datagram(source.take(count), from_ip, self.local_port, to_ip, to_port,
-                            self.stack.realtime_ns())
+        datagram = Datagram(
+            source.take(count), from_ip, self.local_port, to_ip, to_port, self.stack.realtime_ns()
+        )
         self.stack.udp.deliver(self, datagram)
         return count
 
@@ -381,8 +389,7 @@ def match(socket: UdpSocket, datagram: Datagram) -> int:
     elif socket.local_ip[10] == ip[10]:
         score += 1
     if socket.remote_port:
-        if (socket.remote_port != datagram.source_port
-                or socket.remote_ip != datagram.source_ip):
+        if socket.remote_port != datagram.source_port or socket.remote_ip != datagram.source_ip:
             return 0
         score += 4
     return score

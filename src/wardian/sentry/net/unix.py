@@ -145,8 +145,9 @@ class UnixSocket(UnixEnd):
         self.owner = effective_ucred(task)
 
     # -- sending ----------------------------------------------------------------------------------
-    def credentials_for(self, task: Task | None, out: Outgoing | None,
-                        to: UnixSocket) -> Ucred | None:
+    def credentials_for(
+        self, task: Task | None, out: Outgoing | None, to: UnixSocket
+    ) -> Ucred | None:
         """The credentials a packet carries: explicit ones, or the sender's when anybody asked."""
         if out is not None and out.credentials is not None:
             return out.credentials

@@ -173,8 +173,9 @@ class UnixConnection(UnixSocket):
             total += self.send_piece(task, peer, source, source.left, out)
         return total
 
-    def send_record(self, task: Task | None, peer: UnixSocket, source: Source, flags: int,
-                    out: Outgoing | None) -> int:
+    def send_record(
+        self, task: Task | None, peer: UnixSocket, source: Source, flags: int, out: Outgoing | None
+    ) -> int:
         """One whole message of a seqpacket connection."""
         if source.left > self.options.sndbuf - 32:
             raise EMSGSIZE("message larger than the send buffer")
@@ -182,8 +183,9 @@ class UnixConnection(UnixSocket):
             return WOULD_BLOCK
         return self.send_piece(task, peer, source, source.left, out)
 
-    def send_piece(self, task: Task | None, peer: UnixSocket, source: Source, count: int,
-                   out: Outgoing | None) -> int:
+    def send_piece(
+        self, task: Task | None, peer: UnixSocket, source: Source, count: int, out: Outgoing | None
+    ) -> int:
         """Move up to ``count`` bytes into one packet of the peer's queue."""
         data = source.take(min(count, PIECE) if self.stream else count)
         packet = Packet(data, self, self.credentials_for(task, out, peer))

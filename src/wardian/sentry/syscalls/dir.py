@@ -154,8 +154,9 @@ def link(t: Task, oldpath: UserPath, newpath: UserPath) -> int:
     return linkat(t, FD(AT_FDCWD), oldpath, FD(AT_FDCWD), newpath, Flags(0))
 
 
-def linkat(t: Task, olddirfd: FD, oldpath: UserPath, newdirfd: FD, newpath: UserPath,
-           flags: Flags) -> int:
+def linkat(
+    t: Task, olddirfd: FD, oldpath: UserPath, newdirfd: FD, newpath: UserPath, flags: Flags
+) -> int:
     """linkat(2)."""
     if flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
         raise EINVAL("unknown flag")
@@ -210,8 +211,9 @@ def renameat(t: Task, olddirfd: FD, oldpath: UserPath, newdirfd: FD, newpath: Us
     return 0
 
 
-def renameat2(t: Task, olddirfd: FD, oldpath: UserPath, newdirfd: FD, newpath: UserPath,
-              flags: Flags) -> int:
+def renameat2(
+    t: Task, olddirfd: FD, oldpath: UserPath, newdirfd: FD, newpath: UserPath, flags: Flags
+) -> int:
     """renameat2(2)."""
     names.rename(t, olddirfd, oldpath, newdirfd, newpath, flags)
     return 0

@@ -140,8 +140,15 @@ def epoll_wait(t: Task, epfd: FD, events: OutBuf, maxevents: Int, timeout: Int) 
     return wait_epoll(t, epfd, events, maxevents, timeout_ns)
 
 
-def masked_epoll(t: Task, epfd: int, address: int, limit: int, timeout_ns: int,
-                 mask: bytes | None, mask_size: int) -> int:
+def masked_epoll(
+    t: Task,
+    epfd: int,
+    address: int,
+    limit: int,
+    timeout_ns: int,
+    mask: bytes | None,
+    mask_size: int,
+) -> int:
     """:func:`wait_epoll` under a temporary signal mask."""
     swap_mask(t, mask, mask_size)
     try:
@@ -151,15 +158,29 @@ def masked_epoll(t: Task, epfd: int, address: int, limit: int, timeout_ns: int,
         raise
 
 
-def epoll_pwait(t: Task, epfd: FD, events: OutBuf, maxevents: Int, timeout: Int,
-                mask: InSigset | None, mask_size: Size) -> int:
+def epoll_pwait(
+    t: Task,
+    epfd: FD,
+    events: OutBuf,
+    maxevents: Int,
+    timeout: Int,
+    mask: InSigset | None,
+    mask_size: Size,
+) -> int:
     """epoll_pwait(2)."""
     timeout_ns = timeout * MILLISECOND if timeout >= 0 else -1
     return masked_epoll(t, epfd, events, maxevents, timeout_ns, mask, mask_size)
 
 
-def epoll_pwait2(t: Task, epfd: FD, events: OutBuf, maxevents: Int,
-                 timeout: InTimespec | None, mask: InSigset | None, mask_size: Size) -> int:
+def epoll_pwait2(
+    t: Task,
+    epfd: FD,
+    events: OutBuf,
+    maxevents: Int,
+    timeout: InTimespec | None,
+    mask: InSigset | None,
+    mask_size: Size,
+) -> int:
     """epoll_pwait2(2)."""
     timeout_ns = timespec_ns(timeout) if timeout is not None else -1
     return masked_epoll(t, epfd, events, maxevents, timeout_ns, mask, mask_size)

@@ -104,8 +104,9 @@ def openat2(t: Task, dirfd: FD, path: UserPath, how: Addr, size: Size) -> int:
     return open_and_install(t, dirfd, path, flags, mode, resolve_flags)
 
 
-def open_and_install(t: Task, dirfd: int, path: bytes, flags: int, mode: int,
-                     resolve_flags: int) -> int:
+def open_and_install(
+    t: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int
+) -> int:
     """Open, wait for the other end of a FIFO if need be, and give the file a descriptor."""
     call = t.call
     if call is not None and call.file is not None:

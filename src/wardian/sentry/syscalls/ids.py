@@ -262,8 +262,11 @@ def capget(t: Task, header: Addr, dataptr: Addr) -> int:
     data = b""
     for word in range(words):
         shift = 32 * word
-        data += CAP_DATA.pack(c.cap_effective >> shift & LOW, c.cap_permitted >> shift & LOW,
-                              c.cap_inheritable >> shift & LOW)
+        data += CAP_DATA.pack(
+            c.cap_effective >> shift & LOW,
+            c.cap_permitted >> shift & LOW,
+            c.cap_inheritable >> shift & LOW,
+        )
     t.copy_out(dataptr, data)
     return 0
 
@@ -302,8 +305,9 @@ def capset(t: Task, header: Addr, data: Addr) -> int:
         effective |= e << 32 * word
         permitted |= p << 32 * word
         inheritable |= i << 32 * word
-    t.credentials = with_caps(t.credentials, effective & ALL_CAPS, permitted & ALL_CAPS,
-                              inheritable & ALL_CAPS)
+    t.credentials = with_caps(
+        t.credentials, effective & ALL_CAPS, permitted & ALL_CAPS, inheritable & ALL_CAPS
+    )
     return 0
 
 

@@ -63,8 +63,9 @@ def pwritev(t: Task, fd: FD, iov: Addr, iovcnt: Size, offset: Offset, high: ULon
     return done_writing(f, io.write(t, f, IovecSource(t, read_iovec(t, iov, iovcnt)), offset))
 
 
-def preadv2(t: Task, fd: FD, iov: Addr, iovcnt: Size, offset: Offset, high: ULong,
-            flags: Flags) -> int:
+def preadv2(
+    t: Task, fd: FD, iov: Addr, iovcnt: Size, offset: Offset, high: ULong, flags: Flags
+) -> int:
     """preadv2(2); an offset of -1 is the file's own."""
     check_rwf(flags)
     f = io.file_of(t, fd) if offset == -1 else positioned(t, fd, offset)
@@ -72,8 +73,9 @@ def preadv2(t: Task, fd: FD, iov: Addr, iovcnt: Size, offset: Offset, high: ULon
     return done_reading(f, io.read(t, nowait(f, flags), sink, offset))
 
 
-def pwritev2(t: Task, fd: FD, iov: Addr, iovcnt: Size, offset: Offset, high: ULong,
-             flags: Flags) -> int:
+def pwritev2(
+    t: Task, fd: FD, iov: Addr, iovcnt: Size, offset: Offset, high: ULong, flags: Flags
+) -> int:
     """pwritev2(2)."""
     check_rwf(flags)
     f = io.file_of(t, fd) if offset == -1 else positioned(t, fd, offset)
@@ -137,8 +139,9 @@ def sendfile(t: Task, out_fd: FD, in_fd: FD, offset: Addr, count: Size) -> int:
     return done
 
 
-def move(t: Task, source: File, target: File, start: int, done: int,
-         count: int) -> tuple[int, bool]:
+def move(
+    t: Task, source: File, target: File, start: int, done: int, count: int
+) -> tuple[int, bool]:
     """Copy pieces until ``count`` are done or the target is full: (done, whether it was full)."""
     while done < count:
         sink = BytesSink(min(PIECE, count - done))
@@ -167,8 +170,9 @@ def put(t: Task, target: File, data: BytesSource) -> int:
     return io.write_some(t, target, data)
 
 
-def copy_file_range(t: Task, in_fd: FD, in_offset: Addr, out_fd: FD, out_offset: Addr,
-                    count: Size, flags: Flags) -> int:
+def copy_file_range(
+    t: Task, in_fd: FD, in_offset: Addr, out_fd: FD, out_offset: Addr, count: Size, flags: Flags
+) -> int:
     """copy_file_range(2)."""
     if flags:
         raise EINVAL("flags")

@@ -1,11 +1,13 @@
 """What a system-call argument is: the vocabulary of handler signatures (house style, "said once").
 
-Each kind is a ``NewType`` (free when compiled). From the kinds in a handler's signature the generator
-(``tools/gen_syscalls.py``) makes decoding, the stub's marshalling table and strace output.
+Each kind is a ``NewType`` (free when compiled). From the kinds in a handler's signature the
+generator (``tools/gen_syscalls.py``) makes decoding, the stub's marshalling table and strace
+output.
 
-Rules: an ``InBuf`` is as long as the ``Size`` argument that follows it says. An ``In...`` struct has the fixed
-size of :data:`STRUCT_SIZES`; ``| None`` in the signature allows a null pointer, otherwise null is EFAULT.
-Addresses the handler itself reads or writes (``task.copy_in``, ``task.copy_out``) are ``Addr``.
+Rules: an ``InBuf`` is as long as the ``Size`` argument that follows it says. An ``In...`` struct
+has the fixed size of :data:`STRUCT_SIZES`; ``| None`` in the signature allows a null pointer,
+otherwise null is EFAULT. Addresses the handler itself reads or writes (``task.copy_in``,
+``task.copy_out``) are ``Addr``.
 """
 
 from typing import Final, NewType
@@ -33,7 +35,9 @@ OutBuf = NewType("OutBuf", int)  # written by the handler; strace prints what wa
 
 # copied in with the request
 UserPath = NewType("UserPath", bytes)  # NUL-terminated, at most PATH_MAX; ENAMETOOLONG, EFAULT
-UserString = NewType("UserString", bytes)  # NUL-terminated name (xattr, sethostname, memfd_create, ...)
+UserString = NewType(
+    "UserString", bytes
+)  # NUL-terminated name (xattr, sethostname, memfd_create, ...)
 InBuf = NewType("InBuf", bytes)
 InTimespec = NewType("InTimespec", bytes)
 InTimeval = NewType("InTimeval", bytes)
@@ -50,7 +54,17 @@ InEpollEvent = NewType("InEpollEvent", bytes)
 InFlock = NewType("InFlock", bytes)
 
 STRUCT_SIZES: Final = {
-    "InTimespec": 16, "InTimeval": 16, "InTimespec2": 32, "InTimeval2": 32,
-    "InItimerspec": 32, "InItimerval": 32, "InSigset": 8, "InSigaction": 32,
-    "InStack": 24, "InSiginfo": 128, "InRlimit": 16, "InEpollEvent": 12, "InFlock": 32,
+    "InTimespec": 16,
+    "InTimeval": 16,
+    "InTimespec2": 32,
+    "InTimeval2": 32,
+    "InItimerspec": 32,
+    "InItimerval": 32,
+    "InSigset": 8,
+    "InSigaction": 32,
+    "InStack": 24,
+    "InSiginfo": 128,
+    "InRlimit": 16,
+    "InEpollEvent": 12,
+    "InFlock": 32,
 }

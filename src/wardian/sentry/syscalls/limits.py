@@ -82,8 +82,11 @@ def limited_group(t: Task, pid: int) -> ThreadGroup:
     mine, theirs = t.credentials, task.credentials
     same_user = mine.uid == theirs.euid == theirs.suid == theirs.uid
     same_group = mine.gid == theirs.egid == theirs.sgid == theirs.gid
-    if task.group is not t.group and not (same_user and same_group) \
-            and not mine.has_cap(CAP_SYS_RESOURCE):
+    if (
+        task.group is not t.group
+        and not (same_user and same_group)
+        and not mine.has_cap(CAP_SYS_RESOURCE)
+    ):
         raise EPERM("no permission to see that process's limits")
     return task.group
 

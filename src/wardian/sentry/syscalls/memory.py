@@ -49,8 +49,9 @@ PROBED_PAGES: Final = 16
 
 
 # -- mappings --------------------------------------------------------------------------------------
-def mmap(t: Task, address: Addr, length: Size, prot: Int, flags: Flags, fd: FD,
-         offset: ULong) -> int:
+def mmap(
+    t: Task, address: Addr, length: Size, prot: Int, flags: Flags, fd: FD, offset: ULong
+) -> int:
     """mmap(2)."""
     if not flags & MAP_ANONYMOUS:
         if offset % PAGE_SIZE:
@@ -68,8 +69,9 @@ def mmap(t: Task, address: Addr, length: Size, prot: Int, flags: Flags, fd: FD,
     elif kind == MAP_PRIVATE:
         host = t.host
         assert host is not None
-        host.map_anonymous(request.address, request.length, request.prot,
-                           request.host_flags | MAP_ANONYMOUS)
+        host.map_anonymous(
+            request.address, request.length, request.prot, request.host_flags | MAP_ANONYMOUS
+        )
     else:
         raise EINVAL("neither MAP_SHARED nor MAP_PRIVATE")
     return NO_REPLY
@@ -108,8 +110,9 @@ def pkey_free(t: Task, pkey: Int) -> int:
     raise EINVAL("no such protection key")
 
 
-def mremap(t: Task, address: Addr, old_size: Size, new_size: Size, flags: Flags,
-           new_address: Addr) -> int:
+def mremap(
+    t: Task, address: Addr, old_size: Size, new_size: Size, flags: Flags, new_address: Addr
+) -> int:
     """mremap(2), as refused by the filter."""
     if flags & ~7 or address % PAGE_SIZE or new_size == 0 or old_size == 0:
         raise EINVAL("unknown flags, unaligned or empty")
@@ -122,8 +125,9 @@ def mremap(t: Task, address: Addr, old_size: Size, new_size: Size, flags: Flags,
     raise ENOMEM("larger than the address space")
 
 
-def remap_file_pages(t: Task, address: Addr, size: Size, prot: Int, page_offset: Size,
-                     flags: Flags) -> int:
+def remap_file_pages(
+    t: Task, address: Addr, size: Size, prot: Int, page_offset: Size, flags: Flags
+) -> int:
     """remap_file_pages(2): deprecated, and gone here."""
     raise EINVAL("not supported")
 
@@ -248,8 +252,9 @@ def munlockall(t: Task) -> int:
 
 
 # -- NUMA: one node --------------------------------------------------------------------------------
-def get_mempolicy(t: Task, mode: Addr, mask: Addr, max_node: ULong, address: Addr,
-                  flags: ULong) -> int:
+def get_mempolicy(
+    t: Task, mode: Addr, mask: Addr, max_node: ULong, address: Addr, flags: ULong
+) -> int:
     """get_mempolicy(2): the default policy, node 0."""
     if flags & ~7 or (mask and not 0 < max_node <= 1 << 16):
         raise EINVAL("unknown flags or bad node count")
@@ -270,8 +275,9 @@ def set_mempolicy(t: Task, mode: Int, mask: Addr, max_node: ULong) -> int:
     return 0
 
 
-def mbind(t: Task, address: Addr, length: ULong, mode: Int, mask: Addr, max_node: ULong,
-          flags: Flags) -> int:
+def mbind(
+    t: Task, address: Addr, length: ULong, mode: Int, mask: Addr, max_node: ULong, flags: Flags
+) -> int:
     """mbind(2): as :func:`set_mempolicy`."""
     if address % PAGE_SIZE or flags & ~7:
         raise EINVAL("unaligned or unknown flags")
@@ -289,8 +295,9 @@ def userfaultfd(t: Task, flags: Flags) -> int:
     raise ENOSYS("userfaultfd is not offered")
 
 
-def process_madvise(t: Task, pidfd: FD, vector: Addr, count: Size, advice: Int,
-                    flags: Flags) -> int:
+def process_madvise(
+    t: Task, pidfd: FD, vector: Addr, count: Size, advice: Int, flags: Flags
+) -> int:
     """process_madvise(2)."""
     raise ENOSYS("process_madvise is not offered")
 
@@ -300,7 +307,8 @@ def migrate_pages(t: Task, pid: Pid, max_node: ULong, old: Addr, new: Addr) -> i
     raise ENOSYS("migrate_pages is not offered")
 
 
-def move_pages(t: Task, pid: Pid, count: ULong, pages: Addr, nodes: Addr, status: Addr,
-               flags: Int) -> int:
+def move_pages(
+    t: Task, pid: Pid, count: ULong, pages: Addr, nodes: Addr, status: Addr, flags: Int
+) -> int:
     """move_pages(2): there is one node."""
     raise ENOSYS("move_pages is not offered")

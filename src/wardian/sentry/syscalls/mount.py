@@ -64,8 +64,7 @@ MS_KEPT: Final = (
 MS_NOSYMFOLLOW: Final = 256
 
 
-def mount(t: Task, source: Addr, target: UserPath, kind: Addr, flags: LongFlags,
-          data: Addr) -> int:
+def mount(t: Task, source: Addr, target: UserPath, kind: Addr, flags: LongFlags, data: Addr) -> int:
     """mount(2)."""
     place = resolve(t, AT_FDCWD, target)
     if not t.credentials.has_cap(CAP_SYS_ADMIN):
@@ -84,8 +83,14 @@ def mount(t: Task, source: Addr, target: UserPath, kind: Addr, flags: LongFlags,
         return 0  # every mount is private; mounts of one namespace cannot tell
     if wanted & MS_MOVE:
         return move(t, string_at(t, source), place)
-    return mount_new(t, string_at(t, source) if source else b"none", place,
-                     string_at(t, kind), kept, string_at(t, data) if data else b"")
+    return mount_new(
+        t,
+        string_at(t, source) if source else b"none",
+        place,
+        string_at(t, kind),
+        kept,
+        string_at(t, data) if data else b"",
+    )
 
 
 def string_at(t: Task, address: int) -> bytes:
@@ -202,8 +207,9 @@ def chroot(t: Task, path: UserPath) -> int:
     return 0
 
 
-def name_to_handle_at(t: Task, dirfd: FD, path: UserPath, handle: Addr, mount_id: Addr,
-                      flags: Flags) -> int:
+def name_to_handle_at(
+    t: Task, dirfd: FD, path: UserPath, handle: Addr, mount_id: Addr, flags: Flags
+) -> int:
     """name_to_handle_at(2): no file system here can."""
     raise EOPNOTSUPP("no file handles")
 
@@ -230,8 +236,9 @@ class TmpFSType(FileSystemType):
             elif key == b"gid":
                 gid = parse_number(value, 10)
         kernel = task.kernel
-        return TmpFS(kernel.anonymous_dev(), kernel.clock, size, inodes, mode, uid, gid,
-                     kernel.file_space)
+        return TmpFS(
+            kernel.anonymous_dev(), kernel.clock, size, inodes, mode, uid, gid, kernel.file_space
+        )
 
 
 def parse_number(text: bytes, base: int) -> int:

@@ -91,8 +91,9 @@ class Splice:
         self.offset = 0  # of the end that is not a pipe
 
 
-def splice(t: Task, fd_in: FD, off_in: Addr, fd_out: FD, off_out: Addr, count: Size,
-           flags: Flags) -> int:
+def splice(
+    t: Task, fd_in: FD, off_in: Addr, fd_out: FD, off_out: Addr, count: Size, flags: Flags
+) -> int:
     """splice(2)."""
     if flags & ~SPLICE_F_ALL:
         raise EINVAL("unknown flags")

@@ -147,8 +147,10 @@ class PollSet:
     def write(self, t: Task, address: int) -> None:
         """Give the array back with its revents."""
         if self.entries:
-            parts = [POLLFD.pack(self.entries[i][0], signed16(self.entries[i][1]), self.found[i])
-                     for i in range(len(self.entries))]
+            parts = [
+                POLLFD.pack(self.entries[i][0], signed16(self.entries[i][1]), self.found[i])
+                for i in range(len(self.entries))
+            ]
             t.copy_out(address, b"".join(parts))
 
 
@@ -188,8 +190,14 @@ def poll(t: Task, fds: Addr, nfds: UInt, timeout: Int) -> int:
     return wait_poll(t, fds, nfds, timeout * MILLISECOND if timeout >= 0 else -1)
 
 
-def ppoll(t: Task, fds: Addr, nfds: UInt, timeout: InTimespec | None, mask: InSigset | None,
-          mask_size: Size) -> int:
+def ppoll(
+    t: Task,
+    fds: Addr,
+    nfds: UInt,
+    timeout: InTimespec | None,
+    mask: InSigset | None,
+    mask_size: Size,
+) -> int:
     """ppoll(2)."""
     timeout_ns = -1
     if timeout is not None:
@@ -307,16 +315,24 @@ def select_timeout_ns(timeout: bytes) -> int:
     return int(seconds * SECOND + microseconds % 1_000_000 * 1000)
 
 
-def select(t: Task, nfds: Int, reads: Addr, writes: Addr, excepts: Addr,
-           timeout: InTimeval | None) -> int:
+def select(
+    t: Task, nfds: Int, reads: Addr, writes: Addr, excepts: Addr, timeout: InTimeval | None
+) -> int:
     """select(2)."""
     timeout_ns = select_timeout_ns(timeout) if timeout is not None else -1
     note_time_left(t, 4, timeout_ns, True)
     return finish(t, wait_select(t, nfds, (reads, writes, excepts), timeout_ns))
 
 
-def pselect6(t: Task, nfds: Int, reads: Addr, writes: Addr, excepts: Addr,
-             timeout: InTimespec | None, mask: Addr) -> int:
+def pselect6(
+    t: Task,
+    nfds: Int,
+    reads: Addr,
+    writes: Addr,
+    excepts: Addr,
+    timeout: InTimespec | None,
+    mask: Addr,
+) -> int:
     """pselect6(2): ``mask`` points to a pointer to the mask and its size."""
     timeout_ns = timespec_ns(timeout) if timeout is not None else -1
     if mask:

@@ -64,8 +64,15 @@ def prctl(t: Task, option: Int, arg2: ULong, arg3: ULong, arg4: ULong, arg5: ULo
     if option == PR_GET_NAME:
         t.copy_out(arg2, t.name.ljust(COMM_LENGTH, b"\0"))
         return 0
-    if option in (PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS, PR_SET_SECUREBITS,
-                  PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAP_AMBIENT):
+    if option in (
+        PR_CAPBSET_READ,
+        PR_CAPBSET_DROP,
+        PR_GET_SECUREBITS,
+        PR_SET_SECUREBITS,
+        PR_GET_KEEPCAPS,
+        PR_SET_KEEPCAPS,
+        PR_CAP_AMBIENT,
+    ):
         return capability_option(t, option, arg2, arg3, arg4 | arg5)
     if option in (PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS):
         return no_new_privs(t, option, arg2, arg3 | arg4 | arg5)

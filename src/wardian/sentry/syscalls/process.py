@@ -103,8 +103,9 @@ def setpgid(t: Task, pid: Pid, pgid: Pid) -> int:
     number = pgid if pgid else group.pid
     pids = t.kernel.pids
     process_group = pids.process_group(number)
-    if number != group.pid and (process_group is None
-                                or process_group.session is not t.group.session):
+    if number != group.pid and (
+        process_group is None or process_group.session is not t.group.session
+    ):
         raise EPERM("no such process group in this session")
     if process_group is None:
         process_group = pids.new_process_group(number, group.session)

@@ -40,22 +40,37 @@ class Cursor:
         return self.ranges[self.index][0] + self.inside
 
 
-def process_vm_readv(t: Task, pid: Pid, local: Addr, local_count: ULong, remote: Addr,
-                     remote_count: ULong, flags: ULong) -> int:
+def process_vm_readv(
+    t: Task,
+    pid: Pid,
+    local: Addr,
+    local_count: ULong,
+    remote: Addr,
+    remote_count: ULong,
+    flags: ULong,
+) -> int:
     """process_vm_readv(2)."""
     other, mine, theirs = _prepare(t, pid, local, local_count, remote, remote_count, flags)
     return _move(other, theirs, t.memory, mine)
 
 
-def process_vm_writev(t: Task, pid: Pid, local: Addr, local_count: ULong, remote: Addr,
-                      remote_count: ULong, flags: ULong) -> int:
+def process_vm_writev(
+    t: Task,
+    pid: Pid,
+    local: Addr,
+    local_count: ULong,
+    remote: Addr,
+    remote_count: ULong,
+    flags: ULong,
+) -> int:
     """process_vm_writev(2)."""
     other, mine, theirs = _prepare(t, pid, local, local_count, remote, remote_count, flags)
     return _move(t.memory, mine, other, theirs)
 
 
-def _prepare(t: Task, pid: int, local: int, local_count: int, remote: int, remote_count: int,
-             flags: int) -> tuple[Memory, Cursor, Cursor]:
+def _prepare(
+    t: Task, pid: int, local: int, local_count: int, remote: int, remote_count: int, flags: int
+) -> tuple[Memory, Cursor, Cursor]:
     if flags:
         raise EINVAL("flags must be 0")
     mine = Cursor(read_ranges(t, local, local_count))

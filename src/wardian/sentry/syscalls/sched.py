@@ -108,8 +108,13 @@ def sched_setscheduler(t: Task, pid: Pid, policy: Int, param: Addr) -> int:
     """sched_setscheduler(2)."""
     if policy < 0:
         raise EINVAL("no such policy")
-    set_policy(t, pid, policy & ~SCHED_RESET_ON_FORK, read_priority(t, param),
-               bool(policy & SCHED_RESET_ON_FORK))
+    set_policy(
+        t,
+        pid,
+        policy & ~SCHED_RESET_ON_FORK,
+        read_priority(t, param),
+        bool(policy & SCHED_RESET_ON_FORK),
+    )
     return 0
 
 
@@ -195,8 +200,9 @@ def sched_getattr(t: Task, pid: Pid, uattr: Addr, usize: UInt, flags: UInt) -> i
     policy = kept.policy if kept is not None else SCHED_OTHER
     reset = SCHED_FLAG_RESET_ON_FORK if kept is not None and kept.reset_on_fork else 0
     priority = kept.priority if kept is not None else 0
-    t.copy_out(uattr, SCHED_ATTR.pack(SCHED_ATTR.size, policy, reset, other.group.nice, priority,
-                                      0, 0, 0))
+    t.copy_out(
+        uattr, SCHED_ATTR.pack(SCHED_ATTR.size, policy, reset, other.group.nice, priority, 0, 0, 0)
+    )
     return 0
 
 

@@ -71,8 +71,9 @@ PIDFD_SIGNAL_PROCESS_GROUP: Final = 4
 
 
 # -- actions and masks ------------------------------------------------------------------------
-def rt_sigaction(t: Task, signum: Signo, act: InSigaction | None, oldact: Addr,
-                 sigsetsize: Size) -> int:
+def rt_sigaction(
+    t: Task, signum: Signo, act: InSigaction | None, oldact: Addr, sigsetsize: Size
+) -> int:
     """sigaction(2)."""
     if sigsetsize != SIGSET_SIZE:
         raise EINVAL("sigsetsize must be 8")
@@ -182,8 +183,9 @@ def rt_sigsuspend(t: Task, unewset: InSigset, sigsetsize: Size) -> int:
     return t.park(None)
 
 
-def rt_sigtimedwait(t: Task, uthese: InSigset, uinfo: Addr, uts: InTimespec | None,
-                    sigsetsize: Size) -> int:
+def rt_sigtimedwait(
+    t: Task, uthese: InSigset, uinfo: Addr, uts: InTimespec | None, sigsetsize: Size
+) -> int:
     """sigtimedwait(2)."""
     if sigsetsize != SIGSET_SIZE:
         raise EINVAL("sigsetsize must be 8")

@@ -197,8 +197,9 @@ def getsockopt(t: Task, fd: FD, level: Int, name: Int, value: Addr, length: Addr
 
 
 # -- sending and receiving -----------------------------------------------------------------------
-def sendto(t: Task, fd: FD, data: InBuf, size: Size, flags: Flags, address: InBuf | None,
-           length: Int) -> int:
+def sendto(
+    t: Task, fd: FD, data: InBuf, size: Size, flags: Flags, address: InBuf | None, length: Int
+) -> int:
     """sendto(2) and send(2)."""
     s = socket_of(t, fd)
     out: Outgoing | None = None
@@ -207,8 +208,9 @@ def sendto(t: Task, fd: FD, data: InBuf, size: Size, flags: Flags, address: InBu
     return transmit(t, s, BytesSource(data), flags, out)
 
 
-def recvfrom(t: Task, fd: FD, buffer: OutBuf, size: Size, flags: Flags, address: Addr,
-             length: Addr) -> int:
+def recvfrom(
+    t: Task, fd: FD, buffer: OutBuf, size: Size, flags: Flags, address: Addr, length: Addr
+) -> int:
     """recvfrom(2) and recv(2)."""
     s = socket_of(t, fd)
     if size > MAX_RW_COUNT:

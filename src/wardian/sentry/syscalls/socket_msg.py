@@ -273,8 +273,9 @@ def put_rights(t: Task, place: int, left: int, into: Incoming, cloexec: bool) ->
     return min((length + 7) & ~7, left)
 
 
-def recvmmsg(t: Task, fd: FD, vector: Addr, count: UInt, flags: Flags,
-             timeout: InTimespec | None) -> int:
+def recvmmsg(
+    t: Task, fd: FD, vector: Addr, count: UInt, flags: Flags, timeout: InTimespec | None
+) -> int:
     """recvmmsg(2): the time-out is looked at after each message only, as on Linux."""
     s = socket_of(t, fd)
     call = t.call

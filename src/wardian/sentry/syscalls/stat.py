@@ -141,13 +141,32 @@ def pack_stat(a: Attributes) -> bytes:
     """struct stat."""
     atime, mtime, ctime = a.atime_ns, a.mtime_ns, a.ctime_ns
     return _STAT.pack(
-        a.dev, a.ino, a.nlink, a.mode, a.uid, a.gid, 0, a.rdev, a.size, a.blocksize, a.blocks,
-        atime // SECOND, atime % SECOND, mtime // SECOND, mtime % SECOND,
-        ctime // SECOND, ctime % SECOND, 0, 0, 0)
+        a.dev,
+        a.ino,
+        a.nlink,
+        a.mode,
+        a.uid,
+        a.gid,
+        0,
+        a.rdev,
+        a.size,
+        a.blocksize,
+        a.blocks,
+        atime // SECOND,
+        atime % SECOND,
+        mtime // SECOND,
+        mtime % SECOND,
+        ctime // SECOND,
+        ctime % SECOND,
+        0,
+        0,
+        0,
+    )
 
 
-def statx(t: Task, dirfd: FD, path: UserPath | None, flags: Flags, mask: Flags,
-          statxbuf: OutBuf) -> int:
+def statx(
+    t: Task, dirfd: FD, path: UserPath | None, flags: Flags, mask: Flags, statxbuf: OutBuf
+) -> int:
     """statx(2)."""
     allowed = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE
     if flags & ~allowed or flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE:
@@ -181,11 +200,31 @@ def pack_statx(a: Attributes, place: Path | None, wanted: int) -> bytes:
         if place.dentry is place.mount.root:
             attributes = STATX_ATTR_MOUNT_ROOT
     return _STATX.pack(
-        mask, a.blocksize, attributes, a.nlink, a.uid, a.gid, a.mode, a.ino, a.size, a.blocks,
+        mask,
+        a.blocksize,
+        attributes,
+        a.nlink,
+        a.uid,
+        a.gid,
+        a.mode,
+        a.ino,
+        a.size,
+        a.blocks,
         STATX_ATTR_MOUNT_ROOT,
-        a.atime_ns // SECOND, a.atime_ns % SECOND, a.btime_ns // SECOND, a.btime_ns % SECOND,
-        a.ctime_ns // SECOND, a.ctime_ns % SECOND, a.mtime_ns // SECOND, a.mtime_ns % SECOND,
-        major(a.rdev), minor(a.rdev), major(a.dev), minor(a.dev), mount_id)
+        a.atime_ns // SECOND,
+        a.atime_ns % SECOND,
+        a.btime_ns // SECOND,
+        a.btime_ns % SECOND,
+        a.ctime_ns // SECOND,
+        a.ctime_ns % SECOND,
+        a.mtime_ns // SECOND,
+        a.mtime_ns % SECOND,
+        major(a.rdev),
+        minor(a.rdev),
+        major(a.dev),
+        minor(a.dev),
+        mount_id,
+    )
 
 
 def major(dev: int) -> int:
@@ -369,8 +408,9 @@ def chown_inode(t: Task, inode: Inode, uid: int, gid: int) -> int:
 
 
 # -- times ---------------------------------------------------------------------------------------
-def utimensat(t: Task, dirfd: FD, path: UserPath | None, times: InTimespec2 | None,
-              flags: Flags) -> int:
+def utimensat(
+    t: Task, dirfd: FD, path: UserPath | None, times: InTimespec2 | None, flags: Flags
+) -> int:
     """utimensat(2); a null path means ``dirfd`` itself."""
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise EINVAL("unknown flag")
@@ -395,8 +435,14 @@ def check_nanoseconds(value: int) -> None:
         raise EINVAL("nanoseconds")
 
 
-def set_times(t: Task, dirfd: int, path: bytes | None, flags: int, atime: tuple[int, int],
-              mtime: tuple[int, int]) -> int:
+def set_times(
+    t: Task,
+    dirfd: int,
+    path: bytes | None,
+    flags: int,
+    atime: tuple[int, int],
+    mtime: tuple[int, int],
+) -> int:
     """Set access and modification time, each (seconds, nanoseconds or UTIME_*)."""
     place: Path | None = None
     if path is None:
@@ -493,8 +539,23 @@ def pack_statfs(s: StatFs, mount: Mount | None) -> bytes:
         flags |= mount_flags(mount)
         fsid = mount.sb.dev
     return _STATFS.pack(
-        s.magic, s.block_size, s.blocks, s.blocks_free, s.blocks_available, s.files, s.files_free,
-        fsid & 0x7FFFFFFF, 0, s.name_max, s.block_size, flags, 0, 0, 0, 0)
+        s.magic,
+        s.block_size,
+        s.blocks,
+        s.blocks_free,
+        s.blocks_available,
+        s.files,
+        s.files_free,
+        fsid & 0x7FFFFFFF,
+        0,
+        s.name_max,
+        s.block_size,
+        flags,
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 def mount_flags(mount: Mount) -> int:

@@ -1,9 +1,11 @@
-"""The system-call table: every call Wardian answers, numbered once (arch/x86/entry/syscalls/syscall_64.tbl).
+"""The system-call table: every call Wardian answers, numbered once
+(arch/x86/entry/syscalls/syscall_64.tbl).
 
-``tools/gen_syscalls.py`` reads this file and the handlers' signatures and writes ``dispatch_gen.py`` (decoding),
-``marshal_gen.py`` (what the stub sends along) and ``strace_gen.py``. ``restart`` says what a signal handler
-does to a blocked call: "auto" restarts it under SA_RESTART, "never" always gives EINTR, "nohand" restarts
-only when no handler ran (signal(7)).
+``tools/gen_syscalls.py`` reads this file and the handlers' signatures and writes
+``dispatch_gen.py`` (decoding), ``marshal_gen.py`` (what the stub sends along) and
+``strace_gen.py``. ``restart`` says what a signal handler does to a blocked call: "auto" restarts it
+under SA_RESTART, "never" always gives EINTR, "nohand" restarts only when no handler ran
+(signal(7)).
 """
 
 from collections.abc import Callable
@@ -39,7 +41,9 @@ from wardian.sentry.syscalls import (
 class Row:
     """One system call: name, handler, amd64 number, and how strace prints it."""
 
-    def __init__(self, name: str, handler: Callable[..., int], amd64: int, flags: str, restart: str) -> None:
+    def __init__(
+        self, name: str, handler: Callable[..., int], amd64: int, flags: str, restart: str
+    ) -> None:
         self.name = name
         self.handler = handler
         self.amd64 = amd64
@@ -50,17 +54,24 @@ class Row:
 ROWS: list[Row] = []
 
 
-def row(name: str, handler: Callable[..., int], amd64: int, flags: str = "", restart: str = "auto") -> None:
-    """Declare one system call; ``flags`` names the constants of its ``Flags`` arguments, space-separated."""
+def row(
+    name: str, handler: Callable[..., int], amd64: int, flags: str = "", restart: str = "auto"
+) -> None:
+    """Declare one system call; ``flags`` names the constants of its
+    ``Flags`` arguments, space-separated."""
     ROWS.append(Row(name, handler, amd64, flags, restart))
 
 
-# -- files, directories, descriptors (syscalls/file.py, dir.py, stat.py, descriptors.py, xattr.py, mount.py) --
+# -- files, directories, descriptors (file.py, dir.py, stat.py, descriptors.py, xattr.py, mount.py)
 row("read", file.read, 0)
 row("write", file.write, 1)
-row("open", file.open, 2,
+row(
+    "open",
+    file.open,
+    2,
     flags="O_RDONLY O_WRONLY O_RDWR O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK "
-          "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_PATH O_TMPFILE")
+    "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_PATH O_TMPFILE",
+)
 row("close", file.close, 3)
 row("stat", stat.stat, 4)
 row("fstat", stat.fstat, 5)
@@ -105,8 +116,12 @@ row("fstatfs", stat.fstatfs, 138)
 row("pivot_root", mount.pivot_root, 155)
 row("chroot", mount.chroot, 161)
 row("sync", file.sync, 162)
-row("mount", mount.mount, 165,
-    flags="MS_RDONLY MS_NOSUID MS_NODEV MS_NOEXEC MS_REMOUNT MS_BIND MS_MOVE MS_REC")
+row(
+    "mount",
+    mount.mount,
+    165,
+    flags="MS_RDONLY MS_NOSUID MS_NODEV MS_NOEXEC MS_REMOUNT MS_BIND MS_MOVE MS_REC",
+)
 row("umount2", mount.umount2, 166, flags="MNT_FORCE MNT_DETACH MNT_EXPIRE UMOUNT_NOFOLLOW")
 row("readahead", file.readahead, 187)
 row("setxattr", xattr.setxattr, 188, flags="XATTR_CREATE XATTR_REPLACE")
@@ -124,9 +139,13 @@ row("fremovexattr", xattr.fremovexattr, 199)
 row("getdents64", dir.getdents64, 217)
 row("fadvise64", file.fadvise64, 221)
 row("utimes", stat.utimes, 235)
-row("openat", file.openat, 257,
+row(
+    "openat",
+    file.openat,
+    257,
     flags="O_RDONLY O_WRONLY O_RDWR O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK "
-          "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_PATH O_TMPFILE")
+    "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_PATH O_TMPFILE",
+)
 row("mkdirat", dir.mkdirat, 258)
 row("mknodat", dir.mknodat, 259)
 row("fchownat", stat.fchownat, 260, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
@@ -151,15 +170,19 @@ row("renameat2", dir.renameat2, 316, flags="RENAME_NOREPLACE RENAME_EXCHANGE REN
 row("copy_file_range", iov.copy_file_range, 326)
 row("preadv2", iov.preadv2, 327, flags="RWF_HIPRI RWF_DSYNC RWF_SYNC RWF_NOWAIT RWF_APPEND")
 row("pwritev2", iov.pwritev2, 328, flags="RWF_HIPRI RWF_DSYNC RWF_SYNC RWF_NOWAIT RWF_APPEND")
-row("statx", stat.statx, 332,
+row(
+    "statx",
+    stat.statx,
+    332,
     flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH AT_NO_AUTOMOUNT AT_STATX_FORCE_SYNC "
-          "AT_STATX_DONT_SYNC")
+    "AT_STATX_DONT_SYNC",
+)
 row("close_range", descriptors.close_range, 436, flags="CLOSE_RANGE_UNSHARE CLOSE_RANGE_CLOEXEC")
 row("openat2", file.openat2, 437)
 row("faccessat2", stat.faccessat2, 439, flags="AT_EACCESS AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
 row("fchmodat2", stat.fchmodat2, 452, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
 
-# -- pipes, eventfd, epoll, poll, timerfd, signalfd, splice, inotify (syscalls/poll.py, events.py, pipe.py) --
+# -- pipes, eventfd, epoll, poll, timerfd, signalfd, splice, inotify (poll.py, events.py, pipe.py)
 row("ioctl", ioctl.ioctl, 16)
 row("pipe", pipe.pipe, 22)
 row("pipe2", pipe.pipe2, 293, flags="O_CLOEXEC O_NONBLOCK O_DIRECT")
@@ -193,14 +216,34 @@ row("inotify_rm_watch", events.inotify_rm_watch, 255)
 row("socket", socket.socket, 41)
 row("connect", socket.connect, 42)
 row("accept", socket.accept, 43)
-row("sendto", socket.sendto, 44, flags="MSG_OOB MSG_DONTROUTE MSG_DONTWAIT MSG_EOR "
-    "MSG_CONFIRM MSG_NOSIGNAL MSG_MORE MSG_ZEROCOPY MSG_FASTOPEN")
-row("recvfrom", socket.recvfrom, 45, flags="MSG_OOB MSG_PEEK MSG_TRUNC MSG_DONTWAIT MSG_WAITALL "
-    "MSG_ERRQUEUE MSG_WAITFORONE MSG_CMSG_CLOEXEC")
-row("sendmsg", socket_msg.sendmsg, 46, flags="MSG_OOB MSG_DONTROUTE MSG_DONTWAIT MSG_EOR "
-    "MSG_CONFIRM MSG_NOSIGNAL MSG_MORE MSG_ZEROCOPY MSG_FASTOPEN")
-row("recvmsg", socket_msg.recvmsg, 47, flags="MSG_OOB MSG_PEEK MSG_TRUNC MSG_DONTWAIT MSG_WAITALL "
-    "MSG_ERRQUEUE MSG_WAITFORONE MSG_CMSG_CLOEXEC")
+row(
+    "sendto",
+    socket.sendto,
+    44,
+    flags="MSG_OOB MSG_DONTROUTE MSG_DONTWAIT MSG_EOR "
+    "MSG_CONFIRM MSG_NOSIGNAL MSG_MORE MSG_ZEROCOPY MSG_FASTOPEN",
+)
+row(
+    "recvfrom",
+    socket.recvfrom,
+    45,
+    flags="MSG_OOB MSG_PEEK MSG_TRUNC MSG_DONTWAIT MSG_WAITALL "
+    "MSG_ERRQUEUE MSG_WAITFORONE MSG_CMSG_CLOEXEC",
+)
+row(
+    "sendmsg",
+    socket_msg.sendmsg,
+    46,
+    flags="MSG_OOB MSG_DONTROUTE MSG_DONTWAIT MSG_EOR "
+    "MSG_CONFIRM MSG_NOSIGNAL MSG_MORE MSG_ZEROCOPY MSG_FASTOPEN",
+)
+row(
+    "recvmsg",
+    socket_msg.recvmsg,
+    47,
+    flags="MSG_OOB MSG_PEEK MSG_TRUNC MSG_DONTWAIT MSG_WAITALL "
+    "MSG_ERRQUEUE MSG_WAITFORONE MSG_CMSG_CLOEXEC",
+)
 row("shutdown", socket.shutdown, 48)
 row("bind", socket.bind, 49)
 row("listen", socket.listen, 50)
@@ -210,15 +253,30 @@ row("socketpair", socket.socketpair, 53)
 row("setsockopt", socket.setsockopt, 54)
 row("getsockopt", socket.getsockopt, 55)
 row("accept4", socket.accept4, 288, flags="O_CLOEXEC O_NONBLOCK")
-row("recvmmsg", socket_msg.recvmmsg, 299, flags="MSG_OOB MSG_PEEK MSG_TRUNC MSG_DONTWAIT MSG_WAITALL "
-    "MSG_ERRQUEUE MSG_WAITFORONE MSG_CMSG_CLOEXEC")
-row("sendmmsg", socket_msg.sendmmsg, 307, flags="MSG_OOB MSG_DONTROUTE MSG_DONTWAIT MSG_EOR "
-    "MSG_CONFIRM MSG_NOSIGNAL MSG_MORE MSG_ZEROCOPY MSG_FASTOPEN")
+row(
+    "recvmmsg",
+    socket_msg.recvmmsg,
+    299,
+    flags="MSG_OOB MSG_PEEK MSG_TRUNC MSG_DONTWAIT MSG_WAITALL "
+    "MSG_ERRQUEUE MSG_WAITFORONE MSG_CMSG_CLOEXEC",
+)
+row(
+    "sendmmsg",
+    socket_msg.sendmmsg,
+    307,
+    flags="MSG_OOB MSG_DONTROUTE MSG_DONTWAIT MSG_EOR "
+    "MSG_CONFIRM MSG_NOSIGNAL MSG_MORE MSG_ZEROCOPY MSG_FASTOPEN",
+)
 
 # -- memory (syscalls/memory.py) --
-row("mmap", memory.mmap, 9, flags="MAP_SHARED MAP_PRIVATE MAP_FIXED MAP_ANONYMOUS MAP_32BIT "
+row(
+    "mmap",
+    memory.mmap,
+    9,
+    flags="MAP_SHARED MAP_PRIVATE MAP_FIXED MAP_ANONYMOUS MAP_32BIT "
     "MAP_GROWSDOWN MAP_DENYWRITE MAP_LOCKED MAP_NORESERVE MAP_POPULATE MAP_NONBLOCK MAP_STACK "
-    "MAP_HUGETLB MAP_SYNC MAP_FIXED_NOREPLACE")
+    "MAP_HUGETLB MAP_SYNC MAP_FIXED_NOREPLACE",
+)
 row("mprotect", memory.mprotect, 10)
 row("munmap", memory.munmap, 11)
 row("brk", memory.brk, 12)
@@ -306,8 +364,12 @@ row("delete_module", system.delete_module, 176)
 row("gettid", process.gettid, 186)
 row("sched_setaffinity", sched.sched_setaffinity, 203)
 row("sched_getaffinity", sched.sched_getaffinity, 204)
-row("waitid", process.waitid, 247,
-    flags="WNOHANG WEXITED WSTOPPED WCONTINUED WNOWAIT __WNOTHREAD __WALL __WCLONE")
+row(
+    "waitid",
+    process.waitid,
+    247,
+    flags="WNOHANG WEXITED WSTOPPED WCONTINUED WNOWAIT __WNOTHREAD __WALL __WCLONE",
+)
 row("ioprio_set", sched.ioprio_set, 251)
 row("ioprio_get", sched.ioprio_get, 252)
 row("prlimit64", limits.prlimit64, 302)

@@ -36,7 +36,9 @@ def clone(t: Task, flags: ULong, stack: Addr, parent_tid: Addr, child_tid: Addr,
     exit_signal = flags & cloning.CSIGNAL
     pidfd = parent_tid if flags & cloning.CLONE_PIDFD else 0
     wanted = flags & 0xFFFFFF00
-    return cloning.start(t, cloning.CloneArguments(wanted, stack, parent_tid, child_tid, tls, exit_signal, pidfd))
+    return cloning.start(
+        t, cloning.CloneArguments(wanted, stack, parent_tid, child_tid, tls, exit_signal, pidfd)
+    )
 
 
 def clone3(t: Task, args: Addr, size: Size) -> int:
@@ -46,10 +48,22 @@ def clone3(t: Task, args: Addr, size: Size) -> int:
     if size > 4096:
         raise E2BIG("clone_args too large")
     raw = t.copy_in(args, size)
-    if any(raw[CLONE_ARGS.size:]):
+    if any(raw[CLONE_ARGS.size :]):
         raise E2BIG("unknown clone_args fields")
     fields = CLONE_ARGS.unpack(raw[: CLONE_ARGS.size].ljust(CLONE_ARGS.size, b"\0"))
-    flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
+    (
+        flags,
+        pidfd,
+        child_tid,
+        parent_tid,
+        exit_signal,
+        stack,
+        stack_size,
+        tls,
+        set_tid,
+        set_tid_size,
+        _,
+    ) = fields
     if flags & cloning.CLONE_INTO_CGROUP or set_tid or set_tid_size:
         raise EINVAL("set_tid and cgroup are not supported")
     if flags & cloning.CSIGNAL or flags >> 34 or exit_signal & ~cloning.CSIGNAL:
@@ -59,7 +73,11 @@ def clone3(t: Task, args: Addr, size: Size) -> int:
     if exit_signal and flags & (cloning.CLONE_THREAD | cloning.CLONE_PARENT):
         raise EINVAL("threads have no exit signal")
     return cloning.start(
-        t, cloning.CloneArguments(flags, stack + stack_size, parent_tid, child_tid, tls, exit_signal, pidfd))
+        t,
+        cloning.CloneArguments(
+            flags, stack + stack_size, parent_tid, child_tid, tls, exit_signal, pidfd
+        ),
+    )
 
 
 def fork(t: Task) -> int:
@@ -88,7 +106,7 @@ def copy_strings(t: Task, address: int) -> list[bytes]:
                 break
             pointers.append(pointer)
         strings += copy_arguments(t, pointers)
-        total += sum([len(text) + 9 for text in strings[-len(pointers):]]) if pointers else 0
+        total += sum([len(text) + 9 for text in strings[-len(pointers) :]]) if pointers else 0
         if len(pointers) * 8 < step:
             return strings
         if len(strings) > MAX_ARGUMENTS or total > MAX_ARGUMENTS_LENGTH:
@@ -165,7 +183,7 @@ def exit_group(t: Task, code: Int) -> int:
     return NO_REPLY
 
 
-# -- threads' own business ----------------------------------------------------------------------------
+# -- threads' own business -------------------------------------------------------------------------
 def set_tid_address(t: Task, address: Addr) -> int:
     """set_tid_address(2)."""
     t.clear_child_tid = address
@@ -191,19 +209,24 @@ def get_robust_list(t: Task, pid: Pid, head: Addr, length: Addr) -> int:
 
 
 def rseq(t: Task, address: Addr, length: Size, flags: Flags, signature: Flags) -> int:
-    """rseq(2): not offered; libraries go on without (the host kernel would have to know the guest's address)."""
+    """rseq(2): not offered; libraries go on without (the host kernel would
+    have to know the guest's address)."""
     from wardian.sentry.errno import ENOSYS
 
     raise ENOSYS("restartable sequences are not offered")
 
 
 def rt_sigreturn(t: Task) -> int:
-    """rt_sigreturn(2): the stub sends the frame's ucontext along; mask and alternate stack come from it."""
+    """rt_sigreturn(2): the stub sends the frame's ucontext along; mask
+    and alternate stack come from it."""
     host = t.host
     call = t.call
     assert host is not None and call is not None
     data = call.request.data
-    if len(data) < 8 + UCONTEXT_SIZE or int.from_bytes(data[:8], "little", signed=True) != UCONTEXT_SIZE:
+    if (
+        len(data) < 8 + UCONTEXT_SIZE
+        or int.from_bytes(data[:8], "little", signed=True) != UCONTEXT_SIZE
+    ):
         frame_fault(t)
         return NO_REPLY
     context = data[8:]

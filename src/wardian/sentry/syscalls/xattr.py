@@ -39,14 +39,16 @@ XATTR_SIZE_MAX: Final = 65536
 
 
 # -- set -----------------------------------------------------------------------------------------
-def setxattr(t: Task, path: UserPath, name: UserString, value: Addr, size: Size,
-             flags: Flags) -> int:
+def setxattr(
+    t: Task, path: UserPath, name: UserString, value: Addr, size: Size, flags: Flags
+) -> int:
     """setxattr(2)."""
     return set_attribute(t, resolve(t, AT_FDCWD, path), name, value, size, flags)
 
 
-def lsetxattr(t: Task, path: UserPath, name: UserString, value: Addr, size: Size,
-              flags: Flags) -> int:
+def lsetxattr(
+    t: Task, path: UserPath, name: UserString, value: Addr, size: Size, flags: Flags
+) -> int:
     """lsetxattr(2)."""
     return set_attribute(t, resolve(t, AT_FDCWD, path, False), name, value, size, flags)
 

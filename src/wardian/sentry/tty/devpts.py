@@ -43,8 +43,14 @@ class DevPts(SuperBlock):
 
     name = "devpts"
 
-    def __init__(self, kernel: Kernel, dev: int, gid: int = TTY_GID, mode: int = 0o620,
-                 ptmx_mode: int = 0o666) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        dev: int,
+        gid: int = TTY_GID,
+        mode: int = 0o620,
+        ptmx_mode: int = 0o666,
+    ) -> None:
         super().__init__(dev)
         self.kernel = kernel
         self.slave_gid = gid
@@ -202,8 +208,14 @@ class SlaveInode(PtsInode):
     """One slave."""
 
     def __init__(self, sb: DevPts, pty: Pty, mode: int, uid: int, gid: int) -> None:
-        super().__init__(sb, FIRST_SLAVE_INO + pty.index, S_IFCHR | mode, uid, gid,
-                         make_dev(UNIX98_SLAVE_MAJOR, pty.index))
+        super().__init__(
+            sb,
+            FIRST_SLAVE_INO + pty.index,
+            S_IFCHR | mode,
+            uid,
+            gid,
+            make_dev(UNIX98_SLAVE_MAJOR, pty.index),
+        )
         self.pty = pty
 
     def open(self, task: Task, flags: int) -> File:

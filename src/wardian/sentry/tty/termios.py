@@ -68,8 +68,9 @@ DEFAULT_CC: Final = b"\x03\x1c\x7f\x15\x04\x00\x01\x00\x11\x13\x1a\x00\x12\x0f\x
 class Termios:
     """struct termios2; immutable by convention: settings change by replacing the object."""
 
-    def __init__(self, iflag: int, oflag: int, cflag: int, lflag: int, line: int,
-                 cc: bytes) -> None:
+    def __init__(
+        self, iflag: int, oflag: int, cflag: int, lflag: int, line: int, cc: bytes
+    ) -> None:
         self.iflag = iflag
         self.oflag = oflag
         self.cflag = cflag
@@ -94,8 +95,14 @@ class Termios:
 
 def default_termios() -> Termios:
     """The settings of a fresh pseudoterminal (tty_std_termios, pty_unix98_init)."""
-    return Termios(ICRNL | IXON, OPOST | ONLCR, B38400 | CS8 | CREAD,
-                   ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN, 0, DEFAULT_CC)
+    return Termios(
+        ICRNL | IXON,
+        OPOST | ONLCR,
+        B38400 | CS8 | CREAD,
+        ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
+        0,
+        DEFAULT_CC,
+    )
 
 
 def parse_termios(data: bytes, old: Termios) -> Termios:

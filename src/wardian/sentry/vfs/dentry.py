@@ -36,8 +36,9 @@ class Dentry:
 class Mount:
     """One place where a superblock (or a subtree of it) is attached."""
 
-    def __init__(self, mount_id: int, sb: SuperBlock, root: Dentry, flags: int,
-                 source: str) -> None:
+    def __init__(
+        self, mount_id: int, sb: SuperBlock, root: Dentry, flags: int, source: str
+    ) -> None:
         self.mount_id = mount_id
         self.sb = sb
         self.root = root

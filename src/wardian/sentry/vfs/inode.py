@@ -193,8 +193,15 @@ class Inode:
         """Remove an empty directory; ENOTEMPTY."""
         raise EPERM("nothing can be removed here")
 
-    def rename(self, name: bytes, child: Inode, target: Inode, target_name: bytes,
-               replaced: Inode | None, exchange: bool) -> None:
+    def rename(
+        self,
+        name: bytes,
+        child: Inode,
+        target: Inode,
+        target_name: bytes,
+        replaced: Inode | None,
+        exchange: bool,
+    ) -> None:
         """Move ``child`` to ``target``/``target_name``; ``replaced`` is what was there."""
         raise EPERM("nothing can be renamed here")
 

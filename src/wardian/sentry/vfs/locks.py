@@ -30,8 +30,9 @@ END: Final = (1 << 63) - 1  # inclusive: the last byte a lock can cover
 class RecordLock:
     """A POSIX or OFD lock on the bytes ``start``..``end`` (inclusive); one of the owners is set."""
 
-    def __init__(self, kind: int, start: int, end: int, table: FDTable | None, file: File | None,
-                 pid: int) -> None:
+    def __init__(
+        self, kind: int, start: int, end: int, table: FDTable | None, file: File | None, pid: int
+    ) -> None:
         self.kind = kind
         self.start = start
         self.end = end

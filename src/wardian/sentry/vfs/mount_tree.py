@@ -39,8 +39,9 @@ class MountIds:
 class MountNamespace:
     """One tree of mounts; ``root`` is the mount of ``/``."""
 
-    def __init__(self, sb: SuperBlock, source: str = "none", flags: int = 0,
-                 ids: MountIds | None = None) -> None:
+    def __init__(
+        self, sb: SuperBlock, source: str = "none", flags: int = 0, ids: MountIds | None = None
+    ) -> None:
         self.ids = ids if ids is not None else MountIds()
         self.root = Mount(self.ids.next(), sb, root_dentry(sb), flags, source)
         self.count = 1

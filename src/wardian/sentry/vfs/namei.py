@@ -198,8 +198,9 @@ class Walk:
 
 
 # -- entry points --------------------------------------------------------------------------------
-def resolve(task: Task, dirfd: int, path: bytes, follow: bool = True, empty: bool = False,
-            resolve: int = 0) -> Path:
+def resolve(
+    task: Task, dirfd: int, path: bytes, follow: bool = True, empty: bool = False, resolve: int = 0
+) -> Path:
     """The existing object ``path`` names, relative to ``dirfd``; ``empty`` allows ""
     (AT_EMPTY_PATH)."""
     if not path:

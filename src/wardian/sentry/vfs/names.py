@@ -173,8 +173,9 @@ def tell_link_gone(inode: Inode) -> None:
 
 
 # -- renaming ------------------------------------------------------------------------------------
-def rename(task: Task, olddirfd: int, oldpath: bytes, newdirfd: int, newpath: bytes,
-           flags: int) -> None:
+def rename(
+    task: Task, olddirfd: int, oldpath: bytes, newdirfd: int, newpath: bytes, flags: int
+) -> None:
     """renameat2(2)."""
     check_rename_flags(flags)
     old = resolve_parent(task, olddirfd, oldpath)
@@ -224,8 +225,9 @@ def check_targets(flags: int, replaced: Inode | None) -> None:
         raise ENOENT("RENAME_EXCHANGE needs both")
 
 
-def check_slashes(old: LastName, new: LastName, child: Inode, replaced: Inode | None,
-                  flags: int) -> None:
+def check_slashes(
+    old: LastName, new: LastName, child: Inode, replaced: Inode | None, flags: int
+) -> None:
     """A trailing slash is for directories only."""
     if flags & RENAME_EXCHANGE:
         if new.slash and replaced is not None and not replaced.is_dir:
@@ -236,8 +238,9 @@ def check_slashes(old: LastName, new: LastName, child: Inode, replaced: Inode | 
         raise ENOTDIR("trailing slash after a file")
 
 
-def check_ancestry(source: Dentry, target: Dentry, old: LastName, new: LastName,
-                   flags: int) -> None:
+def check_ancestry(
+    source: Dentry, target: Dentry, old: LastName, new: LastName, flags: int
+) -> None:
     """A directory cannot move into itself, nor replace one that contains it."""
     if dentry_below(new.parent.dentry, source):
         raise EINVAL("a directory cannot move below itself")
@@ -247,8 +250,14 @@ def check_ancestry(source: Dentry, target: Dentry, old: LastName, new: LastName,
         raise ENOTEMPTY("the target contains the source")
 
 
-def check_rename_permission(credentials: Credentials, old: LastName, new: LastName, child: Inode,
-                            replaced: Inode | None, flags: int) -> None:
+def check_rename_permission(
+    credentials: Credentials,
+    old: LastName,
+    new: LastName,
+    child: Inode,
+    replaced: Inode | None,
+    flags: int,
+) -> None:
     """Both directories must be writable; a directory that gets a new parent, too."""
     check_delete(credentials, old.parent, child)
     if replaced is None:
@@ -269,8 +278,9 @@ def check_rename_permission(credentials: Credentials, old: LastName, new: LastNa
             check(credentials, replaced, MAY_WRITE)
 
 
-def rename_dentries(old: LastName, new: LastName, source: Dentry, target: Dentry,
-                    exchange: bool) -> None:
+def rename_dentries(
+    old: LastName, new: LastName, source: Dentry, target: Dentry, exchange: bool
+) -> None:
     """Do to the cache what the file system did to the names."""
     forget(target)
     moved(source, new.parent.dentry, new.name)
@@ -281,8 +291,9 @@ def rename_dentries(old: LastName, new: LastName, source: Dentry, target: Dentry
         old.parent.dentry.children[old.name] = target
 
 
-def notify_rename(task: Task, old: LastName, new: LastName, child: Inode, replaced: Inode | None,
-                  exchange: bool) -> None:
+def notify_rename(
+    task: Task, old: LastName, new: LastName, child: Inode, replaced: Inode | None, exchange: bool
+) -> None:
     """Tell the watches of both directories, and of what moved."""
     before, after = old.parent.inode, new.parent.inode
     if before.watches or after.watches:
@@ -298,8 +309,9 @@ def notify_rename(task: Task, old: LastName, new: LastName, child: Inode, replac
             tell_link_gone(replaced)
 
 
-def tell_move(task: Task, before: Inode, old_name: bytes, after: Inode, new_name: bytes,
-              child: Inode) -> None:
+def tell_move(
+    task: Task, before: Inode, old_name: bytes, after: Inode, new_name: bytes, child: Inode
+) -> None:
     """The two halves of a move, tied by a fresh cookie."""
     kernel = task.kernel
     kernel.rename_cookie = kernel.rename_cookie % 0xFFFFFFFF + 1

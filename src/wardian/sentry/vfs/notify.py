@@ -48,8 +48,9 @@ def notify(inode: Inode, mask: int, name: bytes = b"", cookie: int = 0) -> None:
             watch.event(mask, name, cookie)
 
 
-def notify_entry(directory: Inode, mask: int, name: bytes, child: Inode | None,
-                 cookie: int = 0) -> None:
+def notify_entry(
+    directory: Inode, mask: int, name: bytes, child: Inode | None, cookie: int = 0
+) -> None:
     """A name in ``directory`` was created, deleted or moved (IN_CREATE, IN_DELETE, IN_MOVED_*).
 
     The two halves of a rename share a non-zero ``cookie``.

@@ -82,8 +82,9 @@ class PathFile(File):
     """An O_PATH descriptor: a place, without access to the contents."""
 
 
-def open_path(task: Task, dirfd: int, path: bytes, flags: int, mode: int,
-              resolve_flags: int = 0) -> File:
+def open_path(
+    task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int = 0
+) -> File:
     """open(2): a new open file description. A FIFO may answer ``opened() == False``: then wait."""
     if flags & O_PATH:
         return open_o_path(task, dirfd, path, flags, resolve_flags)
@@ -172,8 +173,9 @@ def finish(task: Task, place: Path, inode: Inode, flags: int) -> File:
 
 
 # -- making files --------------------------------------------------------------------------------
-def open_create(task: Task, dirfd: int, path: bytes, flags: int, mode: int,
-                resolve_flags: int) -> File:
+def open_create(
+    task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int
+) -> File:
     """O_CREAT: the last name may be new; a dangling symbolic link is created through."""
     if flags & O_DIRECTORY:
         raise EINVAL("O_CREAT with O_DIRECTORY")
@@ -224,8 +226,9 @@ def check_existing(task: Task, last: LastName, place: Path) -> None:
         check_sticky_create(task.credentials, last.parent.inode, inode, protected.fifos)
 
 
-def open_tmpfile(task: Task, dirfd: int, path: bytes, flags: int, mode: int,
-                 resolve_flags: int) -> File:
+def open_tmpfile(
+    task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int
+) -> File:
     """O_TMPFILE: a file in the directory ``path`` that has no name (yet, unless O_EXCL)."""
     if flags & O_TMPFILE != O_TMPFILE or not flags & O_ACCMODE or flags & O_CREAT:
         raise EINVAL("O_TMPFILE needs O_DIRECTORY and write access")

@@ -99,8 +99,9 @@ def check_owner(credentials: Credentials, inode: Inode) -> None:
 
 
 # -- fs.protected_* ------------------------------------------------------------------------------
-def check_follow(protected: Protected, credentials: Credentials, directory: Inode,
-                 link: Inode) -> None:
+def check_follow(
+    protected: Protected, credentials: Credentials, directory: Inode, link: Inode
+) -> None:
     """protected_symlinks: in a sticky world-writable directory only follow the owner's or one's
     own."""
     if not protected.symlinks or credentials.fsuid == link.uid:
@@ -123,8 +124,9 @@ def check_hardlink(protected: Protected, credentials: Credentials, inode: Inode)
         raise EPERM("protected_hardlinks")
 
 
-def check_sticky_create(credentials: Credentials, directory: Inode, inode: Inode,
-                        level: int) -> None:
+def check_sticky_create(
+    credentials: Credentials, directory: Inode, inode: Inode, level: int
+) -> None:
     """protected_regular (level 2) and protected_fifos (1): O_CREAT of somebody else's existing
     file."""
     mode = directory.mode

@@ -137,14 +137,24 @@ class FakeThread(HostThread):
     def resume(self) -> None:
         self.resumed += 1
 
-    def deliver(self, frame: SignalFrame, result: int, in_syscall: bool, report: bool = False) -> None:
+    def deliver(
+        self, frame: SignalFrame, result: int, in_syscall: bool, report: bool = False
+    ) -> None:
         self.frames.append((frame, result, in_syscall))
 
     def sigreturn(self) -> None:
         self.sigreturns += 1
 
-    def map_file(self, address: int, length: int, prot: int, flags: int, fd: int,
-                 offset: int, read_only: bool) -> None:
+    def map_file(
+        self,
+        address: int,
+        length: int,
+        prot: int,
+        flags: int,
+        fd: int,
+        offset: int,
+        read_only: bool,
+    ) -> None:
         self.mapped.append((address, length, prot, flags, fd, offset))
 
     def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:

@@ -40,8 +40,24 @@ from wardian.sentry.vfs.mount_tree import MountNamespace
 
 Handler = Callable[..., int]
 
-__all__ = ["NO_REPLY", "PARKED", "Dispatcher", "advance", "call", "clock", "fork", "get", "host",
-           "make_kernel", "make_task", "make_thread", "memory", "put", "room", "run"]
+__all__ = [
+    "NO_REPLY",
+    "PARKED",
+    "Dispatcher",
+    "advance",
+    "call",
+    "clock",
+    "fork",
+    "get",
+    "host",
+    "make_kernel",
+    "make_task",
+    "make_thread",
+    "memory",
+    "put",
+    "room",
+    "run",
+]
 
 
 class Running:
@@ -184,8 +200,9 @@ def mount_root(kernel: Kernel) -> None:
     kernel.mounts = MountNamespace(TmpFS(kernel.anonymous_dev(), kernel.clock), "tmpfs")
 
 
-def make_task(kernel: Kernel | None = None, *, uid: int = 0, gid: int = 0,
-              parent: Task | None = None) -> Task:
+def make_task(
+    kernel: Kernel | None = None, *, uid: int = 0, gid: int = 0, parent: Task | None = None
+) -> Task:
     """A process with one thread: pid 1 in its own session at first, later children of pid 1.
 
     ``parent`` makes it a child of that task, in its process group (see also :func:`fork`).
@@ -226,8 +243,16 @@ def make_thread(leader: Task) -> Task:
     kernel = leader.kernel
     leader.files.users += 1
     leader.fs.users += 1
-    task = Task(kernel, kernel.pids.allocate(), leader.group, leader.credentials, leader.files,
-                leader.fs, leader.memory.hold(), leader.signals.copy_for_clone(False))
+    task = Task(
+        kernel,
+        kernel.pids.allocate(),
+        leader.group,
+        leader.credentials,
+        leader.files,
+        leader.fs,
+        leader.memory.hold(),
+        leader.signals.copy_for_clone(False),
+    )
     enter(task)
     return task
 

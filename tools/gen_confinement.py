@@ -94,8 +94,9 @@ def page() -> str:
         "filter, installed",
         "just before the first guest instruction, turns every call from loader text into a trap. "
         "With",
-        "`--memory-mode=validated` the rows of *own memory* are notified, from stub text only, the Sentry checks",
-        "them again, and every mapping of a file is notified as well.",
+        "`--memory-mode=validated` the rows of *own memory* are notified, from stub text only, the "
+        "Sentry",
+        "checks them again, and every mapping of a file is notified as well.",
         *grouped(guest),
         "",
         "## What the Sentry may ask of the host",

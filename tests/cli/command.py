@@ -16,14 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from under_test import SOURCE, kept_environment, python_path, wardian_command
 
 TIMEOUT = 30.0
 GRACE = 5.0
 NOBODY = 12345
 """Not 65534: in a user namespace that is who all unknown users look like."""
-LEFT_BEHIND = ("/sys/fs/cgroup/wardian-{pid}-*", "/sys/fs/cgroup/*/wardian-{pid}-*",
-               "/sys/fs/cgroup/**/wardian-{pid}-*", "/tmp/wardian-{pid}-*")
+LEFT_BEHIND = (
+    "/sys/fs/cgroup/wardian-{pid}-*",
+    "/sys/fs/cgroup/*/wardian-{pid}-*",
+    "/sys/fs/cgroup/**/wardian-{pid}-*",
+    "/tmp/wardian-{pid}-*",
+)
 
 
 @dataclass
@@ -39,8 +44,18 @@ def as_nobody(wardian: Wardian) -> None:
     """From now on the command runs as an ordinary user, with a Python that this user may read."""
     if os.getuid() == 0:
         # env: setpriv still has root's rights when it executes the next program
-        wardian.prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env"]
-    wardian.env |= {"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+        wardian.prefix = [
+            "setpriv",
+            f"--reuid={NOBODY}",
+            f"--regid={NOBODY}",
+            "--clear-groups",
+            "env",
+        ]
+    wardian.env |= {
+        "HOME": "/tmp",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+    }
     # Not below pytest's directories: every other pytest that starts here closes them again.
     wardian.directory = Path(tempfile.mkdtemp(prefix="pytest-wardian-"))
     wardian.directory.chmod(0o777)
@@ -53,14 +68,25 @@ def as_nobody(wardian: Wardian) -> None:
     wardian.command = ["/usr/bin/python3", "-m", "wardian"]
     wardian.env["PYTHONPATH"] = ":".join(packages)
     if not answers(wardian):
-        pytest.skip("an ordinary user cannot read this Python, and /usr/bin/python3 is another version")
+        pytest.skip(
+            "an ordinary user cannot read this Python, and /usr/bin/python3 is another version"
+        )
 
 
 def answers(wardian: Wardian) -> bool:
     """Whether the command can be started at all."""
-    code = "import wardian._core" if wardian.command[-1] == "wardian" and "-m" in wardian.command else ""
-    check = [*wardian.prefix, *wardian.command[:1], "-c", code] if code else wardian.words(["version"])
-    return subprocess.run(check, env=wardian.env, cwd="/", capture_output=True, check=False).returncode == 0
+    code = (
+        "import wardian._core"
+        if wardian.command[-1] == "wardian" and "-m" in wardian.command
+        else ""
+    )
+    check = (
+        [*wardian.prefix, *wardian.command[:1], "-c", code] if code else wardian.words(["version"])
+    )
+    return (
+        subprocess.run(check, env=wardian.env, cwd="/", capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -88,12 +114,17 @@ class Wardian:
         """Start it in a session of its own; pipes unless ``how`` says otherwise."""
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         process = subprocess.Popen(
-            self.words(arguments), text=True, errors="replace",
-            **{"start_new_session": True, "cwd": self.directory, "env": self.env, **streams, **how})
+            self.words(arguments),
+            text=True,
+            errors="replace",
+            **{"start_new_session": True, "cwd": self.directory, "env": self.env, **streams, **how},
+        )
         self.launchers.append(process.pid)
         return process
 
-    def __call__(self, *arguments: str, stdin: str = "", timeout: float = TIMEOUT, **how: Any) -> Outcome:
+    def __call__(
+        self, *arguments: str, stdin: str = "", timeout: float = TIMEOUT, **how: Any
+    ) -> Outcome:
         """Run to the end."""
         process = self.start(*arguments, **how)
         return finish(process, stdin, timeout)
@@ -105,9 +136,17 @@ class Wardian:
     def shell(self, script: str, **how: Any) -> Outcome:
         """A host shell script in which ``$WARDIAN`` is the command."""
         env = {**self.env, "WARDIAN": shlex.join(self.words([]))}
-        process = subprocess.Popen(["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True, cwd=self.directory, env=env,
-                                   start_new_session=True, **how)
+        process = subprocess.Popen(
+            ["bash", "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.directory,
+            env=env,
+            start_new_session=True,
+            **how,
+        )
         return finish(process, "", TIMEOUT)
 
     def fails(self, status: int, says: str, *arguments: str, **how: Any) -> Outcome:
@@ -175,7 +214,10 @@ def processes() -> list[tuple[int, str, str, int]]:
             text = Path(directory, "stat").read_text()
         except OSError:
             continue
-        name, rest = text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
+        name, rest = (
+            text[text.index("(") + 1 : text.rindex(")")],
+            text[text.rindex(")") + 2 :].split(),
+        )
         found.append((int(os.path.basename(directory)), name, rest[0], int(rest[1])))
     return found
 

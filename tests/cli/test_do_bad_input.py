@@ -76,17 +76,23 @@ BAD_OPTIONS = [
 
 
 @pytest.mark.parametrize("arguments, says", BAD_OPTIONS, ids=lambda value: " ".join(value)[:50])
-def test_bad_options_are_refused_with_125(wardian: Wardian, arguments: list[str], says: str) -> None:
+def test_bad_options_are_refused_with_125(
+    wardian: Wardian, arguments: list[str], says: str
+) -> None:
     outcome = wardian.fails(125, says, "do", *arguments)
     assert outcome.out == ""
 
 
-@pytest.mark.parametrize("arguments", [["frobnicate"], ["--frobnicate"], ["doctor", "--frobnicate"]])
+@pytest.mark.parametrize(
+    "arguments", [["frobnicate"], ["--frobnicate"], ["doctor", "--frobnicate"]]
+)
 def test_unknown_commands_are_refused_with_125(wardian: Wardian, arguments: list[str]) -> None:
     wardian.fails(125, "frobnicate", *arguments)
 
 
-@pytest.mark.parametrize("name", ["no-such-program", "/no/such/program", "./no-such-program", "/etc/passwd/x", ""])
+@pytest.mark.parametrize(
+    "name", ["no-such-program", "/no/such/program", "./no-such-program", "/etc/passwd/x", ""]
+)
 def test_missing_program_gives_127(wardian: Wardian, name: str) -> None:
     wardian.fails(127, "no such program", "do", name)
 
@@ -105,7 +111,9 @@ def file(directory: Path, name: str, contents: bytes, mode: int = 0o755) -> str:
 
 
 def test_file_without_execute_permission_gives_126(wardian: Wardian) -> None:
-    wardian.fails(126, "permission denied", "do", file(wardian.directory, "plain", b"#!/bin/sh\n", 0o644))
+    wardian.fails(
+        126, "permission denied", "do", file(wardian.directory, "plain", b"#!/bin/sh\n", 0o644)
+    )
 
 
 def test_directory_gives_126(wardian: Wardian) -> None:
@@ -114,7 +122,9 @@ def test_directory_gives_126(wardian: Wardian) -> None:
 
 def elf_header(machine: int = 62, kind: int = 2, phnum: int = 1, bits: int = 2) -> bytes:
     ident = b"\x7fELF" + bytes([bits, 1, 1]) + bytes(9)
-    return ident + struct.pack("<HHIQQQIHHHHHH", kind, machine, 1, 0x401000, 64, 0, 0, 64, 56, phnum, 64, 0, 0)
+    return ident + struct.pack(
+        "<HHIQQQIHHHHHH", kind, machine, 1, 0x401000, 64, 0, 0, 64, 56, phnum, 64, 0, 0
+    )
 
 
 def interpreter_segment(text: bytes) -> bytes:
@@ -122,7 +132,9 @@ def interpreter_segment(text: bytes) -> bytes:
     header = elf_header(phnum=2)
     at = len(header) + 2 * 56
     interp = struct.pack("<IIQQQQQQ", 3, 4, at, at, at, len(text), len(text), 1)
-    load = struct.pack("<IIQQQQQQ", 1, 5, 0, 0x400000, 0x400000, at + len(text), at + len(text), 4096)
+    load = struct.pack(
+        "<IIQQQQQQ", 1, 5, 0, 0x400000, 0x400000, at + len(text), at + len(text), 4096
+    )
     return header + interp + load + text
 
 
@@ -138,7 +150,10 @@ NOT_PROGRAMS = {
     "i386": (elf_header(machine=3, bits=1), "i386"),
     "riscv": (elf_header(machine=243), "riscv"),
     "unknown-machine": (elf_header(machine=4242), "machine 4242"),
-    "no-interpreter": (interpreter_segment(b"/lib/no-such-loader.so.9\0"), "/lib/no-such-loader.so.9"),
+    "no-interpreter": (
+        interpreter_segment(b"/lib/no-such-loader.so.9\0"),
+        "/lib/no-such-loader.so.9",
+    ),
     "directory-as-interpreter": (interpreter_segment(b"/usr\0"), "/usr"),
     "text-as-interpreter": (interpreter_segment(b"/etc/passwd\0"), "/etc/passwd"),
     "script-without-interpreter": (b"#!/no/such/shell -x\n", "/no/such/shell"),
@@ -166,12 +181,16 @@ def test_truncated_program_gives_126(wardian: Wardian) -> None:
 
 def test_interpreter_loop_ends(wardian: Wardian) -> None:
     path = wardian.directory / "loop"
-    wardian.fails(126, "nested too deep", "do", file(wardian.directory, "loop", b"#!%s\n" % os.fsencode(path)))
+    wardian.fails(
+        126, "nested too deep", "do", file(wardian.directory, "loop", b"#!%s\n" % os.fsencode(path))
+    )
 
 
 def large_stack() -> None:
     """The host lets arguments be as long as a quarter of the stack."""
-    resource.setrlimit(resource.RLIMIT_STACK, (64 << 20, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+    resource.setrlimit(
+        resource.RLIMIT_STACK, (64 << 20, resource.getrlimit(resource.RLIMIT_STACK)[1])
+    )
 
 
 def test_argument_list_too_long(wardian: Wardian) -> None:
@@ -205,7 +224,9 @@ def test_error_line_survives_closed_standard_error(wardian: Wardian) -> None:
 
 
 def test_strange_bytes_in_arguments_and_names_arrive(wardian: Wardian) -> None:
-    outcome = wardian.shell(r"""$WARDIAN do printf %s $'a\xffb' | od -An -tx1; $WARDIAN do $'no\xffsuch'; echo $?""",
-                            errors="replace")
+    outcome = wardian.shell(
+        r"""$WARDIAN do printf %s $'a\xffb' | od -An -tx1; $WARDIAN do $'no\xffsuch'; echo $?""",
+        errors="replace",
+    )
     assert outcome.out == " 61 ff 62\n127\n", outcome
     assert_one_line(outcome.err)

@@ -32,7 +32,9 @@ def test_death_by_a_signal_gives_128_more(wardian: Wardian, number: int) -> None
     assert outcome.err == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1]
+)
 def test_a_signal_ends_the_command(wardian: Wardian, number: signal.Signals) -> None:
     process = wardian.start("do", "sh", "-c", "echo up; sleep 60 & exec sleep 60")
     assert started(process) == "up\n"
@@ -43,7 +45,9 @@ def test_a_signal_ends_the_command(wardian: Wardian, number: signal.Signals) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2])
-def test_a_signal_reaches_the_handler_of_the_command_once(wardian: Wardian, number: signal.Signals) -> None:
+def test_a_signal_reaches_the_handler_of_the_command_once(
+    wardian: Wardian, number: signal.Signals
+) -> None:
     name = number.name.removeprefix("SIG")
     script = f"trap 'echo {name}' {name}; echo up; n=0; while [ $n -lt 10 ]; do sleep 0.05; n=$((n+1)); done; exit 9"
     process = wardian.start("do", "sh", "-c", script)
@@ -62,7 +66,9 @@ def test_a_signal_during_the_start_is_not_lost(wardian: Wardian) -> None:
 
 
 def test_signals_ignored_by_the_caller_stay_ignored(wardian: Wardian) -> None:
-    outcome = wardian.shell("trap '' HUP; $WARDIAN do sh -c 'echo up; sleep 1; exit 4' & sleep 0.7; kill -HUP $!; wait $!; echo $?")
+    outcome = wardian.shell(
+        "trap '' HUP; $WARDIAN do sh -c 'echo up; sleep 1; exit 4' & sleep 0.7; kill -HUP $!; wait $!; echo $?"
+    )
     assert outcome.out == "up\n4\n"
 
 
@@ -79,7 +85,12 @@ def test_timeout_of_a_busy_loop(wardian: Wardian) -> None:
 
 
 def test_background_processes_end_with_the_command(wardian: Wardian) -> None:
-    assert wardian.do("sh", "-c", "sleep 60 & setsid sleep 60 & nohup sleep 60 >/dev/null 2>&1 & exit 5").status == 5
+    assert (
+        wardian.do(
+            "sh", "-c", "sleep 60 & setsid sleep 60 & nohup sleep 60 >/dev/null 2>&1 & exit 5"
+        ).status
+        == 5
+    )
 
 
 def parts(process: subprocess.Popen[str]) -> dict[str, list[int]]:
@@ -87,7 +98,12 @@ def parts(process: subprocess.Popen[str]) -> dict[str, list[int]]:
     below = descendants(process.pid)
     sentry = min(below)
     guests = [pid for pid, name in below.items() if pid != sentry]
-    return {"launcher": [process.pid], "sentry": [sentry], "zygote": [min(guests)], "guests": sorted(guests)[1:]}
+    return {
+        "launcher": [process.pid],
+        "sentry": [sentry],
+        "zygote": [min(guests)],
+        "guests": sorted(guests)[1:],
+    }
 
 
 def running(wardian: Wardian) -> tuple[subprocess.Popen[str], dict[str, list[int]]]:
@@ -170,8 +186,13 @@ def guest_pid(process: subprocess.Popen[str], program: bytes) -> int:
     return 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT, signal.SIGSYS, signal.SIGURG, signal.SIGUSR1])
-def test_host_signals_to_a_guest_from_outside_do_not_hang_the_sandbox(wardian: Wardian, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT, signal.SIGSYS, signal.SIGURG, signal.SIGUSR1],
+)
+def test_host_signals_to_a_guest_from_outside_do_not_hang_the_sandbox(
+    wardian: Wardian, number: signal.Signals
+) -> None:
     process = wardian.start("do", "sh", "-c", "echo up; sleep 1; echo end")
     started(process)
     everything = descendants(process.pid)
@@ -187,7 +208,12 @@ def test_host_signals_to_a_guest_from_outside_do_not_hang_the_sandbox(wardian: W
 
 
 def test_stop_and_continue_of_the_launcher(wardian: Wardian) -> None:
-    process = wardian.start("do", "sh", "-c", "echo up; i=0; while [ $i -lt 20 ]; do i=$((i+1)); sleep 0.05; done; echo end")
+    process = wardian.start(
+        "do",
+        "sh",
+        "-c",
+        "echo up; i=0; while [ $i -lt 20 ]; do i=$((i+1)); sleep 0.05; done; echo end",
+    )
     started(process)
     process.send_signal(signal.SIGSTOP)
     time.sleep(0.2)
@@ -196,7 +222,10 @@ def test_stop_and_continue_of_the_launcher(wardian: Wardian) -> None:
 
 
 def test_twenty_sandboxes_at_once(wardian: Wardian) -> None:
-    many = [wardian.start("do", "--memory", "256m", "sh", "-c", f"cat; echo {n} $(id -u); exit {n}") for n in range(20)]
+    many = [
+        wardian.start("do", "--memory", "256m", "sh", "-c", f"cat; echo {n} $(id -u); exit {n}")
+        for n in range(20)
+    ]
     for n, process in enumerate(many):
         outcome = finish(process, f"in {n}\n", 60)
         assert (outcome.status, outcome.out, outcome.err) == (n, f"in {n}\n{n} 0\n", "")

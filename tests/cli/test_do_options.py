@@ -18,7 +18,11 @@ from command import Wardian, as_nobody, descendants, finish, wait_until
 def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root file system with nothing in it but busybox."""
     busybox = shutil.which("busybox")
-    if busybox is None or b"statically linked" not in subprocess.run(["file", "-bL", busybox], capture_output=True, check=False).stdout:
+    if (
+        busybox is None
+        or b"statically linked"
+        not in subprocess.run(["file", "-bL", busybox], capture_output=True, check=False).stdout
+    ):
         pytest.skip("needs a static busybox (busybox-static)")
     root = tmp_path_factory.mktemp("rootfs")
     (root / "bin").mkdir()
@@ -34,7 +38,11 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # -- files ---------------------------------------------------------------------------------------
 def test_the_host_sees_no_writes(wardian: Wardian) -> None:
     (wardian.directory / "old").write_text("old")
-    outcome = wardian.do("sh", "-c", "echo new > new; echo more >> old; mkdir d; rm old; ls; rm -rf /etc; ls /etc 2>&1 | wc -l")
+    outcome = wardian.do(
+        "sh",
+        "-c",
+        "echo new > new; echo more >> old; mkdir d; rm old; ls; rm -rf /etc; ls /etc 2>&1 | wc -l",
+    )
     assert outcome.out == "d\nnew\n1\n"
     assert os.listdir(wardian.directory) == ["old"]
     assert (wardian.directory / "old").read_text() == "old"
@@ -55,8 +63,13 @@ def test_read_only_volume_refuses(wardian: Wardian) -> None:
     source = wardian.directory / "v"
     source.mkdir()
     (source / "f").write_text("one\n")
-    outcome = wardian.do("-v", f"{source}:/mnt:ro", "sh", "-c",
-                         "cat /mnt/f; echo x > /mnt/f; touch /mnt/n; rm /mnt/f; chmod 777 /mnt/f; exit 0")
+    outcome = wardian.do(
+        "-v",
+        f"{source}:/mnt:ro",
+        "sh",
+        "-c",
+        "cat /mnt/f; echo x > /mnt/f; touch /mnt/n; rm /mnt/f; chmod 777 /mnt/f; exit 0",
+    )
     assert outcome.out == "one\n"
     assert outcome.err.lower().count("read-only file system") == 4
     assert (source / "f").read_text() == "one\n"
@@ -66,8 +79,15 @@ def test_volume_of_a_single_file(wardian: Wardian) -> None:
     one, two = wardian.directory / "one", wardian.directory / "two"
     one.write_text("1\n")
     two.write_text("2\n")
-    outcome = wardian.do("-v", f"{one}:/mnt/new/one", "-v", f"{two}:/etc/hostname:ro", "sh", "-c",
-                         "cat /mnt/new/one /etc/hostname; echo changed > /mnt/new/one; echo x > /etc/hostname; ls /mnt/new")
+    outcome = wardian.do(
+        "-v",
+        f"{one}:/mnt/new/one",
+        "-v",
+        f"{two}:/etc/hostname:ro",
+        "sh",
+        "-c",
+        "cat /mnt/new/one /etc/hostname; echo changed > /mnt/new/one; echo x > /etc/hostname; ls /mnt/new",
+    )
     assert outcome.out == "1\n2\none\n"
     assert "Read-only" in outcome.err
     assert one.read_text() == "changed\n"
@@ -88,8 +108,16 @@ def test_volume_does_not_lead_out(wardian: Wardian) -> None:
     secret.write_text("secret\n")
     (source / "up").symlink_to("../secret")
     (source / "absolute").symlink_to(secret)
-    outcome = wardian.do("--rootfs", str(source), "-v", "/bin/busybox:/busybox", "/busybox", "sh", "-c",
-                         "/busybox cat up; /busybox cat absolute; /busybox ls -a ..")
+    outcome = wardian.do(
+        "--rootfs",
+        str(source),
+        "-v",
+        "/bin/busybox:/busybox",
+        "/busybox",
+        "sh",
+        "-c",
+        "/busybox cat up; /busybox cat absolute; /busybox ls -a ..",
+    )
     assert "secret\n" not in outcome.out, outcome
 
 
@@ -102,8 +130,14 @@ def test_volumes_one_inside_the_other(wardian: Wardian) -> None:
 
 
 def test_tmpfs_is_empty_and_writable_also_when_the_root_is_not(wardian: Wardian) -> None:
-    outcome = wardian.do("--read-only", "--tmpfs", "/etc", "sh", "-c",
-                         "ls /etc; echo x > /etc/x; cat /etc/x; touch /usr/x; touch /tmp/x; mkdir /x; exit 0")
+    outcome = wardian.do(
+        "--read-only",
+        "--tmpfs",
+        "/etc",
+        "sh",
+        "-c",
+        "ls /etc; echo x > /etc/x; cat /etc/x; touch /usr/x; touch /tmp/x; mkdir /x; exit 0",
+    )
     assert outcome.out == "x\n"
     assert outcome.err.lower().count("read-only file system") == 3
 
@@ -130,14 +164,22 @@ def test_too_many_files_are_enospc(wardian: Wardian) -> None:
 
 
 def test_rootfs(wardian: Wardian, rootfs: Path) -> None:
-    outcome = wardian.do("--rootfs", str(rootfs), "sh", "-c", "ls /; pwd; touch /x; ls -d /proc/self /dev/null; echo $0")
+    outcome = wardian.do(
+        "--rootfs",
+        str(rootfs),
+        "sh",
+        "-c",
+        "ls /; pwd; touch /x; ls -d /proc/self /dev/null; echo $0",
+    )
     assert outcome.out == "bin\ndev\netc\nproc\nsys\n/\n/dev/null\n/proc/self\nsh\n"
     assert sorted(os.listdir(rootfs)) == ["bin", "etc"]
     wardian.fails(127, "no such program", "do", "--rootfs", str(rootfs), "python3")
 
 
 def test_read_only_rootfs_without_mount_points(wardian: Wardian, rootfs: Path) -> None:
-    outcome = wardian.do("--rootfs", str(rootfs), "--read-only", "sh", "-c", "ls /; touch /x; echo $?")
+    outcome = wardian.do(
+        "--rootfs", str(rootfs), "--read-only", "sh", "-c", "ls /; touch /x; echo $?"
+    )
     assert outcome.out == "bin\netc\n1\n"
 
 
@@ -153,7 +195,9 @@ def test_rootfs_of_an_unreadable_directory(wardian: Wardian) -> None:
 # -- who and where -------------------------------------------------------------------------------
 def test_environment(wardian: Wardian) -> None:
     wardian.env |= {"KEPT": "kept", "CHANGED": "old"}
-    outcome = wardian.do("--env", "CHANGED=new", "-e", "EMPTY=", "-e", "KEPT", "-e", "ABSENT", "env")
+    outcome = wardian.do(
+        "--env", "CHANGED=new", "-e", "EMPTY=", "-e", "KEPT", "-e", "ABSENT", "env"
+    )
     lines = outcome.out.splitlines()
     assert {"KEPT=kept", "CHANGED=new", "EMPTY="} <= set(lines)
     assert not any(line.startswith("ABSENT") for line in lines)
@@ -174,7 +218,12 @@ def test_user_by_number_and_by_name(wardian: Wardian, rootfs: Path) -> None:
 
 
 def test_hostname(wardian: Wardian) -> None:
-    assert wardian.do("--hostname", "fern", "sh", "-c", "hostname; uname -n; cat /proc/sys/kernel/hostname").out == "fern\n" * 3
+    assert (
+        wardian.do(
+            "--hostname", "fern", "sh", "-c", "hostname; uname -n; cat /proc/sys/kernel/hostname"
+        ).out
+        == "fern\n" * 3
+    )
     assert wardian.do("uname", "-n").out == "wardian\n"
 
 
@@ -200,16 +249,25 @@ def test_memory_limit_of_the_first_program(wardian: Wardian) -> None:
 
 
 def test_programs_see_the_memory_limit(wardian: Wardian) -> None:
-    outcome = wardian.do("--memory", "512m", "sh", "-c", "grep MemTotal /proc/meminfo; free -b | sed -n 2p; cat /sys/fs/cgroup/memory.max")
+    outcome = wardian.do(
+        "--memory",
+        "512m",
+        "sh",
+        "-c",
+        "grep MemTotal /proc/meminfo; free -b | sed -n 2p; cat /sys/fs/cgroup/memory.max",
+    )
     words = outcome.out.split()
     assert words[1] == str(512 << 10)
     assert words[4] == words[-1] == str(512 << 20)
 
 
-@pytest.mark.parametrize("program, words", [
-    ("node", ["-e", "console.log(Math.round(os.totalmem() / 1048576))"]),
-    ("java", ["-XX:+PrintFlagsFinal", "-version"]),
-])
+@pytest.mark.parametrize(
+    "program, words",
+    [
+        ("node", ["-e", "console.log(Math.round(os.totalmem() / 1048576))"]),
+        ("java", ["-XX:+PrintFlagsFinal", "-version"]),
+    ],
+)
 def test_runtimes_see_the_memory_limit(wardian: Wardian, program: str, words: list[str]) -> None:
     if shutil.which(program) is None:
         pytest.skip(f"needs {program}")
@@ -242,13 +300,28 @@ def test_pids_limit_is_exact(wardian: Wardian) -> None:
 def test_limits_are_control_groups_of_the_host(wardian: Wardian) -> None:
     if os.getuid() != 0:
         pytest.skip("needs root")
-    process = wardian.start("do", "--cpus", "0.5", "--memory", "200m", "--pids", "30", "sh", "-c", "echo up; cat")
+    process = wardian.start(
+        "do", "--cpus", "0.5", "--memory", "200m", "--pids", "30", "sh", "-c", "echo up; cat"
+    )
     assert process.stdout is not None and process.stdout.readline() == "up\n"
-    groups = {path: Path(f"/proc/{pid}/cgroup").read_text() for pid in list(descendants(process.pid))[-1:] for path in [pid]}
+    groups = {
+        path: Path(f"/proc/{pid}/cgroup").read_text()
+        for pid in list(descendants(process.pid))[-1:]
+        for path in [pid]
+    }
     text = next(iter(groups.values()))
-    name = next(word for word in text.replace("\n", "/").split("/") if word.startswith(f"wardian-{process.pid}-"))
-    found = {path.name: path.read_text().strip() for root in Path("/sys/fs/cgroup").glob(f"**/{name}") for path in root.iterdir()
-             if path.name in ("cpu.max", "cpu.cfs_quota_us", "memory.max", "memory.limit_in_bytes", "pids.max")}
+    name = next(
+        word
+        for word in text.replace("\n", "/").split("/")
+        if word.startswith(f"wardian-{process.pid}-")
+    )
+    found = {
+        path.name: path.read_text().strip()
+        for root in Path("/sys/fs/cgroup").glob(f"**/{name}")
+        for path in root.iterdir()
+        if path.name
+        in ("cpu.max", "cpu.cfs_quota_us", "memory.max", "memory.limit_in_bytes", "pids.max")
+    }
     finish(process)
     assert "50000" in (found.get("cpu.max") or found["cpu.cfs_quota_us"])
     assert str(200 << 20) == (found.get("memory.max") or found["memory.limit_in_bytes"])
@@ -301,8 +374,10 @@ def test_other_networks_do_not_reach_the_host(wardian: Wardian, server: int, net
 
 
 def test_loopback_is_the_sandboxs_own(wardian: Wardian) -> None:
-    script = ("import socket, threading\nl = socket.create_server(('127.0.0.1', 80))\nc = socket.create_connection(('127.0.0.1', 80))\n"
-              "s, _ = l.accept()\ns.sendall(b'x')\nprint(c.recv(9))")
+    script = (
+        "import socket, threading\nl = socket.create_server(('127.0.0.1', 80))\nc = socket.create_connection(('127.0.0.1', 80))\n"
+        "s, _ = l.accept()\ns.sendall(b'x')\nprint(c.recv(9))"
+    )
     assert wardian.do("--network", "loopback", "python3", "-c", script).out == "b'x'\n"
 
 
@@ -313,8 +388,12 @@ def test_no_network_has_no_interface_but_a_loopback_that_is_down(wardian: Wardia
 # -- looking inside ------------------------------------------------------------------------------
 def test_strace_prints_the_calls(wardian: Wardian) -> None:
     outcome = wardian.do("--strace=openat,write", "cat", "/etc/hostname")
-    assert any(line.endswith(" = 3") and '"/etc/hostname"' in line for line in outcome.err.splitlines())
-    assert all("openat(" in line or "write(" in line or "+++" in line for line in outcome.err.splitlines()), outcome.err
+    assert any(
+        line.endswith(" = 3") and '"/etc/hostname"' in line for line in outcome.err.splitlines()
+    )
+    assert all(
+        "openat(" in line or "write(" in line or "+++" in line for line in outcome.err.splitlines()
+    ), outcome.err
 
 
 def test_log_goes_to_its_file(wardian: Wardian) -> None:
@@ -331,12 +410,26 @@ def test_debug_goes_to_standard_error(wardian: Wardian) -> None:
     assert "confinement" in outcome.err
 
 
-@pytest.mark.parametrize("program, words, said", [
-    ("bash", ["-c", "echo $((6*7)); ls / | wc -l >/dev/null; (exit 3) || echo three"], "42\nthree\n"),
-    ("python3", ["-c", "import threading, subprocess, mmap\nm = mmap.mmap(-1, 1 << 20); m[5] = 1; m.close()\n"
-                 "t = threading.Thread(target=print, args=(len(b'x' * 50_000_000),)); t.start(); t.join()\n"
-                 "print(subprocess.check_output(['echo', 'child']))"], "50000000\nb'child\\n'\n"),
-])
+@pytest.mark.parametrize(
+    "program, words, said",
+    [
+        (
+            "bash",
+            ["-c", "echo $((6*7)); ls / | wc -l >/dev/null; (exit 3) || echo three"],
+            "42\nthree\n",
+        ),
+        (
+            "python3",
+            [
+                "-c",
+                "import threading, subprocess, mmap\nm = mmap.mmap(-1, 1 << 20); m[5] = 1; m.close()\n"
+                "t = threading.Thread(target=print, args=(len(b'x' * 50_000_000),)); t.start(); t.join()\n"
+                "print(subprocess.check_output(['echo', 'child']))",
+            ],
+            "50000000\nb'child\\n'\n",
+        ),
+    ],
+)
 def test_validated_memory_mode(wardian: Wardian, program: str, words: list[str], said: str) -> None:
     outcome = wardian.do("--memory-mode", "validated", program, *words)
     assert (outcome.status, outcome.out, outcome.err) == (0, said, "")
@@ -356,7 +449,15 @@ def test_volume_of_neither_file_nor_directory_is_refused(wardian: Wardian, kind:
 
 def test_the_same_directory_for_reading_and_for_writing(wardian: Wardian) -> None:
     script = "echo x > /writable/f; cat /readable/f; echo y > /readable/g"
-    outcome = wardian.do("-v", f"{wardian.directory}:/writable", "-v", f"{wardian.directory}:/readable:ro", "sh", "-c", script)
+    outcome = wardian.do(
+        "-v",
+        f"{wardian.directory}:/writable",
+        "-v",
+        f"{wardian.directory}:/readable:ro",
+        "sh",
+        "-c",
+        script,
+    )
     assert outcome.out == "x\n"
     assert "Read-only" in outcome.err
     assert os.listdir(wardian.directory) == ["f"]

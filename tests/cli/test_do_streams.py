@@ -50,7 +50,9 @@ def test_as_natively(wardian: Wardian, name: str) -> None:
     assert (inside.out, inside.err) == (native.out, native.err)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["do", "--help"], ["version"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["do", "--help"], ["version"], ["doctor"]], ids=" ".join
+)
 def test_own_output_that_cannot_be_written_is_an_error(wardian: Wardian, words: list[str]) -> None:
     outcome = wardian.shell(f"$WARDIAN {' '.join(words)} > /dev/full; echo $?")
     assert outcome.out == "125\n"
@@ -59,19 +61,25 @@ def test_own_output_that_cannot_be_written_is_an_error(wardian: Wardian, words: 
 
 
 def test_trace_and_log_whose_reader_went_away_do_not_disturb(wardian: Wardian) -> None:
-    outcome = wardian.shell("{ $WARDIAN do --strace --debug sh -c 'sleep 0.3; exit 7'; echo $?; } 2> >(head -c 1 >/dev/null)")
+    outcome = wardian.shell(
+        "{ $WARDIAN do --strace --debug sh -c 'sleep 0.3; exit 7'; echo $?; } 2> >(head -c 1 >/dev/null)"
+    )
     assert outcome.out == "7\n"
 
 
 def test_trace_to_a_full_device_does_not_disturb(wardian: Wardian) -> None:
-    outcome = wardian.shell("$WARDIAN do --strace --debug sh -c 'echo ok; exit 7' 2> /dev/full; echo $?")
+    outcome = wardian.shell(
+        "$WARDIAN do --strace --debug sh -c 'echo ok; exit 7' 2> /dev/full; echo $?"
+    )
     assert outcome.out == "ok\n7\n"
 
 
 def test_non_blocking_streams_of_others_are_left_as_they_are(wardian: Wardian) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    process = wardian.start("do", "sh", "-c", "head -c 300000 /dev/zero", stdout=writer, stderr=subprocess.DEVNULL)
+    process = wardian.start(
+        "do", "sh", "-c", "head -c 300000 /dev/zero", stdout=writer, stderr=subprocess.DEVNULL
+    )
     os.close(writer)
     os.set_blocking(reader, True)
     with os.fdopen(reader, "rb") as stream:

@@ -21,9 +21,22 @@ class Terminal:
     """A bash on a terminal of its own, as a user has; ``wardian`` runs in it."""
 
     def __init__(self, wardian: Wardian) -> None:
-        self.env = {**wardian.env, "PS1": "host> ", "TERM": "dumb", "W": " ".join(wardian.words(["do"]))}
-        self.shell = pexpect.spawn("bash", ["--norc", "--noprofile", "--noediting", "-i"], env=self.env, encoding="utf-8",
-                                   cwd=str(wardian.directory), timeout=TIMEOUT, dimensions=(24, 80), echo=True)
+        self.env = {
+            **wardian.env,
+            "PS1": "host> ",
+            "TERM": "dumb",
+            "W": " ".join(wardian.words(["do"])),
+        }
+        self.shell = pexpect.spawn(
+            "bash",
+            ["--norc", "--noprofile", "--noediting", "-i"],
+            env=self.env,
+            encoding="utf-8",
+            cwd=str(wardian.directory),
+            timeout=TIMEOUT,
+            dimensions=(24, 80),
+            echo=True,
+        )
         self.shell.expect_exact("host> ")
         self.line("stty -echo")
         self.shell.expect_exact("host> ")
@@ -61,7 +74,9 @@ def test_programs_have_a_terminal_with_our_size(terminal: Terminal) -> None:
 
 
 def test_window_size_changes_are_passed_on(terminal: Terminal) -> None:
-    terminal.line("$W bash -c 'trap \"stty size\" WINCH; echo up; sleep 30 & while ! wait $!; do :; done'")
+    terminal.line(
+        "$W bash -c 'trap \"stty size\" WINCH; echo up; sleep 30 & while ! wait $!; do :; done'"
+    )
     terminal.says("up\r\n")
     terminal.shell.setwinsize(40, 100)
     terminal.says("40 100\r\n")
@@ -132,7 +147,9 @@ def test_suspend_key_does_not_suspend_the_launcher(terminal: Terminal) -> None:
     terminal.prompt()
 
 
-def test_suspended_by_a_signal_the_terminal_is_the_shells_and_fg_resumes(terminal: Terminal) -> None:
+def test_suspended_by_a_signal_the_terminal_is_the_shells_and_fg_resumes(
+    terminal: Terminal,
+) -> None:
     before = terminal.settings()
     terminal.line("$W sh -c 'echo up; read line; echo got $line'")
     terminal.says("up\r\n")

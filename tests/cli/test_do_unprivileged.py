@@ -42,13 +42,23 @@ def test_programs_run(nobody: Wardian) -> None:
 def test_writes_stay_inside(nobody: Wardian) -> None:
     (nobody.directory / "f").write_text("old\n")
     (nobody.directory / "f").chmod(0o666)
-    outcome = nobody.do("sh", "-c", "echo new > f; echo x > g; cat f g; cat /etc/shadow; echo $?; touch /usr/x; echo $?")
+    outcome = nobody.do(
+        "sh",
+        "-c",
+        "echo new > f; echo x > g; cat f g; cat /etc/shadow; echo $?; touch /usr/x; echo $?",
+    )
     assert outcome.out == "new\nx\n1\n1\n"
     assert os.listdir(nobody.directory) == ["f"]
 
 
 def test_volume_is_written_as_the_user(nobody: Wardian) -> None:
-    outcome = nobody.do("-v", f"{nobody.directory}:/mnt", "sh", "-c", "echo x > /mnt/f; mkdir /mnt/d; mv /mnt/f /mnt/d; cat /mnt/d/f")
+    outcome = nobody.do(
+        "-v",
+        f"{nobody.directory}:/mnt",
+        "sh",
+        "-c",
+        "echo x > /mnt/f; mkdir /mnt/d; mv /mnt/f /mnt/d; cat /mnt/d/f",
+    )
     assert (outcome.status, outcome.out) == (0, "x\n"), outcome
     assert (nobody.directory / "d/f").stat().st_uid == (NOBODY if os.getuid() == 0 else os.getuid())
 
@@ -71,13 +81,17 @@ def test_nothing_is_left_when_a_part_is_killed(nobody: Wardian, victim: str) -> 
     assert process.stdout is not None and process.stdout.readline() == "up\n"
     names = descendants(process.pid)
     guests = sorted(pid for pid, name in names.items() if name == "wardian-guest" or name == "stub")
-    ours = sorted(pid for pid in [process.pid, *names] if pid < guests[0] and names.get(pid) != "bwrap")
+    ours = sorted(
+        pid for pid in [process.pid, *names] if pid < guests[0] and names.get(pid) != "bwrap"
+    )
     sentry, launcher = ours[-1], ours[-2]
     if victim == "launcher" and launcher == process.pid and confined_less(nobody):
         launcher = ours[-2]
     os.kill({"launcher": launcher, "sentry": sentry, "zygote": guests[0]}[victim], 9)
     finish(process)
-    assert wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") and state(pid) != "Z" for pid in names))
+    assert wait_until(
+        lambda: not any(os.path.exists(f"/proc/{pid}") and state(pid) != "Z" for pid in names)
+    )
 
 
 def state(pid: int) -> str:
@@ -89,7 +103,13 @@ def state(pid: int) -> str:
 
 def test_memory_limit_is_kept_without_a_control_group(nobody: Wardian) -> None:
     eat = "x = []\nwhile True: x.append(bytes(1 << 20))"
-    outcome = nobody.do("--memory", "150m", "bash", "-c", f"sleep 30 & python3 -c '{eat}' 2>/dev/null; echo $?; kill $! && echo alive")
+    outcome = nobody.do(
+        "--memory",
+        "150m",
+        "bash",
+        "-c",
+        f"sleep 30 & python3 -c '{eat}' 2>/dev/null; echo $?; kill $! && echo alive",
+    )
     assert (outcome.status, outcome.out) == (0, "137\nalive\n"), outcome
 
 
@@ -99,8 +119,10 @@ def test_pids_limit_is_kept_without_a_control_group(nobody: Wardian) -> None:
 
 
 def test_no_network_but_the_sandboxs_own(nobody: Wardian) -> None:
-    script = ("import socket\nl = socket.create_server(('127.0.0.1', 8080))\nc = socket.create_connection(('127.0.0.1', 8080))\n"
-              "print('own')\nsocket.create_connection(('192.0.2.1', 80), 3)")
+    script = (
+        "import socket\nl = socket.create_server(('127.0.0.1', 8080))\nc = socket.create_connection(('127.0.0.1', 8080))\n"
+        "print('own')\nsocket.create_connection(('192.0.2.1', 80), 3)"
+    )
     outcome = nobody.do("python3", "-c", script)
     assert outcome.out == "own\n"
     assert outcome.status == 1
@@ -110,7 +132,11 @@ def test_debug_and_log_say_which_layers_are_missing(nobody: Wardian) -> None:
     for arguments in (["--debug"], ["--log", str(nobody.directory / "log")]):
         outcome = nobody.do(*arguments, "true")
         assert outcome.status == 0
-        text = outcome.err + (nobody.directory / "log").read_text() if "--log" in arguments else outcome.err
+        text = (
+            outcome.err + (nobody.directory / "log").read_text()
+            if "--log" in arguments
+            else outcome.err
+        )
         assert ("without user namespace" in text) == confined_less(nobody), text
     assert nobody.do("true").err == ""
 

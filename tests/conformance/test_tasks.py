@@ -21,7 +21,10 @@ def test_tasks_probe_says_the_same_inside(tmp_path: Path) -> None:
     native = subprocess.run([probe], capture_output=True, text=True, timeout=60, check=False)
     inside = subprocess.run(
         [*wardian_command(), "do", "--", probe],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
         env={**os.environ, **python_path()},
     )
     assert inside.stdout.splitlines() == native.stdout.splitlines()

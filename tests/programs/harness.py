@@ -47,18 +47,29 @@ def needs(*tools: str) -> None:
         pytest.skip(f"needs {', '.join(missing)}")
 
 
-def run(command: Sequence[str], directory: Path, env: dict[str, str], stdin: str, timeout: float) -> Result:
+def run(
+    command: Sequence[str], directory: Path, env: dict[str, str], stdin: str, timeout: float
+) -> Result:
     """Run ``command`` in a session of its own, which is ended whole when it takes too long."""
     process = subprocess.Popen(
-        command, cwd=directory, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True,
+        command,
+        cwd=directory,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
     )
     try:
         out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
-        pytest.fail(f"no end after {timeout} s: {shlex.join(command)}\n{out[-4000:]}\n{err[-4000:]}")
+        pytest.fail(
+            f"no end after {timeout} s: {shlex.join(command)}\n{out[-4000:]}\n{err[-4000:]}"
+        )
     return Result(process.returncode, out, err)
 
 
@@ -69,14 +80,20 @@ def listing(directory: Path) -> dict[str, tuple[int, int, int]]:
         for name in [*directories, *files]:
             info = os.lstat(os.path.join(root, name))
             found[os.path.relpath(os.path.join(root, name), directory)] = (
-                info.st_mode, info.st_size, info.st_mtime_ns)
+                info.st_mode,
+                info.st_size,
+                info.st_mtime_ns,
+            )
     return found
 
 
 def difference(native: str, inside: str) -> str:
     """The lines that differ, as diff -u shows them."""
-    return "\n".join(difflib.unified_diff(
-        native.splitlines(), inside.splitlines(), "native", "inside", lineterm="", n=2))
+    return "\n".join(
+        difflib.unified_diff(
+            native.splitlines(), inside.splitlines(), "native", "inside", lineterm="", n=2
+        )
+    )
 
 
 def unchanged(text: str) -> str:
@@ -91,8 +108,13 @@ class Differential:
         self.directory = directory
         home = Path.home()
         self.env = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", **kept_environment(),
-            "HOME": str(directory), "LANG": "C.UTF-8", "TERM": "dumb", "TZ": "UTC", "SHELL": "/bin/sh",
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            **kept_environment(),
+            "HOME": str(directory),
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "TZ": "UTC",
+            "SHELL": "/bin/sh",
             "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(home / ".rustup")),
             "CARGO_HOME": os.environ.get("CARGO_HOME", str(home / ".cargo")),
         }
@@ -109,8 +131,13 @@ class Differential:
         """The command line that runs ``command`` inside."""
         return [*wardian_command(), "do", *options, "--", *command]
 
-    def inside(self, command: Sequence[str], options: Sequence[str] = (), stdin: str = "",
-               timeout: float = TIMEOUT) -> Result:
+    def inside(
+        self,
+        command: Sequence[str],
+        options: Sequence[str] = (),
+        stdin: str = "",
+        timeout: float = TIMEOUT,
+    ) -> Result:
         """Run in a sandbox."""
         env = {**self.env, **python_path()}
         if "PYTHONPATH" not in self.env:
@@ -124,9 +151,18 @@ class Differential:
             result.status = 128 - result.status
         return result
 
-    def __call__(self, command: Sequence[str] | str, *, stdin: str = "", stderr: bool = True,
-                 change: Filter = unchanged, options: Sequence[str] = (), timeout: float = TIMEOUT,
-                 status: int | None = 0, expect: str = "") -> Result:
+    def __call__(
+        self,
+        command: Sequence[str] | str,
+        *,
+        stdin: str = "",
+        stderr: bool = True,
+        change: Filter = unchanged,
+        options: Sequence[str] = (),
+        timeout: float = TIMEOUT,
+        status: int | None = 0,
+        expect: str = "",
+    ) -> Result:
         """Run both ways and compare; ``status`` None allows any, as long as both are the same.
 
         A string is a shell script. ``change`` takes out of the output what may differ; ``stderr`` False leaves
@@ -140,31 +176,52 @@ class Differential:
         report = difference(change(native.stdout), change(inside.stdout))
         if stderr or inside.status != native.status:
             report += difference(change(native.stderr), change(inside.stderr))
-        assert not report or (not stderr and inside.status == native.status and
-                              change(native.stdout) == change(inside.stdout)), report
-        assert inside.status == native.status, f"exit status {inside.status}, native {native.status}: {inside.stderr}"
-        assert expect in native.stdout, f"the test itself is wrong here: {native.stdout}{native.stderr}"
+        assert not report or (
+            not stderr
+            and inside.status == native.status
+            and change(native.stdout) == change(inside.stdout)
+        ), report
+        assert inside.status == native.status, (
+            f"exit status {inside.status}, native {native.status}: {inside.stderr}"
+        )
+        assert expect in native.stdout, (
+            f"the test itself is wrong here: {native.stdout}{native.stderr}"
+        )
         if status is not None:
             assert native.status == status, f"the test itself is wrong here: {native.stderr}"
         return inside
 
-    def snippets(self, shell: Sequence[str], scripts: Sequence[str], change: Filter = unchanged,
-                 timeout: float = TIMEOUT) -> None:
+    def snippets(
+        self,
+        shell: Sequence[str],
+        scripts: Sequence[str],
+        change: Filter = unchanged,
+        timeout: float = TIMEOUT,
+    ) -> None:
         """Run many short scripts in one sandbox, each in a shell and a directory of its own; compare each."""
-        words = [*shell, "-c", "\n".join(wrapped(n, shell, script) for n, script in enumerate(scripts))]
+        words = [
+            *shell,
+            "-c",
+            "\n".join(wrapped(n, shell, script) for n, script in enumerate(scripts)),
+        ]
         inside = split(change(self.inside(words, timeout=timeout).stdout))
         native = split(change(self.native(words, timeout=timeout).stdout))
         assert len(native) == len(scripts), "the test itself is wrong here"
-        wrong = [f"{script}\n{difference(native[n], inside.get(n, '(did not run)'))}"
-                 for n, script in enumerate(scripts) if native[n] != inside.get(n)]
+        wrong = [
+            f"{script}\n{difference(native[n], inside.get(n, '(did not run)'))}"
+            for n, script in enumerate(scripts)
+            if native[n] != inside.get(n)
+        ]
         assert not wrong, "\n\n".join(wrong)
 
 
 def wrapped(number: int, shell: Sequence[str], script: str) -> str:
     """One script between marks, with its exit status."""
     command = shlex.join([*shell, "-c", script])
-    return (f"echo '{SEPARATOR}{number}'; mkdir s{number}; cd s{number}\n{command} </dev/null 2>&1\n"
-            f"echo \"status $?\"; cd ..")
+    return (
+        f"echo '{SEPARATOR}{number}'; mkdir s{number}; cd s{number}\n{command} </dev/null 2>&1\n"
+        f'echo "status $?"; cd ..'
+    )
 
 
 def split(output: str) -> dict[int, str]:

@@ -63,7 +63,7 @@ PROCESSES = [
     "exec 5<>f; echo abc >&5; cat <&5; exec 5<f; read -u 5 x; echo $x; ls -l /proc/self/fd/5 | sed 's/.*-> //;s,.*/,,'",
     "echo a > /dev/tcp/127.0.0.1/1; echo $?",
     "i=0; while ((i<40)); do x=$(echo $i); ((i++)); done; echo $x",
-    "a=$(for i in $(seq 20); do echo $i | cat & done; wait); echo \"$a\" | sort -n | tail -n 1",
+    'a=$(for i in $(seq 20); do echo $i | cat & done; wait); echo "$a" | sort -n | tail -n 1',
     "kill -l | head -n 2; kill -l 15; kill -0 $$; echo $?; kill -0 999999; echo $?; kill -99 $$; echo $?",
     "times | wc -l; suspend 2>&1; echo $?; echo $- | tr -d '\\n' | wc -c; echo $UID $EUID ${GROUPS[0]} | wc -w",
     "test -t 0 || echo no tty; [ -r /etc/passwd -a ! -w /proc/version ] && echo ok; [ -p /dev/stdin ] < <(:) && echo pipe",
@@ -92,7 +92,9 @@ def test_script_on_standard_input(differential: Differential) -> None:
 
 def test_arguments_and_status(differential: Differential) -> None:
     needs("bash")
-    differential(["bash", "-c", 'printf "<%s>" "$@"; exit 42', "name", "", "a b", "*", "é"], status=42)
+    differential(
+        ["bash", "-c", 'printf "<%s>" "$@"; exit 42', "name", "", "a b", "*", "é"], status=42
+    )
 
 
 def test_death_by_signal_is_passed_on(differential: Differential) -> None:

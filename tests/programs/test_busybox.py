@@ -32,7 +32,7 @@ SHELL = [
     "umask 027; touch a; mkdir d; stat -c '%a %n' a d",
     "ulimit -n 100; ulimit -n",
     "printf '%s-%d-%x\\n' a 10 255",
-    "read a b <<E\none two three\nE\necho \"$b\"",
+    'read a b <<E\none two three\nE\necho "$b"',
     "getopts ab: o -b val; echo $o $OPTARG",
     "true | false | true; echo $?",
     "set -o pipefail; true | false | true; echo $?",

@@ -62,22 +62,22 @@ ARCHIVES = [
 
 TEXT = [
     "seq 10 | sed -n '3{p;q}'; sed 's/a/b/g;y/xyz/XYZ/' <<<'a x'; seq 3 | sed '2!d'; seq 3 >f; sed -i.bak 's/2/two/' f; cat f f.bak; ls; sed -e '$!N;P;D' f; sed --in-place 1d nosuch; echo $?",
-    "awk 'BEGIN{printf \"%d %s\\n\", 3.7, substr(\"hello\",2,3)}'; seq 5 | awk '{s+=$1} END{print s, NR}'; awk 'BEGIN{\"echo cmd\"|getline x; print x; print \"piped\" | \"cat\"; close(\"cat\"); exit system(\"exit 3\")}'; echo $?",
+    'awk \'BEGIN{printf "%d %s\\n", 3.7, substr("hello",2,3)}\'; seq 5 | awk \'{s+=$1} END{print s, NR}\'; awk \'BEGIN{"echo cmd"|getline x; print x; print "piped" | "cat"; close("cat"); exit system("exit 3")}\'; echo $?',
     "awk -F: '$3==0{print $1}' /etc/passwd; awk 'BEGIN{while((getline l < \"/etc/hostname\")>0) n++; print n}'; awk '{a[$1]++} END{for(k in a) print k,a[k]}' <<<x; awk 'BEGIN{for(i=0;i<300000;i++)s+=i;print s}'",
     "grep -rn root /etc/passwd | head -n 1; grep -c . /etc/passwd | grep -c .; grep -o 'b[a-z]*' <<<'foo bar baz'; grep nosuch /etc/passwd; echo $?; grep x nosuch; echo $?; grep -P '\\d+' <<<a12; grep -rl include /usr/include/linux | sort | md5sum; echo x | grep -q x; echo $?",
     "diff -u <(seq 3) <(seq 2 4) | tail -n +3; diff3 <(echo a) <(echo b) <(echo a); cmp <(echo a) <(echo b); sdiff -w 20 <(echo a) <(echo b); echo x >f; echo y >g; diff -u f g | patch f --dry-run >/dev/null; echo $?",
 ]
 
 PERL = [
-    "perl -e 'print join(\",\", map {$_*2} 1..5), \"\\n\"; printf \"%s\\n\", scalar reverse \"abc\"; die \"dead\\n\"'; echo $?",
-    "perl -e 'my $p = fork; if (!$p) { exit 3 } waitpid $p, 0; print $? >> 8, \"\\n\"; print `echo back`; system(\"exit 5\"); print $?>>8, \"\\n\"'",
-    "perl -e 'pipe(R,W); if (!fork) { close R; print W \"from child\\n\"; exit } close W; print <R>; wait; print \"$?\\n\"'",
-    "perl -e '$SIG{ALRM}=sub{print \"alarm\\n\"; exit 2}; alarm 1; 1 while 1'; echo $?; perl -e '$SIG{USR1}=sub{print \"usr1\\n\"}; kill USR1=>$$; print \"on\\n\"; select(undef,undef,undef,0.1)'",
-    "perl -MSocket -e 'socketpair(A,B,AF_UNIX,SOCK_STREAM,0); syswrite A,\"hello\"; sysread B,$x,9; print \"$x\\n\"'; perl -MIO::Socket::INET -e '$s=IO::Socket::INET->new(Listen=>1,LocalAddr=>\"127.0.0.1\") or die; $p=$s->sockport; if(!fork){$c=IO::Socket::INET->new(PeerAddr=>\"127.0.0.1:$p\"); print $c \"tcp\\n\"; exit} $a=$s->accept; print <$a>'",
-    "perl -MPOSIX -e 'print POSIX::strftime(\"%Y\", gmtime 0), \"\\n\"; print POSIX::getpid()==$$, \"\\n\"; print ((POSIX::uname())[0], \"\\n\"); setlocale(LC_ALL, \"\"); print ttyname(0) // \"none\", \"\\n\"'",
-    "perl -MFcntl=:flock -e 'open F, \">f\"; flock F, LOCK_EX; print F \"x\\n\"; close F; print -s \"f\", \"\\n\"; opendir D, \".\"; print join(\" \", sort readdir D), \"\\n\"; print ((stat \"f\")[7], \"\\n\"); rename \"f\", \"g\"; print -e \"g\" ? 1 : 0, \"\\n\"; utime 5, 6, \"g\"; print ((stat \"g\")[9]); unlink \"nosuch\" or print \"$!\\n\"'",
-    "perl -MTime::HiRes=sleep,time -e '$t=time; sleep 0.1; $d=time-$t; print $d>=0.1 && $d<0.6 ? \"ok\\n\" : \"$d\\n\"'; perl -MDigest::MD5=md5_hex -e 'print md5_hex(\"a\"x1000000), \"\\n\"'; perl -e 'open P, \"-|\", \"seq 1000\"; $n++ while <P>; print \"$n\\n\"; close P; exec \"echo\", \"end\"'",
-    "perl -Mthreads -e '@t=map{threads->create(sub{return $_[0]*2}, $_)}1..4; print join(\" \",map{$_->join}@t),\"\\n\"' 2>&1; perl -e '$0=\"renamed\"; open F,\"/proc/self/cmdline\"; print <F>'; perl -e 'print \"$^O $]\\n\"; @a=getpwuid($<); print \"$a[0]\\n\"; print scalar getgrgid(0), \"\\n\"; print umask, \"\\n\"'",
+    'perl -e \'print join(",", map {$_*2} 1..5), "\\n"; printf "%s\\n", scalar reverse "abc"; die "dead\\n"\'; echo $?',
+    'perl -e \'my $p = fork; if (!$p) { exit 3 } waitpid $p, 0; print $? >> 8, "\\n"; print `echo back`; system("exit 5"); print $?>>8, "\\n"\'',
+    'perl -e \'pipe(R,W); if (!fork) { close R; print W "from child\\n"; exit } close W; print <R>; wait; print "$?\\n"\'',
+    'perl -e \'$SIG{ALRM}=sub{print "alarm\\n"; exit 2}; alarm 1; 1 while 1\'; echo $?; perl -e \'$SIG{USR1}=sub{print "usr1\\n"}; kill USR1=>$$; print "on\\n"; select(undef,undef,undef,0.1)\'',
+    'perl -MSocket -e \'socketpair(A,B,AF_UNIX,SOCK_STREAM,0); syswrite A,"hello"; sysread B,$x,9; print "$x\\n"\'; perl -MIO::Socket::INET -e \'$s=IO::Socket::INET->new(Listen=>1,LocalAddr=>"127.0.0.1") or die; $p=$s->sockport; if(!fork){$c=IO::Socket::INET->new(PeerAddr=>"127.0.0.1:$p"); print $c "tcp\\n"; exit} $a=$s->accept; print <$a>\'',
+    'perl -MPOSIX -e \'print POSIX::strftime("%Y", gmtime 0), "\\n"; print POSIX::getpid()==$$, "\\n"; print ((POSIX::uname())[0], "\\n"); setlocale(LC_ALL, ""); print ttyname(0) // "none", "\\n"\'',
+    'perl -MFcntl=:flock -e \'open F, ">f"; flock F, LOCK_EX; print F "x\\n"; close F; print -s "f", "\\n"; opendir D, "."; print join(" ", sort readdir D), "\\n"; print ((stat "f")[7], "\\n"); rename "f", "g"; print -e "g" ? 1 : 0, "\\n"; utime 5, 6, "g"; print ((stat "g")[9]); unlink "nosuch" or print "$!\\n"\'',
+    'perl -MTime::HiRes=sleep,time -e \'$t=time; sleep 0.1; $d=time-$t; print $d>=0.1 && $d<0.6 ? "ok\\n" : "$d\\n"\'; perl -MDigest::MD5=md5_hex -e \'print md5_hex("a"x1000000), "\\n"\'; perl -e \'open P, "-|", "seq 1000"; $n++ while <P>; print "$n\\n"; close P; exec "echo", "end"\'',
+    'perl -Mthreads -e \'@t=map{threads->create(sub{return $_[0]*2}, $_)}1..4; print join(" ",map{$_->join}@t),"\\n"\' 2>&1; perl -e \'$0="renamed"; open F,"/proc/self/cmdline"; print <F>\'; perl -e \'print "$^O $]\\n"; @a=getpwuid($<); print "$a[0]\\n"; print scalar getgrgid(0), "\\n"; print umask, "\\n"\'',
 ]
 
 

@@ -281,7 +281,10 @@ def test_segmentation_fault_is_status_139(differential: Differential) -> None:
 
 
 def test_exceptions_and_exit_status(differential: Differential) -> None:
-    differential([PYTHON, "-c", "import sys; print('out'); sys.stderr.write('err\\n'); sys.exit(5)"], status=5)
+    differential(
+        [PYTHON, "-c", "import sys; print('out'); sys.stderr.write('err\\n'); sys.exit(5)"],
+        status=5,
+    )
     differential([PYTHON, "-c", "1/0"], status=1)
 
 
@@ -291,11 +294,21 @@ def test_venv_and_pip_install_of_a_wheel(differential: Differential) -> None:
         z.writestr("greeter/__init__.py", "def main():\n    print('greetings from a wheel')\n")
         info = "greeter-1.0.dist-info/"
         z.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\n")
-        z.writestr(info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        z.writestr(
+            info + "WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         z.writestr(info + "entry_points.txt", "[console_scripts]\ngreeter = greeter:main\n")
-        z.writestr(info + "RECORD", "greeter/__init__.py,,\n" + "".join(
-            f"{info}{name},,\n" for name in ("METADATA", "WHEEL", "entry_points.txt", "RECORD")))
+        z.writestr(
+            info + "RECORD",
+            "greeter/__init__.py,,\n"
+            + "".join(
+                f"{info}{name},,\n" for name in ("METADATA", "WHEEL", "entry_points.txt", "RECORD")
+            ),
+        )
     differential(
         f"{PYTHON} -m venv v && v/bin/pip install -q --no-index --no-deps --disable-pip-version-check {wheel.name}"
         " && v/bin/greeter && v/bin/python -c 'import greeter, sys; print(sys.prefix != sys.base_prefix)'"
-        " && v/bin/pip list --disable-pip-version-check 2>/dev/null | grep greeter", timeout=150)
+        " && v/bin/pip list --disable-pip-version-check 2>/dev/null | grep greeter",
+        timeout=150,
+    )

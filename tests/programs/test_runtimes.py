@@ -122,7 +122,13 @@ def test_java_compiles_and_runs_threads(differential: Differential) -> None:
 def go_environment(differential: Differential) -> None:
     """The host's build cache is read-only inside but found: nothing of the standard library is built again."""
     cache = Path(os.environ.get("GOCACHE") or Path.home() / ".cache/go-build")
-    differential.env.update(GOCACHE=str(cache), GO111MODULE="off", GOFLAGS="-mod=mod", GOTOOLCHAIN="local", CGO_ENABLED="0")
+    differential.env.update(
+        GOCACHE=str(cache),
+        GO111MODULE="off",
+        GOFLAGS="-mod=mod",
+        GOTOOLCHAIN="local",
+        CGO_ENABLED="0",
+    )
 
 
 @pytest.mark.usefixtures("go_environment")
@@ -137,6 +143,11 @@ def test_go_program(differential: Differential) -> None:
 def test_rust_program(differential: Differential) -> None:
     needs("rustc")
     differential.write("main.rs", RUST)
-    differential("rustc -O -o program main.rs && ./program; echo $?", timeout=150,
-                 expect="ready\ntcp\n",
-                 change=lambda text: "\n".join(line for line in text.splitlines() if "panicked at" not in line))
+    differential(
+        "rustc -O -o program main.rs && ./program; echo $?",
+        timeout=150,
+        expect="ready\ntcp\n",
+        change=lambda text: "\n".join(
+            line for line in text.splitlines() if "panicked at" not in line
+        ),
+    )

@@ -45,8 +45,12 @@ kill -HUP $p; sleep 0.5; curl -s $u/small; wc -l < access.log; kill -QUIT $p; wa
 
 def test_redis(differential: Differential) -> None:
     needs("redis-server", "redis-cli", "redis-benchmark")
-    differential(["bash", "-c", REDIS], timeout=90, change=lambda text: re.sub(r"dir\.\w+|\d+\.\d+ seconds", "", text),
-                 expect="LPUSH\n1\n1\n")
+    differential(
+        ["bash", "-c", REDIS],
+        timeout=90,
+        change=lambda text: re.sub(r"dir\.\w+|\d+\.\d+ seconds", "", text),
+        expect="LPUSH\n1\n1\n",
+    )
 
 
 def test_nginx_and_curl(differential: Differential) -> None:

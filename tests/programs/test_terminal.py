@@ -21,8 +21,16 @@ class Shell:
     """``bash -i`` on a terminal of its own, native or inside."""
 
     def __init__(self, command: list[str], directory: Path, env: dict[str, str]) -> None:
-        self.child = pexpect.spawn(command[0], command[1:], cwd=str(directory), timeout=15, echo=True,
-                                   encoding="utf-8", dimensions=(24, 80), env=env)
+        self.child = pexpect.spawn(
+            command[0],
+            command[1:],
+            cwd=str(directory),
+            timeout=15,
+            echo=True,
+            encoding="utf-8",
+            dimensions=(24, 80),
+            env=env,
+        )
         self.child.delaybeforesend = 0.02
         self.child.expect(PROMPT)
 
@@ -44,13 +52,18 @@ class Shell:
         self.child.sendline("exit 5")
         self.child.expect(pexpect.EOF)
         self.child.wait()
-        return int(self.child.exitstatus if self.child.exitstatus is not None else -self.child.signalstatus)
+        return int(
+            self.child.exitstatus if self.child.exitstatus is not None else -self.child.signalstatus
+        )
 
 
 @pytest.fixture(params=["native", "inside"])
 def shell(request: pytest.FixtureRequest, differential: Differential) -> Iterator[Shell]:
     needs("bash")
-    differential.write("rc", "PS1='ready$ '; PS2='> '; unset PROMPT_COMMAND; bind 'set enable-bracketed-paste off'\n")
+    differential.write(
+        "rc",
+        "PS1='ready$ '; PS2='> '; unset PROMPT_COMMAND; bind 'set enable-bracketed-paste off'\n",
+    )
     command = ["bash", "--noprofile", "--rcfile", "rc", "-i"]
     if request.param == "inside":
         command = differential.sandboxed(command, ["--env", "PYTHONPATH="])
@@ -63,7 +76,10 @@ def shell(request: pytest.FixtureRequest, differential: Differential) -> Iterato
 def test_commands_and_status(shell: Shell) -> None:
     assert shell.run("echo hello") == "hello\r\n"
     assert shell.run("false; echo $?") == "1\r\n"
-    assert shell.run("tty | sed 's/[0-9]*$//'; test -t 0 && echo terminal") == "/dev/pts/\r\nterminal\r\n"
+    assert (
+        shell.run("tty | sed 's/[0-9]*$//'; test -t 0 && echo terminal")
+        == "/dev/pts/\r\nterminal\r\n"
+    )
     assert shell.run("echo $- | grep -o m") == "m\r\n"
     assert shell.end() == 5
 
@@ -73,7 +89,10 @@ def test_ctrl_c_ends_the_foreground_job_alone(shell: Shell) -> None:
     shell.child.sendintr()
     assert "^C" in shell.to_prompt()
     assert shell.run("echo $?") == "130\r\n"
-    shell.start("sleep 30 | cat & (trap 'echo caught; exit 3' INT; echo st; while :; do sleep 0.1; done)", "st")
+    shell.start(
+        "sleep 30 | cat & (trap 'echo caught; exit 3' INT; echo st; while :; do sleep 0.1; done)",
+        "st",
+    )
     shell.child.sendintr()
     assert "caught" in shell.to_prompt()
     assert shell.run("echo $?; jobs | grep -c Running") == "3\r\n1\r\n"
@@ -129,7 +148,9 @@ def test_line_editing_and_history(shell: Shell) -> None:
 
 def test_window_size_and_its_signal(shell: Shell) -> None:
     assert shell.run("stty size") == "24 80\r\n"
-    shell.start("(trap 'echo changed; stty size; exit' WINCH; echo st; while :; do sleep 0.1; done)", "st")
+    shell.start(
+        "(trap 'echo changed; stty size; exit' WINCH; echo st; while :; do sleep 0.1; done)", "st"
+    )
     shell.child.setwinsize(30, 100)
     assert "changed\r\n30 100\r\n" in shell.to_prompt()
 
@@ -138,7 +159,10 @@ def test_cooked_reads_and_stty(shell: Shell) -> None:
     shell.child.sendline("read -s x; echo; echo got $x")
     shell.child.send("secr\x7fret\n")
     assert "secret" not in shell.to_prompt().replace("got secret", "")
-    shell.start("stty -icanon -echo min 1; echo st; dd bs=1 count=2 2>/dev/null | od -An -c; stty sane", "st")
+    shell.start(
+        "stty -icanon -echo min 1; echo st; dd bs=1 count=2 2>/dev/null | od -An -c; stty sane",
+        "st",
+    )
     shell.child.send("ab")
     assert "a   b" in shell.to_prompt()
 
@@ -146,7 +170,7 @@ def test_cooked_reads_and_stty(shell: Shell) -> None:
 def test_a_terminal_inside_the_terminal(shell: Shell) -> None:
     assert shell.run("script -qc 'test -t 1 && echo inner tty' /dev/null").strip() == "inner tty"
     code = "import pty,os; p=pty.spawn(['sh','-c','stty size; echo $((6*7))']); print(p)"
-    assert shell.run(f"{sys.executable} -c \"{code}\"").endswith("42\r\n0\r\n")
+    assert shell.run(f'{sys.executable} -c "{code}"').endswith("42\r\n0\r\n")
 
 
 def test_hangup_ends_the_sandbox(shell: Shell) -> None:

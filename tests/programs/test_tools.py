@@ -44,15 +44,15 @@ clean:
 
 SOURCES = {
     "main.c": '#include <stdio.h>\n#include <stdlib.h>\n#include <math.h>\n#include "parts.h"\nint main(int n, char **v)\n'
-              '{ if (n < 3) return 9; struct list *l = push(push(0, atoi(v[1])), atoi(v[2]));\n'
-              '  printf("%d %s %d %.3f\\n", sum(l), text(), shared(6), sqrt(2.0)); return 0; }\n',
-    "parts.h": 'struct list { int value; struct list *next; };\nstruct list *push(struct list *l, int v);\n'
-               'int sum(struct list *l);\nconst char *text(void);\nint shared(int);\n',
+    "{ if (n < 3) return 9; struct list *l = push(push(0, atoi(v[1])), atoi(v[2]));\n"
+    '  printf("%d %s %d %.3f\\n", sum(l), text(), shared(6), sqrt(2.0)); return 0; }\n',
+    "parts.h": "struct list { int value; struct list *next; };\nstruct list *push(struct list *l, int v);\n"
+    "int sum(struct list *l);\nconst char *text(void);\nint shared(int);\n",
     "list.c": '#include <stdlib.h>\n#include "parts.h"\nstruct list *push(struct list *l, int v)\n'
-              '{ struct list *n = malloc(sizeof *n); n->value = v; n->next = l; return n; }\n',
+    "{ struct list *n = malloc(sizeof *n); n->value = v; n->next = l; return n; }\n",
     "text.c": '#include "parts.h"\nconst char *text(void) { return "text"; }\n',
     "sum.c": '#include "parts.h"\nint sum(struct list *l) { int s = 0; for (; l; l = l->next) s += l->value; return s; }\n',
-    "shared.c": 'int shared(int n) { return n * 7; }\n',
+    "shared.c": "int shared(int n) { return n * 7; }\n",
 }
 
 SQL = """
@@ -76,19 +76,26 @@ def test_make_and_gcc(differential: Differential) -> None:
     differential.write("Makefile", MAKEFILE.lstrip())
     for name, text in SOURCES.items():
         differential.write(name, text)
-    differential("make -j2 check; touch parts.h; make -q program; echo $?; make 2>&1 | wc -l; make check; make clean; ls;"
-                 " make nosuch; echo $?; echo 'int main( {' > bad.c; gcc -c bad.c; echo $?",
-                 change=lambda text: "\n".join(sorted(text.splitlines())), timeout=120, expect="7 text 42 1.414")
+    differential(
+        "make -j2 check; touch parts.h; make -q program; echo $?; make 2>&1 | wc -l; make check; make clean; ls;"
+        " make nosuch; echo $?; echo 'int main( {' > bad.c; gcc -c bad.c; echo $?",
+        change=lambda text: "\n".join(sorted(text.splitlines())),
+        timeout=120,
+        expect="7 text 42 1.414",
+    )
 
 
 def test_cplusplus(differential: Differential) -> None:
     needs("g++")
-    differential.write("a.cc", "#include <iostream>\n#include <thread>\n#include <vector>\n#include <atomic>\n#include <stdexcept>\n"
-                       "int main() { std::atomic<int> n{0}; std::vector<std::thread> v;\n"
-                       " for (int i = 0; i < 8; i++) v.emplace_back([&] { for (int j = 0; j < 1000; j++) n++; });\n"
-                       " for (auto &t : v) t.join(); std::cout << n << std::endl;\n"
-                       " try { throw std::runtime_error(\"thrown\"); } catch (std::exception &e) { std::cout << e.what() << std::endl; }\n"
-                       " throw 1; }\n")
+    differential.write(
+        "a.cc",
+        "#include <iostream>\n#include <thread>\n#include <vector>\n#include <atomic>\n#include <stdexcept>\n"
+        "int main() { std::atomic<int> n{0}; std::vector<std::thread> v;\n"
+        " for (int i = 0; i < 8; i++) v.emplace_back([&] { for (int j = 0; j < 1000; j++) n++; });\n"
+        " for (auto &t : v) t.join(); std::cout << n << std::endl;\n"
+        ' try { throw std::runtime_error("thrown"); } catch (std::exception &e) { std::cout << e.what() << std::endl; }\n'
+        " throw 1; }\n",
+    )
     differential("g++ -O1 -pthread -o a a.cc && ./a; echo $?", timeout=120, expect="thrown\n134\n")
 
 

@@ -54,8 +54,15 @@ class CountingHost(HostFS):
 
 def superblock(path: Path, *, shared: bool = True, read_only: bool = False) -> HostSuperBlock:
     fd, only = grant(os.fsencode(path))
-    return HostSuperBlock(CountingHost(), fd, DEV, FakeClock(), shared=shared,
-                          read_only=read_only or not shared, only=only)
+    return HostSuperBlock(
+        CountingHost(),
+        fd,
+        DEV,
+        FakeClock(),
+        shared=shared,
+        read_only=read_only or not shared,
+        only=only,
+    )
 
 
 def child(inode: Inode, name: bytes) -> Inode:

@@ -173,7 +173,8 @@ def test_regular_files_use_and_move_the_hosts_offset(kernel: Kernel, tmp_path: P
 
 
 def test_writers_of_one_description_do_not_overwrite_each_other(
-        kernel: Kernel, tmp_path: Path) -> None:
+    kernel: Kernel, tmp_path: Path
+) -> None:
     fd = os.open(tmp_path / "f", os.O_WRONLY | os.O_CREAT)
     file = guest(kernel, os.dup(fd))
     for _ in range(3):

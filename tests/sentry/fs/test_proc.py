@@ -308,8 +308,9 @@ def test_auxv_and_limits(t: Task) -> None:
 def test_mounts_are_those_below_the_root(t: Task) -> None:
     assert text(t, "/proc/mounts").splitlines()[1] == "proc /proc proc rw 0 0"
     line = text(t, "/proc/self/mountinfo").splitlines()[1].split()
-    assert line[1] == "1" and line[3:6] == ["/", "/proc", "rw"] and line[7:] == ["proc", "proc",
-                                                                                  "rw"]
+    assert (
+        line[1] == "1" and line[3:6] == ["/", "/proc", "rw"] and line[7:] == ["proc", "proc", "rw"]
+    )
     t.fs.root = namei.resolve(t, -100, b"/proc")
     t.kernel.current = t
     inode = namei.resolve(t, -100, b"/self/mounts").inode
@@ -351,8 +352,11 @@ def test_uuids(t: Task) -> None:
 
 def test_nothing_can_be_made_in_proc(t: Task) -> None:
     inode = namei.resolve(t, -100, b"/proc/1").inode
-    for attempt in (lambda: inode.create(b"x", 0o644, 0, 0), lambda: inode.mkdir(b"x", 0, 0, 0),
-                    lambda: inode.unlink(b"stat", inode)):
+    for attempt in (
+        lambda: inode.create(b"x", 0o644, 0, 0),
+        lambda: inode.mkdir(b"x", 0, 0, 0),
+        lambda: inode.unlink(b"stat", inode),
+    ):
         with pytest.raises(LinuxError):
             attempt()
     with pytest.raises(ENOTDIR):

@@ -22,12 +22,16 @@ def read(contents: Contents, offset: int, count: int) -> bytes:
 
 
 offsets = st.integers(0, 300_000)
-operations = st.lists(st.one_of(
-    st.tuples(st.just("write"), offsets, st.integers(0, 150_000)),
-    st.tuples(st.just("truncate"), offsets, st.just(0)),
-    st.tuples(st.just("punch"), offsets, st.integers(1, 200_000)),
-    st.tuples(st.just("memory"), st.just(0), st.just(0)),
-    st.tuples(st.just("allocate"), offsets, st.integers(1, 100_000))), max_size=12)
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), offsets, st.integers(0, 150_000)),
+        st.tuples(st.just("truncate"), offsets, st.just(0)),
+        st.tuples(st.just("punch"), offsets, st.integers(1, 200_000)),
+        st.tuples(st.just("memory"), st.just(0), st.just(0)),
+        st.tuples(st.just("allocate"), offsets, st.integers(1, 100_000)),
+    ),
+    max_size=12,
+)
 
 
 @settings(max_examples=60, deadline=None)

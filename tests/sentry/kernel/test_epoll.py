@@ -191,8 +191,10 @@ def test_pwait_opens_the_mask_while_waiting(world: World) -> None:
     task.group.actions.get(SIGUSR1).handler = 0x1000
     set_blocked(task, bit(SIGUSR1))
     ep = world.epoll()
-    assert call(task, events.epoll_pwait, ep, room(task, 12), 1, -1, bytes(8), 8,
-                restart="nohand") == PARKED
+    assert (
+        call(task, events.epoll_pwait, ep, room(task, 12), 1, -1, bytes(8), 8, restart="nohand")
+        == PARKED
+    )
     send_to_task(task, SigInfo(SIGUSR1))
     assert not task.parked
     assert host(task).frames[-1][0].saved_mask == bit(SIGUSR1)

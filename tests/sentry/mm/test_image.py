@@ -37,11 +37,17 @@ from wardian.sentry.vfs.buffers import BytesSource
 from wardian.sentry.vfs.dentry import MS_NOEXEC, MS_NOSUID
 from wardian.sentry.vfs.file import MapSource
 
-STATIC = program(segment(flags=R | X, size=0x1800),
-                 segment(flags=R | W, offset=0x2000, address=0x402000, size=0x100, memory=0x3000))
+STATIC = program(
+    segment(flags=R | X, size=0x1800),
+    segment(flags=R | W, offset=0x2000, address=0x402000, size=0x100, memory=0x3000),
+)
 LOADER = program(segment(address=0, size=0x2000), kind=ET_DYN, entry=0x100)
-DYNAMIC = program(segment(PT_INTERP, R, 0x300, 0x300, 8), segment(address=0, size=0x1000),
-                  kind=ET_DYN, entry=0x200)
+DYNAMIC = program(
+    segment(PT_INTERP, R, 0x300, 0x300, 8),
+    segment(address=0, size=0x1000),
+    kind=ET_DYN,
+    entry=0x200,
+)
 DYNAMIC = DYNAMIC[:0x300] + b"/lib/ld\0" + DYNAMIC[0x308:]
 
 
@@ -69,11 +75,13 @@ def write_file(t: Task, name: bytes, data: bytes, mode: int = 0o755) -> None:
     inode.open(t, 2).write(BytesSource(data), 0)
 
 
-def build(t: Task, name: bytes, argv: list[bytes] | None = None,
-          envp: list[bytes] | None = None) -> ProgramImage:
+def build(
+    t: Task, name: bytes, argv: list[bytes] | None = None, envp: list[bytes] | None = None
+) -> ProgramImage:
     file = open_exec(t, -100, name)
-    return build_image(t.kernel, t, file, argv if argv is not None else [name], envp or [], name,
-                       0x7E00_3000_0000)
+    return build_image(
+        t.kernel, t, file, argv if argv is not None else [name], envp or [], name, 0x7E00_3000_0000
+    )
 
 
 def auxv(image: ProgramImage) -> dict[int, int]:
@@ -232,16 +240,20 @@ def test_permission_to_execute(task: Task) -> None:
         open_exec(task, -100, b"")
 
 
-@pytest.mark.parametrize(("bad", "error"), [
-    (program(segment(address=GUEST_TOP - 0x2000)), ENOMEM),
-    (program(segment(address=0, size=0, memory=GUEST_TOP), kind=ET_DYN), ENOMEM),
-    (program(segment(size=0x1000, memory=0x800)), EINVAL),
-    (program(segment(size=0x5000)), ENOEXEC),
-    (program(segment(address=0, size=0x1000), kind=ET_DYN, entry=GUEST_TOP - 1), ENOEXEC),
-    (program(segment(address=0x6000_0000_0000, size=0x1000), kind=ET_DYN, entry=0), ENOEXEC),
-])
-def test_programs_that_do_not_fit_fail_before_anything_is_lost(task: Task, bad: bytes,
-                                                               error: type[LinuxError]) -> None:
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (program(segment(address=GUEST_TOP - 0x2000)), ENOMEM),
+        (program(segment(address=0, size=0, memory=GUEST_TOP), kind=ET_DYN), ENOMEM),
+        (program(segment(size=0x1000, memory=0x800)), EINVAL),
+        (program(segment(size=0x5000)), ENOEXEC),
+        (program(segment(address=0, size=0x1000), kind=ET_DYN, entry=GUEST_TOP - 1), ENOEXEC),
+        (program(segment(address=0x6000_0000_0000, size=0x1000), kind=ET_DYN, entry=0), ENOEXEC),
+    ],
+)
+def test_programs_that_do_not_fit_fail_before_anything_is_lost(
+    task: Task, bad: bytes, error: type[LinuxError]
+) -> None:
     write_file(task, b"bad", bad)
     with pytest.raises(error):
         build(task, b"/bad")
@@ -295,26 +307,62 @@ WORD = st.one_of(
     st.integers(0, 0x5000),
     st.integers(0, GUEST_TOP + 0x5000),
     st.integers(0, (1 << 64) - 1),
-    st.sampled_from([0, 0xFFFF, 0x10000, 0x400000, 0x401000, 0x6FFF_FFFF_0000, GUEST_TOP - 0x1000,
-                     GUEST_TOP, 1 << 47, 1 << 63, (1 << 64) - 0x1000, (1 << 64) - 1]),
+    st.sampled_from(
+        [
+            0,
+            0xFFFF,
+            0x10000,
+            0x400000,
+            0x401000,
+            0x6FFF_FFFF_0000,
+            GUEST_TOP - 0x1000,
+            GUEST_TOP,
+            1 << 47,
+            1 << 63,
+            (1 << 64) - 0x1000,
+            (1 << 64) - 1,
+        ]
+    ),
 )
 PAGE = WORD.map(lambda word: word & ~0xFFF & (1 << 64) - 1)
 SMALL = st.one_of(st.integers(0, 0x4000), WORD)
 SEGMENT = st.one_of(
-    st.builds(segment, st.sampled_from([1, 1, 1, 3, 6, PT_GNU_STACK]), st.integers(0, 7), WORD,
-              WORD, WORD, WORD, WORD),
-    st.builds(segment, st.just(1), st.integers(0, 7), st.integers(0, 3).map(lambda n: n << 12),
-              PAGE, st.integers(0, 0x4000), SMALL, WORD),
+    st.builds(
+        segment,
+        st.sampled_from([1, 1, 1, 3, 6, PT_GNU_STACK]),
+        st.integers(0, 7),
+        WORD,
+        WORD,
+        WORD,
+        WORD,
+        WORD,
+    ),
+    st.builds(
+        segment,
+        st.just(1),
+        st.integers(0, 7),
+        st.integers(0, 3).map(lambda n: n << 12),
+        PAGE,
+        st.integers(0, 0x4000),
+        SMALL,
+        WORD,
+    ),
 )
 
 
-@settings(max_examples=250, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(SEGMENT, min_size=1, max_size=6), st.sampled_from([ET_EXEC, ET_DYN]), WORD,
-       st.binary(min_size=0, max_size=16), st.booleans())
-def test_hostile_program_is_refused_or_placed_soundly(task: Task, segments: list[bytes], kind: int,
-                                                      entry: int, tail: bytes,
-                                                      as_loader: bool) -> None:
+@settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(SEGMENT, min_size=1, max_size=6),
+    st.sampled_from([ET_EXEC, ET_DYN]),
+    WORD,
+    st.binary(min_size=0, max_size=16),
+    st.booleans(),
+)
+def test_hostile_program_is_refused_or_placed_soundly(
+    task: Task, segments: list[bytes], kind: int, entry: int, tail: bytes, as_loader: bool
+) -> None:
     data = program(*segments, kind=kind, entry=entry) + tail
     write_file(task, b"lib/ld", data if as_loader else LOADER)
     write_file(task, b"f", DYNAMIC if as_loader else data)
@@ -324,8 +372,9 @@ def test_hostile_program_is_refused_or_placed_soundly(task: Task, segments: list
         image.release()
 
 
-@settings(max_examples=150, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_damaged_program_is_refused_or_placed_soundly(task: Task, data: st.DataObject) -> None:
     raw = bytearray(DYNAMIC)

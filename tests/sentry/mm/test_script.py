@@ -6,15 +6,18 @@ from wardian.sentry.errno import ENOEXEC
 from wardian.sentry.mm.script import PEEK_SIZE, parse_script
 
 
-@pytest.mark.parametrize(("text", "name", "argument"), [
-    (b"#!/bin/sh\necho", b"/bin/sh", b""),
-    (b"#!/bin/sh", b"/bin/sh", b""),
-    (b"#! \t/bin/sh \t\n", b"/bin/sh", b""),
-    (b"#!/usr/bin/env python3 -u \n", b"/usr/bin/env", b"python3 -u"),
-    (b"#!/bin/sh\0-x\n", b"/bin/sh", b""),
-    (b"#!/bin/sh -x\0y\n", b"/bin/sh", b"-x"),
-    (b"#!sh\r\n", b"sh\r", b""),
-])
+@pytest.mark.parametrize(
+    ("text", "name", "argument"),
+    [
+        (b"#!/bin/sh\necho", b"/bin/sh", b""),
+        (b"#!/bin/sh", b"/bin/sh", b""),
+        (b"#! \t/bin/sh \t\n", b"/bin/sh", b""),
+        (b"#!/usr/bin/env python3 -u \n", b"/usr/bin/env", b"python3 -u"),
+        (b"#!/bin/sh\0-x\n", b"/bin/sh", b""),
+        (b"#!/bin/sh -x\0y\n", b"/bin/sh", b"-x"),
+        (b"#!sh\r\n", b"sh\r", b""),
+    ],
+)
 def test_line_is_split_once(text: bytes, name: bytes, argument: bytes) -> None:
     line = parse_script(text)
     assert line is not None

@@ -107,10 +107,15 @@ class Guest:
             return result
         return get(self.task, place, min(result, count)), self.named(name, size)
 
-    def sendmsg(self, fd: int, data: bytes, control: bytes = b"", flags: int = 0,
-                to: bytes = b"") -> int:
-        return self.call(messages.sendmsg, fd, self.header(put(self.task, data), len(data), control,
-                                                           len(control), to), flags)
+    def sendmsg(
+        self, fd: int, data: bytes, control: bytes = b"", flags: int = 0, to: bytes = b""
+    ) -> int:
+        return self.call(
+            messages.sendmsg,
+            fd,
+            self.header(put(self.task, data), len(data), control, len(control), to),
+            flags,
+        )
 
     def header(self, place: int, count: int, control: bytes, room_for: int, name: bytes) -> int:
         t = self.task
@@ -119,8 +124,9 @@ class Guest:
         where = put(t, name.ljust(128, b"\0")) if name else 0
         return put(t, struct.pack("<Qi4xQQQQi4x", where, len(name), iov, 1, ctl, room_for, 0))
 
-    def recvmsg(self, fd: int, count: int = 4096, room_for: int = 256,
-                flags: int = 0) -> tuple[bytes, list[tuple[int, int, bytes]], int] | int:
+    def recvmsg(
+        self, fd: int, count: int = 4096, room_for: int = 256, flags: int = 0
+    ) -> tuple[bytes, list[tuple[int, int, bytes]], int] | int:
         """(data, control messages, msg_flags)."""
         t = self.task
         place = room(t, count)

@@ -67,7 +67,8 @@ class Notes:
             result = method(*args)
             shown = result
             if name in ("socket", "accept", "pair", "port") and (
-                    not isinstance(result, int) or result >= 0):
+                not isinstance(result, int) or result >= 0
+            ):
                 shown = "ok"
             self.seen.append((name, args[1:] if name != "connect" else (), shown))
             return result
@@ -474,13 +475,31 @@ def unix_dgram_named(g: Notes) -> None:
 
 
 def options(g: Notes) -> None:
-    kinds = [g.socket(c.AF_INET, c.SOCK_STREAM), g.socket(c.AF_INET, c.SOCK_DGRAM),
-             g.socket(c.AF_INET6, c.SOCK_STREAM), g.socket(c.AF_UNIX, c.SOCK_STREAM)]
+    kinds = [
+        g.socket(c.AF_INET, c.SOCK_STREAM),
+        g.socket(c.AF_INET, c.SOCK_DGRAM),
+        g.socket(c.AF_INET6, c.SOCK_STREAM),
+        g.socket(c.AF_UNIX, c.SOCK_STREAM),
+    ]
     for s in kinds:
-        for name in (c.SO_TYPE, c.SO_DOMAIN, c.SO_PROTOCOL, c.SO_ERROR, c.SO_ACCEPTCONN,
-                     c.SO_REUSEADDR, c.SO_KEEPALIVE, c.SO_RCVLOWAT, c.SO_SNDLOWAT, c.SO_PASSCRED,
-                     c.SO_BROADCAST, c.SO_OOBINLINE, c.SO_PEEK_OFF, c.SO_MARK, c.SO_PRIORITY,
-                     999):
+        for name in (
+            c.SO_TYPE,
+            c.SO_DOMAIN,
+            c.SO_PROTOCOL,
+            c.SO_ERROR,
+            c.SO_ACCEPTCONN,
+            c.SO_REUSEADDR,
+            c.SO_KEEPALIVE,
+            c.SO_RCVLOWAT,
+            c.SO_SNDLOWAT,
+            c.SO_PASSCRED,
+            c.SO_BROADCAST,
+            c.SO_OOBINLINE,
+            c.SO_PEEK_OFF,
+            c.SO_MARK,
+            c.SO_PRIORITY,
+            999,
+        ):
             g.get(s, c.SOL_SOCKET, name)
         for name in (c.SO_REUSEADDR, c.SO_KEEPALIVE, c.SO_REUSEPORT, c.SO_BROADCAST, 999):
             g.set(s, c.SOL_SOCKET, name, 5)
@@ -495,9 +514,20 @@ def options(g: Notes) -> None:
         g.set(s, c.SOL_SOCKET, c.SO_RCVTIMEO, struct.pack("<qq", 2, 5000000))
         g.get(s, c.SOL_SOCKET, c.SO_LINGER, 8)
         g.set(s, c.SOL_SOCKET, c.SO_LINGER, b"\1\0\0\0")
-        for level, name in ((6, c.TCP_NODELAY), (6, c.TCP_KEEPIDLE), (6, c.TCP_MAXSEG), (6, 99),
-                            (0, c.IP_TTL), (0, c.IP_TOS), (0, c.IP_PKTINFO), (0, c.IP_RECVERR),
-                            (41, c.IPV6_V6ONLY), (41, c.IPV6_RECVPKTINFO), (17, 1), (77, 1)):
+        for level, name in (
+            (6, c.TCP_NODELAY),
+            (6, c.TCP_KEEPIDLE),
+            (6, c.TCP_MAXSEG),
+            (6, 99),
+            (0, c.IP_TTL),
+            (0, c.IP_TOS),
+            (0, c.IP_PKTINFO),
+            (0, c.IP_RECVERR),
+            (41, c.IPV6_V6ONLY),
+            (41, c.IPV6_RECVPKTINFO),
+            (17, 1),
+            (77, 1),
+        ):
             g.set(s, level, name, 1)
             if name != c.TCP_MAXSEG:
                 g.get(s, level, name)
@@ -521,11 +551,32 @@ def kinds_of_socket(g: Notes) -> None:
     g.socket(45, 1, 0)
 
 
-SCENARIOS = [tcp_life, tcp_fresh, tcp_refused, tcp_reset_by_unread_data, tcp_linger_zero,
-             tcp_write_after_peer_closed, tcp_shutdown_both, tcp_truncating_flags,
-             tcp_listener_closed, tcp_listener_shut_down, binding, reuse_port, v6_and_mapped, udp,
-             unix_stream, unix_stream_unread, unix_fresh, unix_names, unix_listener_closed,
-             unix_seqpacket, unix_dgram, unix_dgram_named, options, kinds_of_socket]
+SCENARIOS = [
+    tcp_life,
+    tcp_fresh,
+    tcp_refused,
+    tcp_reset_by_unread_data,
+    tcp_linger_zero,
+    tcp_write_after_peer_closed,
+    tcp_shutdown_both,
+    tcp_truncating_flags,
+    tcp_listener_closed,
+    tcp_listener_shut_down,
+    binding,
+    reuse_port,
+    v6_and_mapped,
+    udp,
+    unix_stream,
+    unix_stream_unread,
+    unix_fresh,
+    unix_names,
+    unix_listener_closed,
+    unix_seqpacket,
+    unix_dgram,
+    unix_dgram_named,
+    options,
+    kinds_of_socket,
+]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)

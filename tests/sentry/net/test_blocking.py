@@ -228,13 +228,15 @@ def test_recvmmsg_and_sendmmsg() -> None:
     a, b = g.pair(c.SOCK_DGRAM)
     headers = b"".join(
         get(g.task, g.header(put(g.task, data), len(data), b"", 0, b""), 56) + bytes(8)
-        for data in (b"one", b"three"))
+        for data in (b"one", b"three")
+    )
     vector = put(g.task, headers)
     assert g.call(messages.sendmmsg, a, vector, 2, 0) == 2
     assert struct.unpack("<I", get(g.task, vector + 56, 4)) == (3,)
     places = [room(g.task, 100) for _ in range(4)]
-    vector = put(g.task, b"".join(
-        get(g.task, g.header(p, 100, b"", 0, b""), 56) + bytes(8) for p in places))
+    vector = put(
+        g.task, b"".join(get(g.task, g.header(p, 100, b"", 0, b""), 56) + bytes(8) for p in places)
+    )
     assert g.call(messages.recvmmsg, b, vector, 4, c.MSG_WAITFORONE, None) == 2
     assert get(g.task, places[1], 5) == b"three"
     assert struct.unpack("<I", get(g.task, vector + 64 + 56, 4)) == (5,)

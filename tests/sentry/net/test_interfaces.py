@@ -52,7 +52,9 @@ def test_getifaddrs_sees_the_loopback() -> None:
     assert (lo.name, lo.index, lo.kind, lo.mtu) == (b"lo", 1, 772, 65536)
     assert lo.flags & i.IFF_UP
     assert [(a.ip.hex(), a.prefix) for a in lo.addresses] == [
-        ("7f000001", 8), ("0" * 31 + "1", 128)]
+        ("7f000001", 8),
+        ("0" * 31 + "1", 128),
+    ]
 
 
 def test_asking_for_one_link() -> None:
@@ -75,8 +77,14 @@ def test_changes_are_refused() -> None:
 def test_malformed_requests_are_ignored() -> None:
     g = make_guest()
     fd = netlink(g)
-    for data in (b"", b"x", bytes(16), struct.pack("<IHHII", 0xFFFFFFFF, 18, 0x301, 0, 0),
-                 request(18, b"", 1), request(26, b"\2" + bytes(20), 1)):
+    for data in (
+        b"",
+        b"x",
+        bytes(16),
+        struct.pack("<IHHII", 0xFFFFFFFF, 18, 0x301, 0, 0),
+        request(18, b"", 1),
+        request(26, b"\2" + bytes(20), 1),
+    ):
         assert g.send(fd, data) == len(data)
     assert all(kind == n.NLMSG_ERROR for kind, _ in answers(g, fd))
 

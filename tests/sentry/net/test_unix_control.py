@@ -196,7 +196,9 @@ def test_false_credentials_need_privilege() -> None:
     root = make_guest()
     a, b = root.pair()
     root.set(b, c.SOL_SOCKET, c.SO_PASSCRED, 1)
-    assert root.sendmsg(a, b"x", cmsg(1, c.SCM_CREDENTIALS, struct.pack("<iII", 7, 8, 9))) == -3  # ESRCH
+    assert (
+        root.sendmsg(a, b"x", cmsg(1, c.SCM_CREDENTIALS, struct.pack("<iII", 7, 8, 9))) == -3
+    )  # ESRCH
     child = fork(root.task).group.pid
     assert root.sendmsg(a, b"x", cmsg(1, c.SCM_CREDENTIALS, struct.pack("<iII", child, 8, 9))) == 1
     assert root.recvmsg(b)[1][0][2] == struct.pack("<iII", child, 8, 9)  # type: ignore[index]

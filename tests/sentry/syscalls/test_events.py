@@ -46,8 +46,13 @@ def read(task: Task, fd: int, count: int) -> bytes | int:
 
 
 def spec(interval_ms: int, value_ms: int) -> bytes:
-    return struct.pack("<qqqq", interval_ms // 1000, interval_ms % 1000 * MS,
-                       value_ms // 1000, value_ms % 1000 * MS)
+    return struct.pack(
+        "<qqqq",
+        interval_ms // 1000,
+        interval_ms % 1000 * MS,
+        value_ms // 1000,
+        value_ms % 1000 * MS,
+    )
 
 
 # -- timerfd

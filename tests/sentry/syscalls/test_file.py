@@ -222,19 +222,22 @@ def how(task: Task, flags: int, resolve: int, mode: int = 0) -> int:
     return put(task, struct.pack("<QQQ", flags, mode, resolve))
 
 
-@pytest.mark.parametrize(("path", "resolve", "expected"), [
-    (b"sub/../f", 0x08, 0),
-    (b"../f", 0x08, -errno.EXDEV),
-    (b"/f", 0x08, -errno.EXDEV),
-    (b"abs", 0x08, -errno.EXDEV),
-    (b"../../f", 0x10, 0),
-    (b"/f", 0x10, 0),
-    (b"abs", 0x10, 0),
-    (b"link", 0x04, -errno.ELOOP),
-    (b"link", 0x08, 0),
-    (b"f", 0x18, -errno.EINVAL),
-    (b"f", 0x40, -errno.EINVAL),
-])
+@pytest.mark.parametrize(
+    ("path", "resolve", "expected"),
+    [
+        (b"sub/../f", 0x08, 0),
+        (b"../f", 0x08, -errno.EXDEV),
+        (b"/f", 0x08, -errno.EXDEV),
+        (b"abs", 0x08, -errno.EXDEV),
+        (b"../../f", 0x10, 0),
+        (b"/f", 0x10, 0),
+        (b"abs", 0x10, 0),
+        (b"link", 0x04, -errno.ELOOP),
+        (b"link", 0x08, 0),
+        (b"f", 0x18, -errno.EINVAL),
+        (b"f", 0x40, -errno.EINVAL),
+    ],
+)
 def test_openat2_resolve_flags(task: Task, path: bytes, resolve: int, expected: int) -> None:
     call(task, dir.mkdir, b"/d", 0o755)
     call(task, dir.mkdir, b"/d/sub", 0o755)
@@ -278,7 +281,7 @@ def test_statx_gives_mount_id_and_birth_time(task: Task) -> None:
     buffer = room(task, 256)
     assert call(task, stat.statx, AT_FDCWD, b"/f", 0, 0xFFF, buffer) == 0
     data = get(task, buffer, 256)
-    mask, = struct.unpack_from("<I", data)
+    (mask,) = struct.unpack_from("<I", data)
     assert mask & 0x1FFF == 0x1FFF
     assert struct.unpack_from("<Q", data, 0x90)[0] == task.kernel.mounts.root.mount_id
     assert struct.unpack_from("<q", data, 0x50)[0] == task.kernel.clock.realtime_ns() // 10**9

@@ -143,8 +143,11 @@ def test_group_calls_follow_the_same_rules():
     assert gids(t) == (9, 9, 9, 9)
     assert ids.setfsgid(t, 4) == 9
     t = user()
-    for attempt in (lambda: ids.setgid(t, 4), lambda: ids.setregid(t, 4, KEEP),
-                    lambda: ids.setresgid(t, KEEP, KEEP, 4)):
+    for attempt in (
+        lambda: ids.setgid(t, 4),
+        lambda: ids.setregid(t, 4, KEEP),
+        lambda: ids.setresgid(t, KEEP, KEEP, 4),
+    ):
         with pytest.raises(EPERM):
             attempt()
 
@@ -228,8 +231,15 @@ def test_capget_tells_the_version_it_knows():
 
 def capset(t: Task, effective: int, permitted: int, inheritable: int) -> int:
     low, high = 0xFFFF_FFFF, 32
-    data = struct.pack("<6I", effective & low, permitted & low, inheritable & low,
-                       effective >> high, permitted >> high, inheritable >> high)
+    data = struct.pack(
+        "<6I",
+        effective & low,
+        permitted & low,
+        inheritable & low,
+        effective >> high,
+        permitted >> high,
+        inheritable >> high,
+    )
     return ids.capset(t, header(t, V3), put(t, data))
 
 
@@ -240,8 +250,11 @@ def test_capset_drops_but_never_gains():
     c = t.credentials
     assert (c.cap_effective, c.cap_permitted, c.cap_inheritable) == (kill, kill | chown, kill)
     assert capset(t, kill | chown, kill | chown, 0) == 0
-    for sets in ((kill, kill | 1 << CAP_SETUID, 0), (1 << CAP_SETGID, kill, 0),
-                 (0, kill, 1 << CAP_SETGID)):
+    for sets in (
+        (kill, kill | 1 << CAP_SETUID, 0),
+        (1 << CAP_SETGID, kill, 0),
+        (0, kill, 1 << CAP_SETGID),
+    ):
         with pytest.raises(EPERM):
             capset(t, *sets)
 

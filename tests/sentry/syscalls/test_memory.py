@@ -61,8 +61,15 @@ def open_file(t: Task, flags: int, data: bytes = b"hello") -> int:
     return t.files.install(file, False)
 
 
-def mmap(t: Task, fd: int, prot: int = R, flags: int = m.MAP_SHARED, address: int = 0,
-         length: int = 4096, offset: int = 0) -> int:
+def mmap(
+    t: Task,
+    fd: int,
+    prot: int = R,
+    flags: int = m.MAP_SHARED,
+    address: int = 0,
+    length: int = 4096,
+    offset: int = 0,
+) -> int:
     return memory.mmap(t, address, length, prot, flags, fd, offset)
 
 
@@ -78,30 +85,39 @@ def test_shared_mapping_is_left_to_the_engine(t: Task) -> None:
 
 def test_open_mode_decides(t: Task) -> None:
     reading, writing = open_file(t, O_RDONLY), open_file(t, O_WRONLY)
-    for fd, prot, flags in ((reading, R | W, m.MAP_SHARED), (writing, W, m.MAP_SHARED),
-                            (writing, R, m.MAP_PRIVATE)):
+    for fd, prot, flags in (
+        (reading, R | W, m.MAP_SHARED),
+        (writing, W, m.MAP_SHARED),
+        (writing, R, m.MAP_PRIVATE),
+    ):
         with pytest.raises(EACCES):
             mmap(t, fd, prot, flags)
     assert mmap(t, reading, R | W, m.MAP_PRIVATE) == NO_REPLY
 
 
-@pytest.mark.parametrize(("change", "error"), [
-    ({"length": 0}, EINVAL),
-    ({"offset": 5}, EINVAL),
-    ({"flags": 0}, EINVAL),
-    ({"flags": 0x0F}, EINVAL),
-    ({"flags": m.MAP_SHARED_VALIDATE | m.MAP_SYNC}, EOPNOTSUPP),
-    ({"flags": m.MAP_PRIVATE | m.MAP_GROWSDOWN}, EINVAL),
-    ({"flags": m.MAP_PRIVATE | m.MAP_FIXED, "address": 0x10001}, EINVAL),
-    ({"flags": m.MAP_PRIVATE | m.MAP_FIXED, "address": 0x1000}, EPERM),
-    ({"flags": m.MAP_PRIVATE | m.MAP_FIXED, "address": GUEST_TOP}, ENOMEM),
-    ({"flags": m.MAP_PRIVATE | m.MAP_FIXED, "address": GUEST_TOP - 4096, "length": 4097}, ENOMEM),
-    ({"flags": m.MAP_PRIVATE | m.MAP_FIXED_NOREPLACE, "address": (1 << 64) - 4096}, ENOMEM),
-    ({"length": (1 << 64) - 1}, ENOMEM),
-    ({"length": GUEST_TOP}, ENOMEM),
-    ({"offset": (1 << 64) - 4096, "length": 8192}, EOVERFLOW),
-    ({"fd": 99}, EBADF),
-])
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"length": 0}, EINVAL),
+        ({"offset": 5}, EINVAL),
+        ({"flags": 0}, EINVAL),
+        ({"flags": 0x0F}, EINVAL),
+        ({"flags": m.MAP_SHARED_VALIDATE | m.MAP_SYNC}, EOPNOTSUPP),
+        ({"flags": m.MAP_PRIVATE | m.MAP_GROWSDOWN}, EINVAL),
+        ({"flags": m.MAP_PRIVATE | m.MAP_FIXED, "address": 0x10001}, EINVAL),
+        ({"flags": m.MAP_PRIVATE | m.MAP_FIXED, "address": 0x1000}, EPERM),
+        ({"flags": m.MAP_PRIVATE | m.MAP_FIXED, "address": GUEST_TOP}, ENOMEM),
+        (
+            {"flags": m.MAP_PRIVATE | m.MAP_FIXED, "address": GUEST_TOP - 4096, "length": 4097},
+            ENOMEM,
+        ),
+        ({"flags": m.MAP_PRIVATE | m.MAP_FIXED_NOREPLACE, "address": (1 << 64) - 4096}, ENOMEM),
+        ({"length": (1 << 64) - 1}, ENOMEM),
+        ({"length": GUEST_TOP}, ENOMEM),
+        ({"offset": (1 << 64) - 4096, "length": 8192}, EOVERFLOW),
+        ({"fd": 99}, EBADF),
+    ],
+)
 def test_bad_requests(t: Task, change: dict[str, int], error: type[LinuxError]) -> None:
     arguments = {"fd": open_file(t, O_RDWR), "flags": m.MAP_SHARED, **change}
     with pytest.raises(error):
@@ -133,8 +149,9 @@ def test_file_without_host_descriptor_is_copied_for_private_mappings_only(t: Tas
     seen: list[bytes] = []
     thread = support.host(t)
 
-    def record(address: int, length: int, prot: int, flags: int, fd: int, offset: int,
-               read_only: bool) -> None:
+    def record(
+        address: int, length: int, prot: int, flags: int, fd: int, offset: int, read_only: bool
+    ) -> None:
         seen.append(os.pread(fd, length, offset))
 
     thread.map_file = record  # type: ignore[method-assign]
@@ -194,8 +211,10 @@ def test_mincore_and_msync_know_what_is_mapped(t: Task) -> None:
         memory.msync(t, GUEST_TOP - 4096, 1 << 40, memory.MS_SYNC)
     with pytest.raises(EINVAL):
         memory.msync(t, address, 4096, memory.MS_SYNC | memory.MS_ASYNC)
-    support.memory(t).mappings = [HostMapping(0x7000000, 0x7100000, "---p", 0, "00:00", 0, ""),
-                                  HostMapping(0x7100000, 0x7200000, "rw-p", 0, "00:00", 0, "")]
+    support.memory(t).mappings = [
+        HostMapping(0x7000000, 0x7100000, "---p", 0, "00:00", 0, ""),
+        HostMapping(0x7100000, 0x7200000, "rw-p", 0, "00:00", 0, ""),
+    ]
     assert memory.msync(t, 0x7000000, 0x200000, memory.MS_SYNC) == 0
     with pytest.raises(ENOMEM):
         memory.msync(t, 0x7000000, 0x201000, memory.MS_SYNC)
@@ -219,8 +238,9 @@ def test_mlock_counts_against_its_limit(t: Task) -> None:
 
 # -- process_vm_* ----------------------------------------------------------------------------------
 def iovec(t: Task, *ranges: tuple[int, int]) -> int:
-    return support.put(t, b"".join([a.to_bytes(8, "little") + n.to_bytes(8, "little")
-                                    for a, n in ranges]))
+    return support.put(
+        t, b"".join([a.to_bytes(8, "little") + n.to_bytes(8, "little") for a, n in ranges])
+    )
 
 
 def test_bytes_move_between_processes(t: Task) -> None:

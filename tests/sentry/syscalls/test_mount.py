@@ -27,10 +27,23 @@ def task() -> Task:
     return task
 
 
-def do_mount(task: Task, source: bytes, target: bytes, kind: bytes = b"tmpfs", flags: int = 0,
-             data: bytes = b"") -> int:
-    return call(task, mount.mount, put(task, source + b"\0"), target, put(task, kind + b"\0"),
-                flags, put(task, data + b"\0"))
+def do_mount(
+    task: Task,
+    source: bytes,
+    target: bytes,
+    kind: bytes = b"tmpfs",
+    flags: int = 0,
+    data: bytes = b"",
+) -> int:
+    return call(
+        task,
+        mount.mount,
+        put(task, source + b"\0"),
+        target,
+        put(task, kind + b"\0"),
+        flags,
+        put(task, data + b"\0"),
+    )
 
 
 def touch(task: Task, path: bytes) -> int:

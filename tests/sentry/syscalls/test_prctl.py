@@ -19,9 +19,15 @@ def int_at(t: Task, address: int) -> int:
     return int.from_bytes(get(t, address, 4), "little")
 
 
-@pytest.mark.parametrize("given,kept", [
-    (b"sh\0", b"sh"), (b"\0", b""), (b"exactly15bytes!\0", b"exactly15bytes!"),
-    (b"longer than fifteen bytes\0", b"longer than fif")])
+@pytest.mark.parametrize(
+    "given,kept",
+    [
+        (b"sh\0", b"sh"),
+        (b"\0", b""),
+        (b"exactly15bytes!\0", b"exactly15bytes!"),
+        (b"longer than fifteen bytes\0", b"longer than fif"),
+    ],
+)
 def test_name(given, kept):
     t = make_task()
     assert ask(t, p.PR_SET_NAME, put(t, given)) == 0

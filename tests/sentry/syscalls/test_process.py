@@ -135,8 +135,10 @@ def test_wait_for_another_child_is_interrupted_by_sigchld():
     assert host(parent).frames[1][1] == RESTART
 
 
-@pytest.mark.parametrize("pid,found", [("child", True), ("other", False), ("group", True),
-                                       (0, True), (-1, True), (-4000, False)])
+@pytest.mark.parametrize(
+    "pid,found",
+    [("child", True), ("other", False), ("group", True), (0, True), (-1, True), (-4000, False)],
+)
 def test_wait_selects(pid, found):
     parent, child = family()
     names = {"child": child.tid, "other": 4000, "group": -child.group.process_group.pgid}
@@ -255,10 +257,18 @@ def test_waitid_does_not_see_zombies_unless_asked():
     assert parent.kernel.pids.group(child.tid) is child.group
 
 
-@pytest.mark.parametrize("which,number,options", [
-    (P_ALL, 0, 0), (P_ALL, 0, WNOHANG), (9, 0, WEXITED), (P_PID, 0, WEXITED),
-    (P_PGID, -1, WEXITED), (P_ALL, 0, WEXITED | 0x40), (P_PIDFD, -1, WEXITED),
-])
+@pytest.mark.parametrize(
+    "which,number,options",
+    [
+        (P_ALL, 0, 0),
+        (P_ALL, 0, WNOHANG),
+        (9, 0, WEXITED),
+        (P_PID, 0, WEXITED),
+        (P_PGID, -1, WEXITED),
+        (P_ALL, 0, WEXITED | 0x40),
+        (P_PIDFD, -1, WEXITED),
+    ],
+)
 def test_waitid_refuses_nonsense(which, number, options):
     parent, _ = family()
     with pytest.raises(EINVAL):

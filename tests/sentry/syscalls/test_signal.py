@@ -74,7 +74,11 @@ def test_sigaction_sets_and_tells_the_old_one():
     assert signal.rt_sigaction(t, SIGUSR1, sigaction(HANDLER, SA_RESTART, bit(SIGINT)), 0, 8) == 0
     assert signal.rt_sigaction(t, SIGUSR1, None, old, 8) == 0
     assert struct.unpack("<QQQQ", get(t, old, 32)) == (
-        HANDLER, SA_RESTART | 0x0400_0000, 0x40_2000, bit(SIGINT))
+        HANDLER,
+        SA_RESTART | 0x0400_0000,
+        0x40_2000,
+        bit(SIGINT),
+    )
 
 
 def test_sigaction_forgets_unknown_flags_and_unblockable_signals():
@@ -102,8 +106,10 @@ def test_sigaction_wants_the_right_size():
         signal.rt_sigaction(child(), SIGUSR1, None, 0, 4)
 
 
-@pytest.mark.parametrize("signo,handler,dropped", [
-    (SIGUSR1, SIG_IGN, True), (SIGCHLD, SIG_DFL, True), (SIGUSR1, SIG_DFL, False)])
+@pytest.mark.parametrize(
+    "signo,handler,dropped",
+    [(SIGUSR1, SIG_IGN, True), (SIGCHLD, SIG_DFL, True), (SIGUSR1, SIG_DFL, False)],
+)
 def test_ignoring_a_signal_discards_what_is_pending(signo, handler, dropped):
     t = child()
     set_blocked(t, bit(signo))

@@ -217,8 +217,13 @@ def test_sleep_on_the_cpu_clock_waits_for_work():
 
 # -- interval timers -------------------------------------------------------------------------------
 def itimerval(interval: int, value: int) -> bytes:
-    return struct.pack("<qqqq", interval // SECOND, interval % SECOND // 1000,
-                       value // SECOND, value % SECOND // 1000)
+    return struct.pack(
+        "<qqqq",
+        interval // SECOND,
+        interval % SECOND // 1000,
+        value // SECOND,
+        value % SECOND // 1000,
+    )
 
 
 def read_itimerval(t: Task, which: int) -> tuple[int, int]:
@@ -425,9 +430,15 @@ def test_timers_are_numbered_deleted_and_forgotten_at_exec():
     assert read_itimerval(t, 0) == (0, 5 * SECOND)
 
 
-@pytest.mark.parametrize("event", [
-    sigevent(SIGEV_SIGNAL, 0), sigevent(SIGEV_SIGNAL, 65), sigevent(3, SIGUSR1),
-    sigevent(SIGEV_THREAD_ID, SIGUSR1, 0, 999)])
+@pytest.mark.parametrize(
+    "event",
+    [
+        sigevent(SIGEV_SIGNAL, 0),
+        sigevent(SIGEV_SIGNAL, 65),
+        sigevent(3, SIGUSR1),
+        sigevent(SIGEV_THREAD_ID, SIGUSR1, 0, 999),
+    ],
+)
 def test_timer_create_refuses_bad_events(event):
     t = ordinary()
     with pytest.raises(EINVAL):

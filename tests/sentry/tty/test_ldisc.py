@@ -27,14 +27,30 @@ from wardian.sentry.tty.termios import (
 )
 
 
-def change(ldisc: LineDiscipline, *, iflag: int = 0, oflag: int = 0, lflag: int = 0,
-           no_iflag: int = 0, no_lflag: int = 0, cc: dict[int, int] | None = None) -> None:
+def change(
+    ldisc: LineDiscipline,
+    *,
+    iflag: int = 0,
+    oflag: int = 0,
+    lflag: int = 0,
+    no_iflag: int = 0,
+    no_lflag: int = 0,
+    cc: dict[int, int] | None = None,
+) -> None:
     old = ldisc.termios
     chars = bytearray(old.cc)
     for index, value in (cc or {}).items():
         chars[index] = value
-    ldisc.set_termios(Termios((old.iflag | iflag) & ~no_iflag, old.oflag | oflag, old.cflag,
-                              (old.lflag | lflag) & ~no_lflag, 0, bytes(chars)))
+    ldisc.set_termios(
+        Termios(
+            (old.iflag | iflag) & ~no_iflag,
+            old.oflag | oflag,
+            old.cflag,
+            (old.lflag | lflag) & ~no_lflag,
+            0,
+            bytes(chars),
+        )
+    )
 
 
 def type_in(ldisc: LineDiscipline, data: bytes) -> bytes:

@@ -33,9 +33,29 @@ MODES = {
     "ocrnl": (0, t.OPOST | t.OCRNL, BASE_L),
     "onlret": (0, t.OPOST | t.ONLRET | t.ONOCR, BASE_L),
 }
-KEYS = [b"a", b"b ", b"word", b"_x9", b"\t", b"\x7f", b"\x7f\x7f", b"\x17", b"\x15", b"\x16",
-        b"\x12", b"\x01", b"\x1b", b"\r", b"\n", b"\x04", "é".encode(), "€".encode(), b" ", b"\x03",
-        b"\x1a"]
+KEYS = [
+    b"a",
+    b"b ",
+    b"word",
+    b"_x9",
+    b"\t",
+    b"\x7f",
+    b"\x7f\x7f",
+    b"\x17",
+    b"\x15",
+    b"\x16",
+    b"\x12",
+    b"\x01",
+    b"\x1b",
+    b"\r",
+    b"\n",
+    b"\x04",
+    "é".encode(),
+    "€".encode(),
+    b" ",
+    b"\x03",
+    b"\x1a",
+]
 
 
 def settings(mode: str) -> t.Termios:

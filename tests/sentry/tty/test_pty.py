@@ -69,8 +69,9 @@ class Shell:
             self.pty.foreground = child.group.process_group
         return child
 
-    def settings(self, *, no_lflag: int = 0, lflag: int = 0, least: int = 1,
-                 tenths: int = 0) -> None:
+    def settings(
+        self, *, no_lflag: int = 0, lflag: int = 0, least: int = 1, tenths: int = 0
+    ) -> None:
         address = room(self.task, 36)
         assert call(self.task, ioctl, 0, ttys.TCGETS, address) == 0
         data = bytearray(get(self.task, address, 36))

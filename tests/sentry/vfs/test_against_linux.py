@@ -91,14 +91,36 @@ def step(pair: Pair, r: random.Random) -> None:
     n1, n2 = top + b"/" + one, top + b"/" + two
     o1, o2 = b"/" + one, b"/" + two
     kind = r.choice(
-        ["open", "open", "mkdir", "rmdir", "unlink", "rename", "rename", "link", "symlink",
-         "readlink", "stat", "lstat", "truncate", "access", "getdents", "mkfifo", "file", "file",
-         "file",
-         "chmod", "chmod", "chown"])
+        [
+            "open",
+            "open",
+            "mkdir",
+            "rmdir",
+            "unlink",
+            "rename",
+            "rename",
+            "link",
+            "symlink",
+            "readlink",
+            "stat",
+            "lstat",
+            "truncate",
+            "access",
+            "getdents",
+            "mkfifo",
+            "file",
+            "file",
+            "file",
+            "chmod",
+            "chmod",
+            "chown",
+        ]
+    )
     if kind == "open":
         flags = r.choice((0, 1, 2)) | sum(
-            r.choice((0, 0, f)) for f in (os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_NOFOLLOW,
-                                          os.O_APPEND))
+            r.choice((0, 0, f))
+            for f in (os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_NOFOLLOW, os.O_APPEND)
+        )
         flags |= r.choice((0, 0, 0, os.O_DIRECTORY, os.O_PATH)) | os.O_NONBLOCK
         theirs = native("open", n1, flags, 0o644)
         ours = call(task, file.openat, AT_FDCWD, o1, flags, 0o644)
@@ -174,8 +196,22 @@ def file_step(pair: Pair, r: random.Random) -> None:
     a, b = r.choice(pair.fds)
     if stat_module.S_ISFIFO(os.fstat(a).st_mode):
         return  # Linux loses room to partly filled pages; tests of pipes are elsewhere
-    kind = r.choice(["read", "write", "write", "lseek", "ftruncate", "pread", "pwrite", "fallocate",
-                     "dup", "getfl", "copy", "lock"])
+    kind = r.choice(
+        [
+            "read",
+            "write",
+            "write",
+            "lseek",
+            "ftruncate",
+            "pread",
+            "pwrite",
+            "fallocate",
+            "dup",
+            "getfl",
+            "copy",
+            "lock",
+        ]
+    )
     if kind in ("read", "pread"):
         count = r.choice((0, 10, 5000, 80_000))
         buffer, address = ctypes.create_string_buffer(count + 1), room(task, count)
@@ -229,8 +265,14 @@ def file_step(pair: Pair, r: random.Random) -> None:
         theirs, ours = native("fcntl", a, 3), call(task, descriptors.fcntl, b, 3, 0)
         pair.both(f"F_GETFL {theirs:#x} {ours:#x}", theirs, ours)
     elif kind == "lock":
-        flock = struct.pack("<hhxxxxqqixxxx", r.randrange(4), r.randrange(3), r.choice((-3, 0, 9)),
-                            r.choice((-4, 0, 10)), 0)
+        flock = struct.pack(
+            "<hhxxxxqqixxxx",
+            r.randrange(4),
+            r.randrange(3),
+            r.choice((-3, 0, 9)),
+            r.choice((-4, 0, 10)),
+            0,
+        )
         theirs = native("fcntl", a, 6, ctypes.create_string_buffer(flock, 32))
         pair.both("F_SETLK", theirs, call(task, descriptors.fcntl, b, 6, put(task, flock)))
     else:

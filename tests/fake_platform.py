@@ -34,7 +34,7 @@ class FakeProcess(HostProcess):
         self.cpu_ns = 0  # besides what its threads used
         self.threads: list[FakeThread] = []
         self.resident = 0
-        self.limits: dict[int, tuple[int, int]] = {}
+        self.limits: dict[int, int] = {}
         self.killed = False
 
     def map(self, length: int, address: int = 0, writable: bool = True) -> int:
@@ -99,8 +99,8 @@ class FakeProcess(HostProcess):
     def resident_bytes(self) -> int:
         return self.resident or len(self.pages) * PAGE
 
-    def set_limit(self, resource: int, soft: int, hard: int) -> None:
-        self.limits[resource] = (soft, hard)
+    def set_limit(self, resource: int, soft: int, in_use: int) -> None:
+        self.limits[resource] = soft
 
     def kill(self) -> None:
         self.killed = True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import resource as rlimits
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wardian import _core
 from wardian.platform.interface import HostMapping, HostProcess
@@ -15,6 +17,9 @@ from wardian.sentry.errno import EACCES, EAGAIN, EFAULT
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
     from wardian.platform.stub.thread import StubThread
+
+LOG: Final = logging.getLogger("wardian.engine")
+SMALLEST_NO_LIMIT: Final = 1 << 60  # beyond any address space
 
 
 class Space:
@@ -132,19 +137,30 @@ class StubProcess(HostProcess):
         return int(fields[1]) * 4096 if len(fields) > 1 else 0
 
     def peak_resident_bytes(self) -> int:
-        for line in self.engine.proc.read(self.pid, "status").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        return 0
+        return self.status_bytes("VmHWM:")
 
     def private_bytes(self) -> int:
         """Resident memory that is neither of a file nor shared."""
         fields = self.engine.proc.read(self.pid, "statm").split()
         return (int(fields[1]) - int(fields[2])) * 4096 if len(fields) > 2 else 0
 
-    def set_limit(self, resource: int, soft: int, hard: int) -> None:
-        # Host limits on guests come from cgroups; a guest's own RLIMIT_AS is a later issue.
-        return
+    def set_limit(self, resource: int, soft: int, in_use: int) -> None:
+        # The soft limit is enough: no guest can make the call that would raise it.
+        limit = rlimits.RLIM_INFINITY
+        if soft < SMALLEST_NO_LIMIT:
+            name = "VmSize:" if resource == rlimits.RLIMIT_AS else "VmData:"
+            limit = soft + max(self.status_bytes(name) - in_use, 0)
+        try:
+            rlimits.prlimit(self.pid, resource, (limit, rlimits.RLIM_INFINITY))
+        except (OSError, ValueError):
+            LOG.warning("the host does not let us limit the memory of a guest process")
+
+    def status_bytes(self, name: str) -> int:
+        """A line of the host's /proc/<pid>/status; 0 when there is none."""
+        for line in self.engine.proc.read(self.pid, "status").splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+        return 0
 
     def kill(self) -> None:
         if self.ended:

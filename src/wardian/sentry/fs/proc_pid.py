@@ -507,7 +507,7 @@ class TaskDir(TaskPart):
 
     def lookup(self, name: bytes) -> Inode | None:
         if is_gone(self.task):
-            return None
+            raise ESRCH("the task is gone")
         code = self.base
         for entry, permissions, function in self.read_only:
             code += 1

@@ -13,7 +13,7 @@ from wardian.platform.interface import HostMapping
 from wardian.sentry.fs.devices import dev_major, dev_minor
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY
 from wardian.sentry.kernel.signals import NSIG, SIG_DFL, SIG_IGN, bit
-from wardian.sentry.mm.memory import Memory
+from wardian.sentry.mm.sizes import Sizes
 from wardian.sentry.vfs.dentry import (
     MS_NOATIME,
     MS_NODEV,
@@ -90,33 +90,6 @@ def signal_sets(task: Task) -> tuple[int, int]:
         elif handler != SIG_DFL:
             caught |= bit(signo)
     return ignored, caught
-
-
-class Sizes:
-    """Bytes of an address space by kind."""
-
-    def __init__(self, memory: Memory) -> None:
-        self.total = 0
-        self.data = 0
-        self.stack = 0
-        self.program = 0
-        self.libraries = 0
-        layout = memory.layout
-        for entry in memory.process.maps():
-            length = entry.end - entry.start
-            if layout.is_reserved(entry.start, entry.prot):
-                continue
-            self.total += length
-            if layout.stack_low <= entry.start < layout.stack_high:
-                self.stack += length
-            elif "x" in entry.prot and entry.ino:
-                if layout.start_code <= entry.start < layout.end_code:
-                    self.program += length
-                else:
-                    self.libraries += length
-            elif "w" in entry.prot and entry.prot.endswith("p"):
-                self.data += length
-        self.resident = memory.process.resident_bytes()
 
 
 def escape_name(name: bytes) -> bytes:

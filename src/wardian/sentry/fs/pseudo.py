@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.errno import EACCES, EINVAL, EPERM
+from wardian.sentry.errno import EACCES, EINVAL, ENOENT, EPERM
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import File
 from wardian.sentry.vfs.inode import (
@@ -190,6 +190,19 @@ class PseudoDir(PseudoInode):
 
     def setattr(self, change: AttributeChange) -> None:
         raise EPERM("attributes cannot be changed here")
+
+    # proc's lookup says ENOENT for what is not there, before anything could be made of it.
+    def create(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
+        raise ENOENT("nothing can be made here")
+
+    def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
+        raise ENOENT("nothing can be made here")
+
+    def mknod(self, name: bytes, mode: int, rdev: int, uid: int, gid: int) -> Inode:
+        raise ENOENT("nothing can be made here")
+
+    def symlink(self, name: bytes, target: bytes, uid: int, gid: int) -> Inode:
+        raise ENOENT("nothing can be made here")
 
     def check_open(self, task: Task) -> None:
         """More than the mode bits say."""

@@ -15,6 +15,7 @@ from wardian.sentry.kernel.task import NO_REPLY, Task
 from wardian.sentry.mm.image import ProgramImage, build_image
 from wardian.sentry.mm.memory import Memory
 from wardian.sentry.mm.program_file import AT_FDCWD, open_exec
+from wardian.sentry.mm.sizes import pass_limits
 
 if TYPE_CHECKING:
     from wardian.sentry.vfs.file import File
@@ -81,6 +82,7 @@ def program_runs(task: Task) -> None:
     task.memory = Memory(host.process)
     image.settle(task.memory)
     image.release()
+    pass_limits(task.memory, task.group.rlimits)
 
 
 def load_first(task: Task, path: bytes, argv: list[bytes], envp: list[bytes]) -> ProgramImage:

@@ -64,6 +64,17 @@ def open_exec(task: Task, dirfd: int, name: bytes, follow: bool = True) -> File:
     return open_path_exec(task, path)
 
 
+def open_exec_again(task: Task, opened: File) -> File:
+    """Like :func:`open_exec`, for what a descriptor shows: execveat(2) with AT_EMPTY_PATH."""
+    if opened.path is not None:
+        return open_path_exec(task, opened.path)
+    inode = opened.inode
+    if inode is None or inode.mode & S_IFMT != S_IFREG:
+        raise EACCES("not a regular file")
+    permissions.check(task.credentials, inode, permissions.MAY_EXEC)
+    return inode.open(task, O_RDONLY)
+
+
 def open_path_exec(task: Task, path: Path) -> File:
     """Like :func:`open_exec`, for a place that is known already (execveat(2) of a descriptor)."""
     check_executable(task, path)

@@ -69,6 +69,7 @@ LOCK_SH: Final = 1
 LOCK_EX: Final = 2
 LOCK_NB: Final = 4
 LOCK_UN: Final = 8
+LOCK_MAND: Final = 32
 
 CLOSE_RANGE_UNSHARE: Final = 2
 CLOSE_RANGE_CLOEXEC: Final = 4
@@ -321,6 +322,8 @@ def set_lock(t: Task, file: File, inode: Inode, wanted: RecordLock, wait: bool) 
 def flock(t: Task, fd: FD, operation: Int) -> int:
     """flock(2)."""
     file = file_of(t, fd)
+    if operation & LOCK_MAND:
+        return 0  # Linux has no mandatory locks any more and says yes to them
     wait = not operation & LOCK_NB
     wanted = operation & ~LOCK_NB
     if wanted not in (LOCK_SH, LOCK_EX, LOCK_UN):

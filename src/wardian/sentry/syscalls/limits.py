@@ -19,6 +19,7 @@ from wardian.sentry.kernel.rlimits import (
 )
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.kernel.thread_group import ThreadGroup
+from wardian.sentry.mm.sizes import pass_limit
 from wardian.sentry.syscalls.kinds import Addr, InRlimit, Int, Pid, UInt
 
 RLIMIT: Final = struct.Struct("<QQ")
@@ -102,10 +103,10 @@ def set_limit(t: Task, group: ThreadGroup, resource: int, data: bytes) -> None:
     if hard > old_hard and not t.credentials.has_cap(CAP_SYS_RESOURCE):
         raise EPERM("a hard limit can only be lowered")
     group.rlimits.set(resource, soft, hard)
-    apply_limit(t, group, resource, soft, hard)
+    apply_limit(t, group, resource, soft)
 
 
-def apply_limit(t: Task, group: ThreadGroup, resource: int, soft: int, hard: int) -> None:
+def apply_limit(t: Task, group: ThreadGroup, resource: int, soft: int) -> None:
     """Tell whoever enforces it."""
     if resource == RLIMIT_NOFILE:
         for task in group.tasks:
@@ -113,7 +114,7 @@ def apply_limit(t: Task, group: ThreadGroup, resource: int, soft: int, hard: int
     elif resource == RLIMIT_CPU:
         group_timers(t if group is t.group else group.tasks[0]).watch_cpu_limit()
     elif resource in HOST_LIMITS and group.tasks:
-        group.tasks[0].memory.process.set_limit(resource, soft, hard)
+        pass_limit(group.tasks[0].memory, resource, soft)
 
 
 # -- niceness ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from wardian.sentry.kernel.exit import exit_task
 from wardian.sentry.kernel.signal_delivery import frame_fault
 from wardian.sentry.kernel.signals import SIGCHLD, set_blocked
 from wardian.sentry.kernel.task import NO_REPLY
-from wardian.sentry.mm.program_file import AT_FDCWD, open_exec, open_path_exec
+from wardian.sentry.mm.program_file import AT_FDCWD, open_exec, open_exec_again, read_at
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Int, Pid, Size, ULong, UserPath
 
 if TYPE_CHECKING:
@@ -156,15 +156,14 @@ def execveat(t: Task, dirfd: FD, path: UserPath, argv: Addr, envp: Addr, flags: 
         if dirfd != AT_FDCWD and not path.startswith(b"/"):
             name = b"/dev/fd/%d/%s" % (dirfd, path)
     elif flags & AT_EMPTY_PATH:
-        opened = t.files.get(dirfd)
-        if opened.path is None:
-            raise ENOENT("the descriptor has no path")
-        file = open_path_exec(t, opened.path)
+        file = open_exec_again(t, t.files.get(dirfd))
         name = b"/dev/fd/%d" % dirfd
     else:
         raise ENOENT("empty path")
     file.hold()
     try:
+        if name is not path and dirfd in t.files.cloexec and read_at(file, 0, 2) == b"#!":
+            raise ENOENT("its interpreter could not open the script (execveat(2), BUGS)")
         return replace_program(t, file, arguments, environment, name)
     finally:
         file.drop()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.errno import EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM
+from wardian.sentry.errno import EACCES, EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM
 from wardian.sentry.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Inode:
 
     def create(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
         """Make a regular file; EEXIST when the name is taken."""
-        raise EPERM("no files can be made here")
+        raise EACCES("no files can be made here")
 
     def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
         """Make a directory."""

@@ -1,0 +1,54 @@
+"""How large an address space is, and the limits on that (getrlimit(2), RLIMIT_AS and RLIMIT_DATA).
+
+The host process maps memory itself (design D2), so the host enforces these limits. It counts what
+the engine and exec have mapped there besides, which is therefore added to them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_AS, RLIMIT_DATA, Rlimits
+
+if TYPE_CHECKING:
+    from wardian.sentry.mm.memory import Memory
+
+
+class Sizes:
+    """Bytes of an address space by kind."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.total = 0
+        self.data = 0
+        self.stack = 0
+        self.program = 0
+        self.libraries = 0
+        layout = memory.layout
+        for entry in memory.process.maps():
+            length = entry.end - entry.start
+            if layout.is_reserved(entry.start, entry.prot):
+                continue
+            self.total += length
+            if layout.stack_low <= entry.start < layout.stack_high:
+                self.stack += length
+            elif "x" in entry.prot and entry.ino:
+                if layout.start_code <= entry.start < layout.end_code:
+                    self.program += length
+                else:
+                    self.libraries += length
+            elif "w" in entry.prot and entry.prot.endswith("p"):
+                self.data += length
+        self.resident = memory.process.resident_bytes()
+
+
+def pass_limit(memory: Memory, resource: int, soft: int) -> None:
+    """Have the host enforce RLIMIT_AS or RLIMIT_DATA."""
+    sizes = Sizes(memory)
+    memory.process.set_limit(resource, soft, sizes.total if resource == RLIMIT_AS else sizes.data)
+
+
+def pass_limits(memory: Memory, limits: Rlimits) -> None:
+    """The limits that a program inherits, for the fresh host process it runs in."""
+    for resource in (RLIMIT_AS, RLIMIT_DATA):
+        if limits.soft[resource] != RLIM_INFINITY:
+            pass_limit(memory, resource, limits.soft[resource])

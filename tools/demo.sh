@@ -2,7 +2,7 @@
 # A shell pipeline, a Python program and a look around: each first on this machine, then on Wardian's kernel.
 # The same unmodified binaries run both times. WARDIAN names another command than the one `make build` left.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 WARDIAN=${WARDIAN:-$PWD/.venv/bin/wardian}
 SCRATCH=$(mktemp -d)
 trap 'rm -rf "$SCRATCH"' EXIT

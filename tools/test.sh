@@ -9,7 +9,7 @@
 # CI=true makes a missing tool a failure instead of a skipped test. As root it installs the Debian packages that the
 # programs under test come from, and an ordinary user to be.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 HERE=$PWD
 BIN=$HERE/.venv/bin
 TESTER=wardian-test

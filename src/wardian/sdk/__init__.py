@@ -1,0 +1,1 @@
+"""What stands behind the public Python API: both ends of its connection to a sandbox."""

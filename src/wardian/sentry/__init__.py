@@ -1,0 +1,1 @@
+"""The kernel: a Linux in user space, on one engine, in one thread."""

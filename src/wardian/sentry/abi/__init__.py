@@ -1,0 +1,1 @@
+"""Numbers that belong to Linux's ABI and to no single module."""

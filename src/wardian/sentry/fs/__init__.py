@@ -1,0 +1,1 @@
+"""The file systems and the special files; ``vfs`` has what they have in common."""

@@ -1,0 +1,1 @@
+"""The table, the handlers by area, and what the generator makes of both."""

@@ -1,0 +1,1 @@
+"""Terminals: the line discipline, pseudo-terminals, /dev/pts."""

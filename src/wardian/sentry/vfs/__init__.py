@@ -1,0 +1,1 @@
+"""What all file systems share: mounts, path walk, inodes, open files, locks, permissions."""

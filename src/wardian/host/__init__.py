@@ -1,1 +1,1 @@
-"""Everything done to the host around a sandbox: launching, confinement, seccomp policies, limits."""
+"""Everything done to the host around a sandbox: launching, confinement, limits."""

@@ -120,8 +120,8 @@ class HostProcess:
         return self.resident_bytes()
 
     def set_limit(self, resource: int, soft: int, in_use: int) -> None:
-        """Have the host enforce RLIMIT_AS or RLIMIT_DATA: ``soft`` bytes, of which the guest has ``in_use``
-        now. What the engine has mapped for itself comes on top."""
+        """Have the host enforce RLIMIT_AS or RLIMIT_DATA: ``soft`` bytes, of which the guest has
+        ``in_use`` now. What the engine has mapped for itself comes on top."""
         raise NotImplementedError
 
     def kill(self) -> None:

@@ -1,5 +1,4 @@
-"""``wardian do``: one command in a sandbox, on this terminal, with
-this directory (the quick way in)."""
+"""``wardian do``: one command in a sandbox, on this terminal, with this directory."""
 
 from __future__ import annotations
 

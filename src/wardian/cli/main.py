@@ -1,5 +1,7 @@
-"""``wardian COMMAND``: finds the command's module and leaves the rest to
-it. Imports late, to start fast."""
+"""``wardian COMMAND``: finds the command's module and leaves the rest to it.
+
+Imports late, to start fast.
+"""
 
 from __future__ import annotations
 

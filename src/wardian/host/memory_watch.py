@@ -1,5 +1,4 @@
-"""Keeps ``--memory`` where no control group can: looks at the
-guests now and then, ends the largest.
+"""Keeps ``--memory`` where no control group can: looks now and then, ends the largest guest.
 
 An approximation: a program may overshoot between two looks, and memory shared by a vfork(2) is
 counted twice. What stays the same is what users see: the one program dies of SIGKILL (137), the

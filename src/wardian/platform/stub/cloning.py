@@ -8,16 +8,24 @@ only its memory holds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+import os
+import select
+from typing import TYPE_CHECKING, Final
 
 from wardian import _core
 from wardian.platform.interface import CloneRequest
 from wardian.platform.layout import CHANNEL_FD, STACK_SIZE, STACKS_BASE
+from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL
 from wardian.platform.stub.process import Space
 from wardian.platform.stub.thread import CLONE_SETTLS, StubThread, slot_tid_address
+from wardian.platform.stub.wire import KIND_CHECKIN
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
+
+
+PID_END: Final = 1 << 22
 
 
 class Cloning:
@@ -27,15 +35,33 @@ class Cloning:
         self.engine = engine
         self.cloning: list[StubThread] = []  # parents whose clone notification is awaited
         self.checked_in: dict[int, StubThread] = {}  # nonce -> parent, until the child checks in
+        self.unborn: dict[
+            int, StubThread
+        ] = {}  # pidfd of a child that has yet to check in -> parent
 
-    def forget(self, parent: StubThread) -> None:
-        """Nothing more is to come of this thread's clone."""
+    def forget(self, thread: StubThread) -> None:
+        """Nothing more is to come of this thread's clone, or of the clone that made it."""
+        self.stop_awaiting(thread)
+        parent = thread.clone_parent
+        thread.clone_parent = None
+        if parent is not None:
+            self.lost(parent)
+        child = thread.clone_child
+        if child is not None and child.clone_parent is thread:  # no parent, no task
+            child.clone_parent = None
+            child.stub_process.kill()
+
+    def stop_awaiting(self, parent: StubThread) -> None:
+        """Expect neither its clone call nor its child any more."""
         awaited = self.checked_in.pop(parent.clone_nonce, None) is not None
         if parent in self.cloning:
             self.cloning.remove(parent)
             awaited = True
         if awaited:
             self.engine.hub.expect(-1)
+        for fd, other in list(self.unborn.items()):
+            if other is parent:
+                self.stop_watching(fd)
 
     def begin_thread(self, parent: StubThread, slot: int) -> None:
         """A thread of the same process: the filter lets its clone pass without asking, since a
@@ -46,7 +72,9 @@ class Cloning:
         child.reports_end = True
         child.unasked = True
         parent.clone_child = child
+        parent.clone_expect = (0, slot, 0)
         parent.clone_returned = False
+        parent.clone_lost = False
         parent.clone_up = True
         self.engine.events.cloned(parent, child, request)
 
@@ -56,6 +84,7 @@ class Cloning:
         parent.clone_child = None
         parent.clone_returned = False
         parent.clone_up = False
+        parent.clone_lost = False
         self.cloning.append(parent)
         self.engine.hub.expect(1)
         if parent.clone_nonce:
@@ -90,17 +119,18 @@ class Cloning:
 
     def check_in(self, ident: int, tid: int, nonce: int) -> None:
         """A forked child speaks for the first time: only it knows the nonce."""
-        parent = self.checked_in.pop(nonce, None)
-        if parent is None:
+        parent = self.checked_in.get(nonce)
+        if parent is None or tid in self.engine.pids:
             self.engine.refuse(ident)
             return
-        self.engine.hub.expect(-1)
+        self.stop_awaiting(parent)
         request = parent.clone_request
         assert request is not None
         try:
             child = self.forked_child(parent, request, ident, tid)
         except OSError:
             self.engine.refuse(ident)
+            self.lost(parent)
             return
         parent.clone_child = child
         if request.share_memory:
@@ -119,17 +149,19 @@ class Cloning:
             child.reports_end = True
         else:
             space = Space(self.engine.hub)
-            space.claim(parent.slot)
             try:
+                if not space.is_spare() or not self.engine.install(ident, space.memfd, CHANNEL_FD):
+                    raise OSError(errno.EMFILE, "no room for one more process")
                 process = self.engine.new_process(space, tid)
             except OSError:
                 space.close()
                 raise
+            space.claim(parent.slot)
             child = StubThread(self.engine, process, parent.slot, tid)
+            child.awaited = KIND_CHECKIN
+            child.clone_parent = parent
             process.brk_start = parent.stub_process.brk_start
-            _core.notify_add_fd(self.engine.listener, ident, space.memfd, CHANNEL_FD)
         child.unasked = True
-        child.clone_parent = parent
         return child
 
     def came_up(self, child: StubThread) -> None:
@@ -144,33 +176,74 @@ class Cloning:
         self.settle(parent)
 
     def returned(self, parent: StubThread, result: int) -> None:
-        """The parent's clone call came back."""
+        """The parent's clone call came back, it says."""
         request = parent.clone_request
         if request is None:
             self.engine.events.frame_fault(parent)
             return
         if result < 0:
-            self.failed(parent, request, -result)
+            self.failed(parent, request, -result if result > -4096 else errno.EAGAIN)
             return
         parent.clone_returned = True
+        if parent.clone_nonce in self.checked_in:
+            self.watch_unborn(parent, result)
+        self.settle(parent)
+
+    def watch_unborn(self, parent: StubThread, pid: int) -> None:
+        """The child has not checked in: hear of its end, lest the parent waits for ever for one
+        that was killed first. The number is the parent's word: a lie harms nobody else."""
+        try:
+            fd = os.pidfd_open(pid if 0 < pid < PID_END else PID_END)
+        except OSError:
+            self.lost(parent)
+            return
+        self.unborn[fd] = parent
+        self.engine.hub.epoll(EPOLL_CTL_ADD, fd, select.EPOLLIN)
+
+    def stop_watching(self, fd: int) -> None:
+        del self.unborn[fd]
+        self.engine.hub.epoll(EPOLL_CTL_DEL, fd)
+        os.close(fd)
+
+    def died_unborn(self, fd: int) -> None:
+        """A child that was to check in ended instead."""
+        parent = self.unborn[fd]
+        self.stop_watching(fd)
+        self.lost(parent)
+
+    def lost(self, parent: StubThread) -> None:
+        """No child will come of this fork: the parent is told so when its own half is in."""
+        self.stop_awaiting(parent)
+        parent.clone_lost = True
         self.settle(parent)
 
     def settle(self, parent: StubThread) -> None:
         """Report the end of a clone when both halves are in."""
         request = parent.clone_request
-        if request is None or not parent.clone_returned or not parent.clone_up:
+        if request is None or not parent.clone_returned:
             return
-        parent.clone_request = None
-        parent.clone_up = False
-        self.engine.events.clone_finished(parent, 0, request)
+        if parent.clone_lost:
+            self.failed(parent, request, errno.EAGAIN)
+        elif parent.clone_up:
+            parent.clone_request = None
+            parent.clone_up = False
+            self.engine.events.clone_finished(parent, 0, request)
 
     def failed(self, parent: StubThread, request: CloneRequest, number: int) -> None:
-        """The host would not."""
-        self.forget(parent)
-        child = parent.clone_child
-        if child is not None:
-            self.engine.forget_thread(child)
-            if child in child.stub_process.threads:
-                child.stub_process.threads.remove(child)
+        """The host would not, or the child is gone already."""
+        self.stop_awaiting(parent)
         parent.clone_request = None
+        child = parent.clone_child
+        parent.clone_child = None
+        if child is not None:
+            child.clone_parent = None
+            self.engine.forget_thread(child)
+            process = child.stub_process
+            if child in process.threads:
+                process.threads.remove(child)
+            if process is not parent.stub_process:
+                process.kill()  # the parent has lied, or the child never came up
+        slot = parent.clone_expect[1]
+        if slot and request.share_memory:
+            parent.stub_process.space.retire(slot, True)
         self.engine.events.clone_finished(parent, number, request)

@@ -41,10 +41,14 @@ from wardian.platform.stub.wire import (
     SYS_ARCH_PRCTL,
     SYS_CLONE,
     SYS_MMAP,
-    signed,
+    signed_int,
 )
 from wardian.platform.stub.zygote import Zygote
+from wardian.sentry.hostfds import MOST
 
+REPORTS: Final = (KIND_HOSTRET, KIND_CLONED, KIND_CHECKIN)
+"""What a thread says only when it was told to do something (``StubThread.awaited``)."""
+FAULTS: Final = (4, 5, 7, 8, 11)  # SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV
 MARSHAL_OFFSET: Final = 0x2000
 VALIDATED_OFFSET: Final = 8  # shared_page.validated
 
@@ -76,6 +80,7 @@ class StubEngine:
             int, int
         ] = {}  # key -> result to report after the mprotect of a filled mapping
         self.processes: dict[int, StubProcess] = {}  # by pidfd
+        self.pids: set[int] = set()  # of all of them
         self.cloning = Cloning(self)
         self.pool = Pool(self)
         self.programs = Programs(self)
@@ -121,17 +126,19 @@ class StubEngine:
         process = thread.stub_process
         if process.granted_to is thread:
             process.granted_to = None
-        first = int(read_i64_le(data, 24))
-        if kind == KIND_SYSCALL:
+        if kind == KIND_SYSCALL and thread.awaited == 0:
             self.events.syscall(thread, Request(data))
-        elif kind == KIND_INTERRUPTED:
+            return
+        if thread.awaited != (kind if kind in REPORTS else 0):
+            self.tampered(thread)
+            return
+        thread.awaited = 0
+        first = int(read_i64_le(data, 24))
+        if kind == KIND_INTERRUPTED:
             thread.interrupt_sent = False
             self.events.interrupted(thread)
         elif kind == KIND_FAULT:
-            fault = Request(data)
-            self.events.fault(
-                thread, fault.nr & 0x7F, signed(fault.arg(0)), fault.arg(1), fault.data
-            )
+            self.fault(thread, Request(data))
         elif kind == KIND_HOSTRET and thread.grant is None:
             thread.host_call_done(first)
         elif kind == KIND_HOSTRET:
@@ -140,9 +147,24 @@ class StubEngine:
             thread.host_call_done(first if first < 0 else -errno.EFAULT)
         elif kind == KIND_CLONED:
             self.cloning.returned(thread, first)
-        elif kind == KIND_CHECKIN and thread.unasked:
+        elif kind == KIND_CHECKIN:
             thread.unasked = False
             self.cloning.came_up(thread)
+        else:
+            self.events.frame_fault(thread)
+
+    def fault(self, thread: StubThread, request: Request) -> None:
+        """A host signal that an instruction of the guest caused."""
+        code = signed_int(request.arg(0))
+        if request.nr in FAULTS:
+            self.events.fault(thread, request.nr, code, request.arg(1), request.data)
+        else:
+            self.tampered(thread)
+
+    def tampered(self, thread: StubThread) -> None:
+        """A message that the stub would not send now: the guest wrote it, and dies of it."""
+        if thread.owner is None:
+            thread.stub_process.kill()  # a forked child that has not come up
         else:
             self.events.frame_fault(thread)
 
@@ -152,6 +174,8 @@ class StubEngine:
             self.notified()
         elif fd in self.processes:
             self.process_ended(self.processes[fd])
+        elif fd in self.cloning.unborn:
+            self.cloning.died_unborn(fd)
         elif fd in self.pool.by_fd:
             self.pool.event(self.pool.by_fd[fd])
         elif fd == self.zygote.socket.fileno():
@@ -175,6 +199,7 @@ class StubEngine:
         """Start to follow a host process."""
         process = StubProcess(self, space, pid)
         self.processes[process.pidfd] = process
+        self.pids.add(pid)
         self.hub.epoll(EPOLL_CTL_ADD, process.pidfd, select.EPOLLIN)
         return process
 
@@ -183,10 +208,13 @@ class StubEngine:
         expected = process.ended
         self.hub.epoll(EPOLL_CTL_DEL, process.pidfd)
         del self.processes[process.pidfd]
+        self.pids.discard(process.pid)
         if not expected:
             process.ended = True
             self.events.process_died(process, 9)
         process.gone()
+        if self.programs.waiting:
+            self.pool.fill()
 
     def zygote_event(self) -> None:
         """Nothing is ever sent after the start: this is its end, and the end of all guests."""
@@ -244,8 +272,9 @@ class StubEngine:
         if thread is None or thread.grant is None or thread.grant.args != args:
             self.refuse(ident)
             return
-        grant = thread.grant
-        _core.notify_add_fd(self.listener, ident, grant.fd, args[4])
+        if not self.install(ident, thread.grant.fd, args[4]):
+            self.refuse(ident)
+            return
         if thread.stub_process.control is None:
             self.give_control(thread.stub_process, ident)
         self.drop_grant(thread)
@@ -253,13 +282,23 @@ class StubEngine:
 
     def give_control(self, process: StubProcess, ident: int) -> None:
         """A forked process gets a control socket of its own with its first notified mapping."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            return  # no descriptors left: notified mappings do as well
         ours.setblocking(False)
-        if _core.notify_add_fd(self.listener, ident, theirs.fileno(), CONTROL_FD):
+        if ours.fileno() < MOST and self.install(ident, theirs.fileno(), CONTROL_FD):
             process.control = ours
         else:
             ours.close()
         theirs.close()
+
+    def install(self, ident: int, fd: int, number: int) -> bool:
+        """Put a descriptor into the notifying process; False when that is gone, or has no room."""
+        try:
+            return _core.notify_add_fd(self.listener, ident, fd, number)
+        except OSError:
+            return False
 
     def drop_grant(self, thread: StubThread) -> None:
         grant: Grant | None = thread.grant

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import select
-import signal
 import socket
 import struct
 from typing import TYPE_CHECKING, Final
@@ -14,7 +12,7 @@ from wardian.platform.interface import ExecImage
 from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL
 from wardian.platform.stub.process import Space
 from wardian.platform.stub.wire import DATA_SIZE, IMAGE, IMAGE_BLOB, IMAGE_MAP
-from wardian.sentry.errno import ENOMEM
+from wardian.sentry.errno import EFAULT, ENOMEM
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
@@ -29,8 +27,13 @@ class PoolProcess:
     """One of them; ``pid`` is 0 until it reported itself."""
 
     def __init__(self, hub: _core.Hub) -> None:
-        self.space = Space(hub)
         self.control, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.space = Space(hub)
+        except OSError:
+            self.control.close()
+            self.theirs.close()
+            raise
         self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.control.setblocking(False)
         self.pid = 0
@@ -39,15 +42,15 @@ class PoolProcess:
 
     def write_rest(self) -> None:
         """The image is mapped: place what was too large for the channel, and let it go."""
-        for address, data in self.rest:
-            if _core.vm_write(self.pid, address, data) != len(data):
-                os.kill(self.pid, signal.SIGKILL)
-                return
-        self.rest = []
+        assert self.taken_by is not None
+        process = self.taken_by.stub_process
         try:
+            for address, data in self.rest:
+                process.write(address, data)
             self.control.send(b"G")
-        except BrokenPipeError:
-            pass  # killed from outside: its pidfd reports that
+        except (EFAULT, OSError):
+            process.end()  # or killed from outside: its pidfd reports either
+        self.rest = []
 
     def close(self) -> None:
         """Give up before it was asked for."""
@@ -75,7 +78,10 @@ class Pool:
     def fill(self) -> None:
         """Keep empty processes ready (design D9)."""
         while len(self.processes) < self.target and not self.engine.zygote_gone:
-            fresh = PoolProcess(self.engine.hub)
+            try:
+                fresh = PoolProcess(self.engine.hub)
+            except OSError:
+                return  # no descriptors left: the end of a process calls us again
             try:
                 self.engine.zygote.spawn(fresh.space.memfd, fresh.theirs.fileno())
             except OSError:

@@ -13,6 +13,7 @@ from wardian import _core
 from wardian.platform.interface import HostMapping, HostProcess
 from wardian.platform.layout import CHANNEL_SIZE, GUEST_TOP, SLOTS
 from wardian.sentry.errno import EACCES, EAGAIN, EFAULT
+from wardian.sentry.hostfds import KEPT, MOST
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
@@ -28,8 +29,12 @@ class Space:
     def __init__(self, hub: _core.Hub) -> None:
         self.hub = hub
         self.memfd = os.memfd_create("wardian-channel", os.MFD_CLOEXEC)
-        os.ftruncate(self.memfd, CHANNEL_SIZE)
-        self.index = hub.add_space(self.memfd)
+        try:
+            os.ftruncate(self.memfd, CHANNEL_SIZE)
+            self.index = hub.add_space(self.memfd)
+        except OSError:
+            os.close(self.memfd)
+            raise
         self.next_slot = 1
         self.retired: list[int] = []  # slots whose host thread is ending
         self.users = 0  # host processes that map it
@@ -51,6 +56,10 @@ class Space:
         self.next_slot += 1
         self.hub.activate(self.key(slot))
         return slot
+
+    def is_spare(self) -> bool:
+        """False for the last spaces and descriptors, which are kept for programs to be loaded."""
+        return self.index < SLOTS - KEPT and self.memfd < MOST
 
     def claim(self, slot: int) -> None:
         """Use exactly this slot (a forked child stands on its parent's stub stack)."""
@@ -83,9 +92,9 @@ class StubProcess(HostProcess):
         super().__init__()
         self.engine = engine
         self.space = space
-        space.users += 1
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
+        space.users += 1
         self.threads: list[StubThread] = []
         self.brk_start = 0
         self.control: socket.socket | None = None  # where descriptors to map are sent
@@ -162,14 +171,18 @@ class StubProcess(HostProcess):
                 return int(line.split()[1]) * 1024
         return 0
 
-    def kill(self) -> None:
-        if self.ended:
-            return
-        self.ended = True
+    def end(self) -> None:
+        """End the host process; its death is reported as one from outside."""
         try:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+    def kill(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self.end()
         for thread in self.threads:
             self.engine.forget_thread(thread)
         self.threads.clear()

@@ -53,8 +53,9 @@ class Programs:
                 return
             try:
                 process = self.engine.new_process(fresh.space, fresh.pid)
-            except ProcessLookupError:  # killed from outside while it waited
-                fresh.space.drop()
+            except OSError:  # killed from outside while it waited, or we are out of descriptors
+                fresh.control.close()
+                fresh.space.close()
         assert fresh is not None
         fresh.space.claim(1)
         if start.thread is None:
@@ -109,5 +110,5 @@ class Programs:
             self.engine.pool.stop_listening(fresh)
         try:
             socket.send_fds(fresh.control, [message], fds)
-        except BrokenPipeError:
-            pass  # killed from outside: its pidfd reports that
+        except OSError:
+            thread.stub_process.end()  # killed from outside, or too much is under way

@@ -28,11 +28,15 @@ from wardian.platform.stub.wire import (
     ACTION_SIGRETURN,
     DELIVER,
     INTERRUPT_SIGNAL,
+    KIND_CLONED,
+    KIND_HOSTRET,
     SIGINFO_OFFSET,
     SYS_MMAP,
     SYS_MPROTECT,
     WORDS,
 )
+from wardian.sentry.errno import from_os_error
+from wardian.sentry.hostfds import for_guest
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
@@ -76,6 +80,7 @@ class StubThread(HostThread):
         self.unasked = (
             False  # a fresh thread that runs already: the first complete() has nothing to answer
         )
+        self.awaited = 0  # KIND_* of the report it was told to make; nothing else until then
         self.grant: Grant | None = None
         self.fill: tuple[int, int, bytes] | None = (
             None  # length, prot, data of a mapping being filled
@@ -86,6 +91,7 @@ class StubThread(HostThread):
         self.clone_expect = (0, 0, 0)  # host flags, slot, TLS the notification must show
         self.clone_returned = False  # the parent's host call came back
         self.clone_up = False  # the child spoke
+        self.clone_lost = False  # and never will
         self.clone_parent: StubThread | None = None  # until a forked child has spoken
         self.interrupt_sent = False
         process.threads.append(self)
@@ -172,7 +178,11 @@ class StubThread(HostThread):
             self.engine.events.map_answered(self)
             return
         number = GRANT_FD_FIRST + self.slot
-        self.grant = Grant(SYS_MMAP, (address, length, prot, flags, number, offset), os.dup(fd))
+        try:
+            granted = for_guest(os.dup(fd))
+        except OSError as e:
+            raise from_os_error(e) from None
+        self.grant = Grant(SYS_MMAP, (address, length, prot, flags, number, offset), granted)
         self.host_call(SYS_MMAP, address, length, prot, flags, number, offset)
 
     def send_descriptor(self, fd: int) -> bool:
@@ -209,6 +219,7 @@ class StubThread(HostThread):
         """Have the stub make one host call; a ``grant`` is set first when it will be notified."""
         if self.grant is not None:
             self.engine.hub.expect(1)
+        self.awaited = KIND_HOSTRET
         self.engine.hub.reply(self.key, ACTION_HOSTCALL, 0, WORDS[7].pack(nr, a, b, c, d, e, f))
 
     def host_call_done(self, result: int) -> None:
@@ -234,6 +245,7 @@ class StubThread(HostThread):
             flags |= CLONE_SETTLS
         if request.thread:
             nonce = 0
+        self.awaited = KIND_CLONED
         self.clone_request = request
         self.clone_nonce = nonce
         if request.thread:

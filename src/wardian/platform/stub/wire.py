@@ -44,6 +44,7 @@ SYS_CLONE: Final = 56
 SYS_ARCH_PRCTL: Final = 158
 
 
-def signed(value: int) -> int:
-    """An unsigned 64-bit register as the signed number it holds."""
-    return value - (1 << 64) if value >= 1 << 63 else value
+def signed_int(value: int) -> int:
+    """The lower half of a register as the int it holds."""
+    value &= 0xFFFFFFFF
+    return value - 0x1_0000_0000 if value >= 0x8000_0000 else value

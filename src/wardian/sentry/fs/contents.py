@@ -14,6 +14,7 @@ from typing import Final
 
 from wardian.sentry.errno import EFAULT, EFBIG, ENOSPC, ENXIO, EOPNOTSUPP, from_os_error
 from wardian.sentry.fs.hostsyscall import host_syscall_function
+from wardian.sentry.hostfds import for_guest
 from wardian.sentry.vfs.buffers import Sink, Source
 
 SMALL_MAX: Final = 64 * 1024
@@ -83,11 +84,11 @@ class Quota:
 def create_memfd(name: str) -> int:
     """A host memfd whose mappings may be executable; raises a LinuxError."""
     try:
-        return os.memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC)
+        return for_guest(os.memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC))
     except OSError:
         pass  # before Linux 6.3 there is no MFD_EXEC
     try:
-        return os.memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)
+        return for_guest(os.memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING))
     except OSError as e:
         raise from_os_error(e) from None
 

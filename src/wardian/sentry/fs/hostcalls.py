@@ -23,6 +23,7 @@ from wardian.sentry.fs.hostsyscall import (
     core_function,
     host_syscall_function,
 )
+from wardian.sentry.hostfds import for_guest
 from wardian.sentry.vfs.inode import Attributes, StatFs
 
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x02, 0x04, 0x08
@@ -103,7 +104,7 @@ class HostFS:
             fd: int = self.call(SYS_OPENAT2, dirfd, path, how, len(how))
         except OSError as e:
             raise _error(e) from None
-        return fd
+        return for_guest(fd)
 
     def close(self, fd: int) -> None:
         """close(2); errors have nobody to go to."""

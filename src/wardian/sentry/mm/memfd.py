@@ -8,13 +8,14 @@ first.
 import os
 
 from wardian.sentry.errno import EIO, from_os_error
+from wardian.sentry.hostfds import for_guest
 
 
 def create(length: int) -> int:
     """A new memfd of ``length`` zero bytes (sparse); ENFILE, ENOMEM, EFBIG."""
     fd = -1
     try:
-        fd = os.memfd_create("wardian", os.MFD_CLOEXEC)
+        fd = for_guest(os.memfd_create("wardian", os.MFD_CLOEXEC))
         os.ftruncate(fd, length)
     except OSError as error:
         if fd >= 0:

@@ -18,12 +18,14 @@ from wardian.sentry.errno import (
     EINPROGRESS,
     EINVAL,
     ENETUNREACH,
+    ENFILE,
     ENOPROTOOPT,
     EOPNOTSUPP,
     WOULD_BLOCK,
     LinuxError,
     from_os_error,
 )
+from wardian.sentry.hostfds import MOST
 from wardian.sentry.net.constants import (
     AF_INET,
     AF_INET6,
@@ -226,6 +228,7 @@ class HostSocket(Socket):
             return None
         except OSError as e:
             raise from_os_error(e) from None
+        check_room(host)
         new = HostSocket(self.stack, self.family, self.kind, self.protocol, self.uid, 0, host)
         new.options = self.options.copy()
         new.numbers = dict(self.numbers)
@@ -452,6 +455,13 @@ class HostSocket(Socket):
             pass  # an error of an earlier operation, nobody is left to tell
 
 
+def check_room(host: hostsocket.socket) -> None:
+    """ENFILE, and ``host`` closed, when only the descriptors that we keep are left."""
+    if host.fileno() >= MOST:
+        host.close()
+        raise ENFILE("the Sentry is out of descriptors")
+
+
 class HostNetworkStack(NetworkStack):
     """The sandbox's network is the host's; AF_UNIX and AF_NETLINK stay inside."""
 
@@ -470,5 +480,6 @@ class HostNetworkStack(NetworkStack):
             )
         except OSError as e:
             raise from_os_error(e) from None
+        check_room(host)
         uid, gid = task.credentials.fsuid, task.credentials.fsgid
         return HostSocket(self, family, kind, number, uid, gid, host)

@@ -494,8 +494,8 @@ class Trace:
         """Members of an fd_set."""
         if address == 0:
             return "NULL"
-        size = (min(max(count, 0), 1024) + 7) // 8
-        bits = int.from_bytes(self.read(address, size), "little")
+        count = min(max(count, 0), 1024)
+        bits = int.from_bytes(self.read(address, (count + 7) // 8), "little")
         return "[" + " ".join(str(fd) for fd in range(count) if bits >> fd & 1) + "]"
 
     def special(self, i: int, word: str) -> str:

@@ -73,13 +73,21 @@ def test_programs_have_a_terminal_with_our_size(terminal: Terminal) -> None:
     terminal.prompt()
 
 
-def test_window_size_changes_are_passed_on(terminal: Terminal) -> None:
-    terminal.line(
-        "$W bash -c 'trap \"stty size\" WINCH; echo up; sleep 30 & while ! wait $!; do :; done'"
-    )
+SHOW_SIZE = """
+import os, signal, time
+signal.signal(signal.SIGWINCH, lambda *_: print(*os.get_terminal_size(), flush=True))
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def test_window_size_changes_are_passed_on(wardian: Wardian, terminal: Terminal) -> None:
+    (wardian.directory / "size.py").write_text(SHOW_SIZE)
+    terminal.line("$W python3 size.py")
     terminal.says("up\r\n")
     terminal.shell.setwinsize(40, 100)
-    terminal.says("40 100\r\n")
+    terminal.says("100 40\r\n")
     terminal.shell.sendintr()
     terminal.prompt()
 
@@ -168,8 +176,10 @@ def test_suspended_by_a_signal_the_terminal_is_the_shells_and_fg_resumes(
 
 def test_in_the_background_it_leaves_the_terminal_alone(terminal: Terminal) -> None:
     before = terminal.settings()
-    terminal.line("$W sh -c 'echo up; sleep 1; echo over' & sleep 0.7")
+    terminal.line("$W sh -c 'echo up; sleep 1; echo over' &")
     terminal.says("up")
+    terminal.line("echo ready")
+    terminal.says("ready\r\n")
     terminal.prompt()
     assert terminal.settings() == before
     terminal.line("echo mine")
@@ -180,8 +190,10 @@ def test_in_the_background_it_leaves_the_terminal_alone(terminal: Terminal) -> N
 
 
 def test_from_the_background_to_the_foreground(terminal: Terminal) -> None:
-    terminal.line("$W sh -c 'echo up; read line; echo got $line' & sleep 0.7")
+    terminal.line("$W sh -c 'echo up; read line; echo got $line' &")
     terminal.says("up")
+    terminal.line("echo ready")
+    terminal.says("ready\r\n")
     terminal.prompt()
     terminal.line("fg")
     time.sleep(1.0)

@@ -9,7 +9,8 @@
 
 enum { SIGBUS_ = 7, SIGSEGV_ = 11, SIGSYS_ = 31 };
 enum { EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22, ENOSYS_ = 38 };
-enum { FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, FUTEX_REQUEUE_ = 3, FUTEX_CMP_REQUEUE_ = 4, FUTEX_WAKE_BITSET_ = 10 };
+enum { FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, FUTEX_REQUEUE_ = 3, FUTEX_CMP_REQUEUE_ = 4 };
+enum { FUTEX_WAKE_OP_ = 5, FUTEX_WAKE_BITSET_ = 10 };
 enum { ARCH_SET_GS_ = 0x1001, ARCH_SET_FS_ = 0x1002, ARCH_GET_FS_ = 0x1003, ARCH_GET_GS_ = 0x1004 };
 enum { CLONE_VM_ = 0x100, CLONE_SETTLS_ = 0x80000 };
 #define AUDIT_ARCH_X86_64_ 0xc000003eU
@@ -202,6 +203,49 @@ static long stub_arch_prctl(uint64_t code, uint64_t address)
     }
 }
 
+/* FUTEX_WAKE_OP: change the second word, wake at the first, and at the second when what it was compares. */
+static long futex_wake_op(const uint64_t *a, uint32_t private)
+{
+    uint32_t code = (uint32_t)a[5], old, new;
+    int32_t operand = (int32_t)(code << 8) >> 20, other = (int32_t)(code << 20) >> 20;
+    uint32_t *second = (uint32_t *)a[4];
+    long done;
+
+    if (code >> 28 & 8) /* FUTEX_OP_OPARG_SHIFT */
+        operand = (int32_t)(1U << (operand & 31));
+    if (copy_bytes(&old, second, 4))
+        return -EFAULT_;
+    do {
+        switch (code >> 28 & 7) {
+        case 0: new = (uint32_t)operand; break;
+        case 1: new = old + (uint32_t)operand; break;
+        case 2: new = old | (uint32_t)operand; break;
+        case 3: new = old & ~(uint32_t)operand; break;
+        case 4: new = old ^ (uint32_t)operand; break;
+        default: return -ENOSYS_;
+        }
+        done = exchange_word(second, &old, new);
+    } while (done == 1);
+    if (done)
+        return done;
+    int32_t was = (int32_t)old;
+    int holds;
+    switch (code >> 24 & 15) {
+    case 0: holds = was == other; break;
+    case 1: holds = was != other; break;
+    case 2: holds = was < other; break;
+    case 3: holds = was <= other; break;
+    case 4: holds = was > other; break;
+    case 5: holds = was >= other; break;
+    default: return -ENOSYS_;
+    }
+    long woken = sys6(SYS_futex, (long)a[0], FUTEX_WAKE_ | private, (long)a[2], 0, 0, 0);
+    if (woken < 0 || !holds)
+        return woken;
+    long there = sys6(SYS_futex, (long)second, FUTEX_WAKE_ | private, (long)a[3], 0, 0, 0);
+    return there < 0 ? there : woken + there;
+}
+
 /* The futex operations the host filter does not let through. Requeueing becomes waking: waiters must cope
    with a spurious wake-up anyway (futex(2)). */
 static long stub_futex(const uint64_t *a)
@@ -222,6 +266,8 @@ static long stub_futex(const uint64_t *a)
         long woken = sys6(SYS_futex, (long)a[0], FUTEX_WAKE_ | private, 0x7fffffff, 0, 0, 0);
         return woken > (long)(int32_t)a[2] ? (long)(int32_t)a[2] : woken;
     }
+    case FUTEX_WAKE_OP_:
+        return futex_wake_op(a, private);
     default:
         return -ENOSYS_;
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardian.sentry.kernel.exit import exit_task
+from wardian.sentry.kernel.robust import release_robust_futexes
 from wardian.sentry.kernel.signals import flush_for_exec
 from wardian.sentry.kernel.task import NO_REPLY, Task
 from wardian.sentry.mm.image import ProgramImage, build_image
@@ -27,6 +28,7 @@ def replace_program(
     """Load ``file`` into ``task``; raises what execve(2) may, or ends in NO_REPLY."""
     image = build_image(task.kernel, task, file, argv, envp, filename, task.kernel.vdso)
     leave_other_threads(task)
+    release_robust_futexes(task)
     become(task, image)
     task.image = image
     host = task.host
@@ -68,7 +70,6 @@ def become(task: Task, image: ProgramImage) -> None:
     task.credentials = image.credentials
     task.name = image.name
     task.clear_child_tid = 0
-    task.robust_list = 0
 
 
 def program_runs(task: Task) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wardian.sentry.kernel.robust import release_robust_futexes
 from wardian.sentry.kernel.signals import (
     CLD_EXITED,
     CLD_KILLED,
@@ -42,6 +43,7 @@ def exit_task(task: Task, code: int) -> None:
     """One task ends with wait status ``code``; the last one makes its group a zombie."""
     if task.exited:
         return
+    release_robust_futexes(task)
     group = task.group
     if len(group.tasks) == 1:
         note_peak(group)

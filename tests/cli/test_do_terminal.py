@@ -238,7 +238,7 @@ def test_only_standard_output_is_a_terminal(terminal: Terminal) -> None:
 
 def test_interrupt_key_with_piped_input(terminal: Terminal) -> None:
     """The host's terminal makes this signal, for the whole job: all processes inside get it."""
-    terminal.line("sleep 60 | $W sh -c 'echo up; sleep 50'")
+    terminal.line("sleep 60 | $W sh -c 'echo up; exec sleep 50'")
     terminal.says("up\r\n")
     terminal.shell.sendintr()
     terminal.prompt()

@@ -28,7 +28,8 @@ COMPILED = ["src/wardian/sentry", "src/wardian/platform"]
 # Not worth the C compiler's time: tables, texts, and what runs once.
 INTERPRETED = (
     "errno.py table.py numbers.py marshal_gen.py strace_gen.py hostcpu.py kinds.py constants.py "
-    "specs.py zygote.py boot.py host_interfaces.py"
+    "specs.py zygote.py boot.py host_interfaces.py "
+    "observe.py"  # the tracer, which stays interpreted, is a subclass
 ).split()
 
 PROCESSORS = len(os.sched_getaffinity(0))

@@ -75,7 +75,7 @@ class Confinement:
         self._oom_door = -1
         self._oom = -1
         self._oom_before = b""
-        self._spare_root = ""
+        self._spare_root = -1
 
     # -- what came of it, for the Sentry ---------------------------------------------------------
     @property
@@ -126,12 +126,15 @@ class Confinement:
                 return
         self.layers.note("pid namespace", MISSING, "there would be no /proc for it", HOW["pid"])
         if "mount" not in self._spaces and _can_chroot():
-            self._spare_root = namespaces.make_spare_root()
+            try:
+                self._spare_root = namespaces.make_spare_root()
+            except OSError:
+                pass  # a /tmp that cannot be written to: then there is no other root
 
     def finish(self) -> None:
         """After the end of the Sentry."""
-        if self._spare_root:
-            os.rmdir(self._spare_root)
+        if self._spare_root >= 0:
+            os.close(self._spare_root)
         if self.group:
             self.group.remove()
 
@@ -207,9 +210,8 @@ class Confinement:
         """In the Sentry, after the zygote has started and everything is open and imported."""
         self._spare_sentry()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if self._spare_root:
-            os.chroot(self._spare_root)
-            os.chdir("/")
+        if self._spare_root >= 0:
+            namespaces.enter_spare_root(self._spare_root)
             capabilities.drop(self._kept_capabilities())
         if "seccomp" in self.plan.without:
             self.layers.note("seccomp", MISSING, "left out on purpose")
@@ -230,7 +232,7 @@ class Confinement:
         self._enter_namespaces(["cgroup"])
 
     def _leave_root(self) -> None:
-        if self._spare_root:  # entered in seal(): the zygote needs files of the old one
+        if self._spare_root >= 0:  # entered in seal(): the zygote needs files of the old one
             detail = "chroot to an empty directory, for want of a mount namespace"
             self.layers.note("root", PARTLY, detail, HOW["root"])
             return
@@ -249,7 +251,7 @@ class Confinement:
 
     def _drop_capabilities(self) -> str:
         kept = self._kept_capabilities()
-        capabilities.drop(kept | {capabilities.SYS_CHROOT} if self._spare_root else kept)
+        capabilities.drop(kept | {capabilities.SYS_CHROOT} if self._spare_root >= 0 else kept)
         left = capabilities.names_of(capabilities.effective() & sum(1 << bit for bit in kept))
         return f"only {', '.join(left)}, for files of others" if left else "none"
 

@@ -223,12 +223,22 @@ def _place(directory: int, files: dict[str, bytes]) -> None:
             os.close(fd)
 
 
-def make_spare_root() -> str:
-    """Second best, without a mount namespace: an empty directory to chroot(2) into. The launcher
-    makes it, and removes it in the end."""
+def make_spare_root() -> int:
+    """Second best, without a mount namespace: a descriptor of an empty directory to chroot(2) into.
+    It has no name any more: nothing can be made in it, and it needs no cleaning up."""
     path = f"/tmp/wardian-{os.urandom(8).hex()}"
-    os.mkdir(path, 0o555)
-    return path
+    os.mkdir(path, 0o500)
+    try:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    finally:
+        os.rmdir(path)
+
+
+def enter_spare_root(directory: int) -> None:
+    """Be at home there."""
+    os.fchdir(directory)
+    os.chroot(".")
+    os.close(directory)
 
 
 # -- what is mounted -----------------------------------------------------------------------------

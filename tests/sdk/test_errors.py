@@ -202,7 +202,7 @@ def test_killed_from_outside(victim: Callable[[wardian.Sandbox], int], words: st
         lambda: box.run(["sleep", "1000"]),
         lambda: box.spawn(["sleep", "1000"]).communicate(timeout=1000),
     ]
-    threads = [threading.Thread(target=wait, args=(ask,)) for ask in asks]
+    threads = [threading.Thread(target=wait, args=(ask,), daemon=True) for ask in asks]
     for thread in threads:
         thread.start()
     time.sleep(0.5)
@@ -220,16 +220,20 @@ def test_killed_from_outside(victim: Callable[[wardian.Sandbox], int], words: st
     assert gone(family)
 
 
+def runs(pid: int, program: bytes) -> bool:
+    """Whether a host process has a program's file mapped."""
+    try:
+        return program in Path(f"/proc/{pid}/maps").read_bytes()
+    except OSError:
+        return False
+
+
 def test_a_killed_guest_process_is_a_killed_command() -> None:
     with wardian.Sandbox() as box:
         process = box.spawn(["sleep", "1000"])
         assert box.run(["true"]).returncode == 0
-        busiest = next(
-            pid
-            for pid in descendants(launcher(box))
-            if b"sleep" in Path(f"/proc/{pid}/maps").read_bytes()
-        )
-        os.kill(busiest, signal.SIGKILL)
+        [victim] = [pid for pid in descendants(launcher(box)) if runs(pid, b"/sleep")]
+        os.kill(victim, signal.SIGKILL)
         assert process.wait(30) == -signal.SIGKILL
         assert box.run(["echo", "alive"]).stdout == b"alive\n"
 

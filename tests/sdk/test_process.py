@@ -169,7 +169,7 @@ def test_threads_share_a_sandbox(box: wardian.Sandbox) -> None:
         for _ in range(3):
             found.append(box.run(["echo", str(number)], timeout=60).stdout)
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -201,8 +201,8 @@ def cpu_ticks(launcher: int) -> int:
     """Processor time of a launcher and its descendants."""
     total = 0
     for pid in family(launcher):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
+        fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12]) if fields else 0
     return total
 
 
@@ -210,5 +210,13 @@ def family(pid: int) -> list[int]:
     """A process and its descendants."""
     found = [pid]
     for each in found:
-        found += [int(w) for w in Path(f"/proc/{each}/task/{each}/children").read_text().split()]
+        found += [int(word) for word in read(f"/proc/{each}/task/{each}/children").split()]
     return found
+
+
+def read(path: str) -> str:
+    """A file of a process that may be gone."""
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -230,3 +230,10 @@ def test_strange_bytes_in_arguments_and_names_arrive(wardian: Wardian) -> None:
     )
     assert outcome.out == " 61 ff 62\n127\n", outcome
     assert_one_line(outcome.err)
+
+
+def test_too_few_descriptors_are_refused(wardian: Wardian) -> None:
+    outcome = wardian.shell("ulimit -n 100; $WARDIAN do true; echo $?")
+    assert outcome.out == "125\n"
+    assert "ulimit" in outcome.err
+    assert_one_line(outcome.err)

@@ -229,3 +229,25 @@ def test_twenty_sandboxes_at_once(wardian: Wardian) -> None:
     for n, process in enumerate(many):
         outcome = finish(process, f"in {n}\n", 60)
         assert (outcome.status, outcome.out, outcome.err) == (n, f"in {n}\n{n} 0\n", "")
+
+
+FORKS = """
+import os, time
+made = []
+try:
+    while len(made) < 2000:
+        made.append(os.fork())
+        if made[-1] == 0:
+            time.sleep(20)
+except OSError as error:
+    print(error.strerror)
+for pid in made:
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+"""
+
+
+def test_without_descriptors_left_fork_fails_and_nothing_else(wardian: Wardian) -> None:
+    script = 'ulimit -n 512; $WARDIAN do sh -c "python3 -c \'$FORKS\'; ls -d /; echo \\$?"'
+    wardian.env["FORKS"] = FORKS
+    assert wardian.shell(script).out == "Resource temporarily unavailable\n/\n0\n"

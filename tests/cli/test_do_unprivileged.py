@@ -63,6 +63,22 @@ def test_volume_is_written_as_the_user(nobody: Wardian) -> None:
     assert (nobody.directory / "d/f").stat().st_uid == (NOBODY if os.getuid() == 0 else os.getuid())
 
 
+def test_owners_of_host_files_are_named_as_outside(nobody: Wardian) -> None:
+    (nobody.directory / "f").write_text("")
+    os.chown(nobody.directory / "f", *((NOBODY, NOBODY) if os.getuid() == 0 else (-1, -1)))
+    words = ["stat", "-c", "%n %U %G", "/etc/passwd", "/usr/bin", str(nobody.directory / "f")]
+    native = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert nobody.do(*words).out == native
+
+
+def test_root_inside_is_the_user_outside(nobody: Wardian) -> None:
+    script = "id -u; echo x > /etc/x; cat /etc/x; cat /etc/shadow; touch /mnt/f; chown 77 /mnt/f"
+    outcome = nobody.do("--user", "0", "-v", f"{nobody.directory}:/mnt", "sh", "-c", script)
+    assert outcome.out == "0\nx\n"
+    assert outcome.err.count("denied") == 1 and outcome.err.count("not permitted") == 1, outcome
+    assert (nobody.directory / "f").stat().st_uid == (NOBODY if os.getuid() == 0 else os.getuid())
+
+
 def test_errors_are_as_for_root(nobody: Wardian) -> None:
     nobody.fails(127, "no such program", "do", "no-such-program")
     nobody.fails(126, "permission denied", "do", "/etc/passwd")

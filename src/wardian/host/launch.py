@@ -27,6 +27,7 @@ from wardian.host.signals import Relay
 
 OWN_PROCESSES = 64
 """The Sentry, the zygote, the pool, and threads on their way out."""
+DESCRIPTORS_MIN = 512
 LOG = logging.getLogger("wardian.confinement")
 
 
@@ -53,6 +54,15 @@ def make_plan(config: Config) -> Plan:
     plan.debug = config.debug
     config.file_space = config.file_space or (config.memory or memory_of_ours()) // 2
     return plan
+
+
+def check_descriptors() -> None:
+    """The Sentry holds a few per guest process, and its own."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < DESCRIPTORS_MIN:
+        raise ConfigError(
+            f"only {most} open files are allowed, {DESCRIPTORS_MIN} are needed: raise `ulimit -Hn`"
+        )
 
 
 def grant(path: str, writable: bool, directory: bool) -> FileGrant:
@@ -86,6 +96,7 @@ def supervise(
 ) -> int:
     """Run ``sentry`` in a confined child; its exit status. ``killed`` is told of its death by a
     signal and whether memory was the reason, while the limits still exist."""
+    check_descriptors()
     box = Confinement(make_plan(config))
     relay = relay or Relay()
     try:

@@ -17,7 +17,7 @@ import os
 import struct
 from typing import Final
 
-from wardian.sentry.errno import E2BIG, ENFILE, LinuxError, from_os_error
+from wardian.sentry.errno import E2BIG, ENFILE, EPERM, LinuxError, from_os_error
 from wardian.sentry.fs.hostsyscall import (
     address_function,
     core_function,
@@ -48,6 +48,8 @@ AT_SYMLINK_NOFOLLOW: Final = 0x100
 AT_EMPTY_PATH: Final = 0x1000
 STATX_ALL: Final = 0xFFF
 
+OVERFLOW_ID: Final = 65534  # unless the host's administrator changed it
+EINVAL_NR: Final = 22
 EMFILE_NR: Final = 24
 ENOENT_NR: Final = 2
 ENOTDIR_NR: Final = 20
@@ -95,6 +97,8 @@ class HostFS:
         self.core_getdents = core_function("host_getdents")
         self.scratch = bytearray(SCRATCH_BYTES)
         self.scratch_at: int = address_function()(self.scratch)
+        self.unknown_uid = overflow_id("uid")
+        self.unknown_gid = overflow_id("gid")
 
     # -- opening and closing -----------------------------------------------------------------------
     def openat2(self, dirfd: int, path: bytes, flags: int, mode: int = 0) -> int:
@@ -139,7 +143,16 @@ class HostFS:
         a.dev, a.rdev, a.size, a.blocksize = fields[5], fields[6], fields[7], fields[8]
         a.blocks, a.atime_ns, a.mtime_ns, a.ctime_ns = fields[9], fields[10], fields[11], fields[12]
         a.btime_ns = fields[13]
+        self.name_owner(a)
         return a
+
+    def name_owner(self, a: Attributes) -> None:
+        """Who is unknown to our user namespace is root, as nearly all of them are on the host: its
+        files shall not look like those of "nobody"."""
+        if a.uid == self.unknown_uid:
+            a.uid = 0
+        if a.gid == self.unknown_gid:
+            a.gid = 0
 
     def slow_stat(self, dirfd: int, name: bytes) -> Attributes | None:
         """:meth:`stat` without the C core's help."""
@@ -150,7 +163,9 @@ class HostFS:
             if e.errno in (ENOENT_NR, ENOTDIR_NR):
                 return None
             raise from_os_error(e) from None
-        return _attributes(_STATX.unpack_from(self.scratch))
+        attributes = _attributes(_STATX.unpack_from(self.scratch))
+        self.name_owner(attributes)
+        return attributes
 
     def fstat(self, fd: int) -> Attributes:
         """Attributes of an open file, O_PATH included."""
@@ -184,14 +199,14 @@ class HostFS:
         try:
             os.chown(name, uid, gid, dir_fd=dirfd, follow_symlinks=False)
         except OSError as e:
-            raise from_os_error(e) from None
+            raise _chown_error(e) from None
 
     def fchown(self, fd: int, uid: int, gid: int) -> None:
         """fchown(2)."""
         try:
             os.fchown(fd, uid, gid)
         except OSError as e:
-            raise from_os_error(e) from None
+            raise _chown_error(e) from None
 
     def utimens(self, dirfd: int, name: bytes, atime_ns: int, mtime_ns: int) -> None:
         """utimensat(2) of ``name`` itself."""
@@ -426,11 +441,32 @@ class HostFS:
             self.close(fd)
 
 
+def overflow_id(kind: str) -> int:
+    """The "uid" or "gid" that the host shows us for ids our user namespace has no number for; -1
+    when root has one (user_namespaces(7))."""
+    try:
+        with open(f"/proc/self/{kind}_map") as file:
+            if any(line.split()[0] == "0" for line in file):
+                return -1
+    except (OSError, IndexError):
+        return -1
+    try:
+        with open(f"/proc/sys/kernel/overflow{kind}") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return OVERFLOW_ID
+
+
 def _error(e: OSError) -> LinuxError:
     """The exception for a failed open; our own descriptor limit is the guest's ENFILE."""
     if e.errno == EMFILE_NR:
         return ENFILE("the Sentry is out of descriptors")
     return from_os_error(e)
+
+
+def _chown_error(e: OSError) -> LinuxError:
+    """The host says EINVAL for an id that our user namespace has no number for."""
+    return EPERM("an id unknown to us") if e.errno == EINVAL_NR else from_os_error(e)
 
 
 def _attributes(fields: tuple[int, ...]) -> Attributes:

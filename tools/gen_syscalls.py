@@ -244,9 +244,13 @@ def argument(call: Call, index: int, at: str, kinds: Kinds) -> str:
         decoded = f"string{suffix}(t, d, {at}, r.arg({index}))"
     elif param.kind == "InBuf":
         length = length_of(call, index)
-        limit = "SMALL_BUF_MAX" if WIDTHS[length.kind].endswith("32") else "MAX_RW_COUNT"
         size = register(length.kind, index + 1)
-        decoded = f"buf{suffix}(t, d, {at}, r.arg({index}), {size}, {limit})"
+        if WIDTHS[length.kind].endswith("32"):
+            decoded = f"buf{suffix}(t, d, {at}, r.arg({index}), {size}, SMALL_BUF_MAX)"
+        elif param.nullable:
+            raise BadRow(f"InBuf {param.name} with a size_t length cannot be None")
+        else:
+            decoded = f"sent(d, {at}, {size})"
     else:
         decoded = f"struct{suffix}(t, d, {at}, r.arg({index}), {kinds.sizes[param.kind]})"
     return decoded if param.nullable else f"{param.kind}({decoded})"
@@ -313,12 +317,12 @@ def names_used(calls: list[Call], body: str) -> tuple[list[str], list[str], list
     """Handler modules, kinds and decoders that the generated text needs."""
     kinds = sorted({p.kind for c in calls for p in c.params}, key=import_order)
     decoders: tuple[str, ...] = (
-        "MAX_RW_COUNT",
         "SMALL_BUF_MAX",
         "buf",
         "buf_or_none",
         "s32",
         "s64",
+        "sent",
         "skip",
     )
     decoders += ("string", "string_or_none", "struct", "struct_or_none", "u32")

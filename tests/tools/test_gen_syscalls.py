@@ -91,7 +91,7 @@ def test_dispatch_decodes_by_kind(folder: Path, tmp_path: Path) -> None:
     assert "FD(s32(r.arg(0)))" in text and "UserPath(string(t, d, 0, r.arg(1)))" in text
     assert "p1 = skip(d, 0)" in text and "n3 = string_or_none(t, d, p1, r.arg(3))" in text
     assert 'cast("UserPath | None", n3)' in text
-    assert "InBuf(buf(t, d, 0, r.arg(1), r.arg(2), MAX_RW_COUNT))" in text
+    assert "InBuf(sent(d, 0, r.arg(2)))" in text
     assert "InBuf(buf(t, d, 0, r.arg(1), s32(r.arg(2)), SMALL_BUF_MAX))" in text
     assert "struct_or_none(t, d, 0, r.arg(3), 12)" in text
     compile(text, "dispatch_gen.py", "exec")

@@ -15,7 +15,13 @@ from wardian.platform.interface import (
     HostThread,
     SignalFrame,
 )
-from wardian.platform.layout import CHANNEL_BASE, GRANT_FD_FIRST, SLOT_SIZE, THREAD_FLAGS
+from wardian.platform.layout import (
+    CHANNEL_BASE,
+    GRANT_FD_FIRST,
+    GUEST_TOP,
+    SLOT_SIZE,
+    THREAD_FLAGS,
+)
 from wardian.platform.stub.process import StubProcess
 from wardian.platform.stub.wire import (
     ACTION_CLONE,
@@ -105,6 +111,8 @@ class StubThread(HostThread):
         self.engine.hub.reply(self.key, ACTION_RETURN, result)
 
     def queue_out(self, address: int, data: bytes) -> bool:
+        if not 0 <= address < GUEST_TOP:
+            return False  # the write that follows says EFAULT
         return self.engine.hub.queue_out(self.key, address, data)
 
     def drop_outs(self) -> None:

@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EFAULT, EINVAL
-from wardian.sentry.vfs.buffers import Sink, Source
+from wardian.sentry.vfs.buffers import BytesSource, Sink, Source
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
@@ -63,6 +63,15 @@ class UserSource(Source):
 
     def skip(self, count: int) -> None:
         self.give_back(-min(count, self.left))
+
+
+def source_of(task: Task, sent: bytes, count: int) -> Source:
+    """What write(2) and sendto(2) were given: the ``count`` bytes that came along with the request,
+    or those in guest memory at argument 1."""
+    call = task.call
+    if len(sent) == count or call is None:
+        return BytesSource(sent)
+    return UserSource(task, call.request.arg(1), count)
 
 
 class Segments:

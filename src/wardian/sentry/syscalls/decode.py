@@ -25,9 +25,7 @@ BAD_ADDRESS: Final = -14
 TOO_LONG: Final = -36
 
 PATH_MAX: Final = 4096  # with the NUL
-MAX_RW_COUNT: Final = 0x7FFFF000  # include/linux/fs.h: what one read or write moves at most
 SMALL_BUF_MAX: Final = 0x10000  # a buffer whose length is a 32-bit int (sockaddr, option values)
-FETCH_PIECE: Final = 0x100000
 
 
 def s32(value: int) -> int:
@@ -119,14 +117,23 @@ def buf(t: Task, data: bytes, at: int, address: int, length: int, limit: int) ->
         return b""
     wanted = length if length < limit else limit
     if not data:
-        return fetch(t, address, wanted)
+        return t.copy_in(address, wanted)
     count = record(data, at)
     if count == wanted:
         return data[at + 8 : at + 8 + wanted]
     if count == NULL_POINTER:
         raise EFAULT("null buffer")
     refuse(count)
-    return fetch(t, address, wanted)
+    return t.copy_in(address, wanted)
+
+
+def sent(data: bytes, at: int, length: int) -> bytes:
+    """The bytes of an ``InBuf`` with a ``size_t`` length, if all of them came along; otherwise
+    none: the handler then takes them from guest memory piece by piece, and only as many as have
+    somewhere to go."""
+    if not data or length <= 0:
+        return b""
+    return data[at + 8 : at + 8 + length] if record(data, at) == length else b""
 
 
 def buf_or_none(
@@ -157,16 +164,3 @@ def refuse(status: int) -> None:
     if status == TOO_LONG:
         raise ENAMETOOLONG(f"string longer than {PATH_MAX} bytes")
 
-
-def fetch(t: Task, address: int, count: int) -> bytes:
-    """``count`` bytes of guest memory, in pieces so that an absurd count fails early."""
-    if count <= FETCH_PIECE:
-        return t.copy_in(address, count)
-    t.copy_in(address + count - 1, 1)
-    parts: list[bytes] = []
-    while count > 0:
-        step = min(count, FETCH_PIECE)
-        parts.append(t.copy_in(address, step))
-        address += step
-        count -= step
-    return b"".join(parts)

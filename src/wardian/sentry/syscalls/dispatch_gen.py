@@ -34,12 +34,12 @@ from wardian.sentry.syscalls import (
     xattr,
 )
 from wardian.sentry.syscalls.decode import (
-    MAX_RW_COUNT,
     SMALL_BUF_MAX,
     buf,
     buf_or_none,
     s32,
     s64,
+    sent,
     skip,
     string,
     string_or_none,
@@ -145,7 +145,7 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                             return file.write(
                                 t,
                                 FD(s32(r.arg(0))),
-                                InBuf(buf(t, d, 0, r.arg(1), r.arg(2), MAX_RW_COUNT)),
+                                InBuf(sent(d, 0, r.arg(2))),
                                 Size(r.arg(2)),
                             )
                 else:
@@ -284,7 +284,7 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                             return file.pwrite64(
                                 t,
                                 FD(s32(r.arg(0))),
-                                InBuf(buf(t, d, 0, r.arg(1), r.arg(2), MAX_RW_COUNT)),
+                                InBuf(sent(d, 0, r.arg(2))),
                                 Size(r.arg(2)),
                                 Offset(s64(r.arg(3))),
                             )
@@ -452,7 +452,7 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                             return socket.sendto(
                                 t,
                                 FD(s32(r.arg(0))),
-                                InBuf(buf(t, d, 0, r.arg(1), r.arg(2), MAX_RW_COUNT)),
+                                InBuf(sent(d, 0, r.arg(2))),
                                 Size(r.arg(2)),
                                 Flags(u32(r.arg(3))),
                                 cast("InBuf | None", n4),

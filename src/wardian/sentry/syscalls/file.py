@@ -15,7 +15,7 @@ from wardian.sentry.errno import (
     EOPNOTSUPP,
     ESPIPE,
 )
-from wardian.sentry.mm.usercopy import UserSink, UserSource
+from wardian.sentry.mm.usercopy import UserSink, source_of
 from wardian.sentry.syscalls.kinds import (
     FD,
     Addr,
@@ -30,7 +30,6 @@ from wardian.sentry.syscalls.kinds import (
     UserPath,
 )
 from wardian.sentry.vfs import io
-from wardian.sentry.vfs.buffers import BytesSource, Source
 from wardian.sentry.vfs.file import (
     O_CLOEXEC,
     O_CREAT,
@@ -147,13 +146,13 @@ def pread64(t: Task, fd: FD, buf: OutBuf, count: Size, offset: Offset) -> int:
 def write(t: Task, fd: FD, buf: InBuf, count: Size) -> int:
     """write(2)."""
     f = io.file_of(t, fd)
-    return done_writing(f, io.write(t, f, source_of(t, buf, count)))
+    return done_writing(f, io.write(t, f, source_of(t, buf, clamp(count))))
 
 
 def pwrite64(t: Task, fd: FD, buf: InBuf, count: Size, offset: Offset) -> int:
     """pwrite(2)."""
     f = positioned(t, fd, offset)
-    return done_writing(f, io.write(t, f, source_of(t, buf, count), offset))
+    return done_writing(f, io.write(t, f, source_of(t, buf, clamp(count)), offset))
 
 
 def clamp(count: int) -> int:
@@ -163,15 +162,6 @@ def clamp(count: int) -> int:
     if count > OFFSET_MAX:
         raise EINVAL("count")
     return MAX_RW_COUNT
-
-
-def source_of(t: Task, buf: bytes, count: int) -> Source:
-    """The bytes of a write: those sent along, or guest memory when only some of them were."""
-    count = clamp(count)
-    call = t.call
-    if len(buf) == count or call is None:
-        return BytesSource(buf)
-    return UserSource(t, call.request.args[1], count)
 
 
 def positioned(t: Task, fd: int, offset: int) -> File:

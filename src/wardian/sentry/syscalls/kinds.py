@@ -4,10 +4,11 @@ Each kind is a ``NewType`` (free when compiled). From the kinds in a handler's s
 generator (``tools/gen_syscalls.py``) makes decoding, the stub's marshalling table and strace
 output.
 
-Rules: an ``InBuf`` is as long as the ``Size`` argument that follows it says. An ``In...`` struct
-has the fixed size of :data:`STRUCT_SIZES`; ``| None`` in the signature allows a null pointer,
-otherwise null is EFAULT. Addresses the handler itself reads or writes (``task.copy_in``,
-``task.copy_out``) are ``Addr``.
+Rules: an ``InBuf`` is as long as the integer argument that follows it says; with a ``Size`` it is
+empty when not all bytes came along, and the handler takes them from guest memory
+(``usercopy.source_of``). An ``In...`` struct has the fixed size of :data:`STRUCT_SIZES`; ``| None``
+in the signature allows a null pointer, otherwise null is EFAULT. Addresses the handler itself reads
+or writes (``task.copy_in``, ``task.copy_out``) are ``Addr``.
 """
 
 from typing import Final, NewType

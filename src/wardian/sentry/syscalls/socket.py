@@ -17,7 +17,7 @@ from wardian.sentry.errno import (
     WOULD_BLOCK,
     LinuxError,
 )
-from wardian.sentry.mm.usercopy import UserSink
+from wardian.sentry.mm.usercopy import UserSink, source_of
 from wardian.sentry.net.constants import (
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
@@ -31,7 +31,7 @@ from wardian.sentry.net.constants import (
 from wardian.sentry.net.options import INT
 from wardian.sentry.net.socket import Incoming, Outgoing, Socket
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, InBuf, Int, OutBuf, Size
-from wardian.sentry.vfs.buffers import BytesSource, Sink, Source
+from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import O_NONBLOCK, O_PATH, POLLIN, POLLOUT
 from wardian.sentry.vfs.io import MAX_RW_COUNT, broken_pipe, file_of
 
@@ -205,7 +205,7 @@ def sendto(
     out: Outgoing | None = None
     if address is not None:
         out = Outgoing(checked_address(address, length))
-    return transmit(t, s, BytesSource(data), flags, out)
+    return transmit(t, s, source_of(t, data, min(size, MAX_RW_COUNT)), flags, out)
 
 
 def recvfrom(

@@ -17,6 +17,7 @@ from librt.strings import read_i64_le
 from mypy_extensions import i64
 
 from wardian import _core
+from wardian.platform.hostfds import MOST
 from wardian.platform.interface import Events, ExecImage, Request
 from wardian.platform.layout import (
     CHECKIN_CODE,
@@ -44,7 +45,6 @@ from wardian.platform.stub.wire import (
     signed_int,
 )
 from wardian.platform.stub.zygote import Zygote
-from wardian.sentry.hostfds import MOST
 
 REPORTS: Final = (KIND_HOSTRET, KIND_CLONED, KIND_CHECKIN)
 """What a thread says only when it was told to do something (``StubThread.awaited``)."""

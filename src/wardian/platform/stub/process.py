@@ -10,10 +10,10 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
+from wardian.platform.hostfds import KEPT, MOST
 from wardian.platform.interface import HostMapping, HostProcess
 from wardian.platform.layout import CHANNEL_SIZE, GUEST_TOP, SLOTS
 from wardian.sentry.errno import EACCES, EAGAIN, EFAULT
-from wardian.sentry.hostfds import KEPT, MOST
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine

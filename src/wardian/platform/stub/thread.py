@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
+from wardian.platform.hostfds import for_guest
 from wardian.platform.interface import (
     RESTART,
     CloneRequest,
@@ -42,7 +43,6 @@ from wardian.platform.stub.wire import (
     WORDS,
 )
 from wardian.sentry.errno import from_os_error
-from wardian.sentry.hostfds import for_guest
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine

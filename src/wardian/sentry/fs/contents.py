@@ -12,9 +12,9 @@ import fcntl
 import os
 from typing import Final
 
+from wardian.platform.hostfds import for_guest
 from wardian.sentry.errno import EFAULT, EFBIG, ENOSPC, ENXIO, EOPNOTSUPP, from_os_error
 from wardian.sentry.fs.hostsyscall import host_syscall_function
-from wardian.sentry.hostfds import for_guest
 from wardian.sentry.vfs.buffers import Sink, Source
 
 SMALL_MAX: Final = 64 * 1024

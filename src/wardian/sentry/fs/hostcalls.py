@@ -17,13 +17,13 @@ import os
 import struct
 from typing import Final
 
+from wardian.platform.hostfds import for_guest
 from wardian.sentry.errno import E2BIG, ENFILE, EPERM, LinuxError, from_os_error
 from wardian.sentry.fs.hostsyscall import (
     address_function,
     core_function,
     host_syscall_function,
 )
-from wardian.sentry.hostfds import for_guest
 from wardian.sentry.vfs.inode import Attributes, StatFs
 
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x02, 0x04, 0x08

@@ -2,8 +2,8 @@
 (set_robust_list(2), robust futex ABI of the kernel's documentation).
 
 Guests wait for futexes in the host kernel, which knows other thread numbers than the lock words
-hold, so the Sentry does what Linux does at exit. It cannot wake a waiter by the futex; it interrupts
-those who run, and a wait that is interrupted starts again and finds the word changed.
+hold, so the Sentry does what Linux does at exit. It cannot wake a waiter by the futex; it
+interrupts those who run, and a wait that is interrupted starts again and finds the word changed.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ first.
 
 import os
 
+from wardian.platform.hostfds import for_guest
 from wardian.sentry.errno import EIO, from_os_error
-from wardian.sentry.hostfds import for_guest
 
 
 def create(length: int) -> int:

@@ -12,6 +12,7 @@ import ipaddress
 import socket as hostsocket
 from typing import TYPE_CHECKING, Any, Final
 
+from wardian.platform.hostfds import MOST
 from wardian.sentry.errno import (
     EACCES,
     EDESTADDRREQ,
@@ -25,7 +26,6 @@ from wardian.sentry.errno import (
     LinuxError,
     from_os_error,
 )
-from wardian.sentry.hostfds import MOST
 from wardian.sentry.net.constants import (
     AF_INET,
     AF_INET6,

@@ -248,6 +248,6 @@ for pid in made:
 
 
 def test_without_descriptors_left_fork_fails_and_nothing_else(wardian: Wardian) -> None:
-    script = 'ulimit -n 512; $WARDIAN do sh -c "python3 -c \'$FORKS\'; ls -d /; echo \\$?"'
+    script = "ulimit -n 512; $WARDIAN do sh -c \"python3 -c '$FORKS'; ls -d /; echo \\$?\""
     wardian.env["FORKS"] = FORKS
     assert wardian.shell(script).out == "Resource temporarily unavailable\n/\n0\n"

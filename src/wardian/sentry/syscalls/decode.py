@@ -163,4 +163,3 @@ def refuse(status: int) -> None:
         raise EFAULT("bad address")
     if status == TOO_LONG:
         raise ENAMETOOLONG(f"string longer than {PATH_MAX} bytes")
-

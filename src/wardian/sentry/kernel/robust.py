@@ -1,4 +1,4 @@
-"""Robust futexes: what a task still holds when it ends is marked, so that the next one learns of it
+"""Robust futexes: what a task still holds when it ends is marked, and the next one learns of it
 (set_robust_list(2), robust futex ABI of the kernel's documentation).
 
 Guests wait for futexes in the host kernel, which knows other thread numbers than the lock words

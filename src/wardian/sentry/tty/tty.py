@@ -167,9 +167,10 @@ class Terminal(ControllingTerminal):
         session = self.session
         self.leave_session()
         self.cut_files()
-        if session is not None and session.leader is not None:
-            send_to_group(session.leader, SigInfo(SIGHUP))
-            send_to_group(session.leader, SigInfo(SIGCONT))
+        leader = session.leader if session is not None else None  # the first signal may end it
+        if leader is not None:
+            send_to_group(leader, SigInfo(SIGHUP))
+            send_to_group(leader, SigInfo(SIGCONT))
 
     def cut_files(self) -> None:
         """Make every open file a dead one."""

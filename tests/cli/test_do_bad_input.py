@@ -237,3 +237,12 @@ def test_too_few_descriptors_are_refused(wardian: Wardian) -> None:
     assert outcome.out == "125\n"
     assert "ulimit" in outcome.err
     assert_one_line(outcome.err)
+
+
+def test_names_cannot_break_the_line_or_talk_to_the_terminal(wardian: Wardian) -> None:
+    for name in ("two\nlines", "\x1b[2Jgone", "bell\a"):
+        outcome = wardian.fails(127, "no such program", "do", name)
+        assert outcome.err.rstrip("\n").isprintable()
+    hostile = file(wardian.directory, "hostile", interpreter_segment(b"/\x1b[31mred\0"))
+    assert wardian.fails(126, "does not exist", "do", hostile).err.rstrip("\n").isprintable()
+    wardian.fails(125, "unrecognized", "do", "--x\ny", "true")

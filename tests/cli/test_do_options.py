@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,23 +17,30 @@ from command import Wardian, as_nobody, descendants, finish, wait_until
 
 @pytest.fixture
 def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root file system with nothing in it but busybox."""
+    """A root file system with nothing in it but busybox, and its libraries if it has any."""
     busybox = shutil.which("busybox")
-    if (
-        busybox is None
-        or b"statically linked"
-        not in subprocess.run(["file", "-bL", busybox], capture_output=True, check=False).stdout
-    ):
-        pytest.skip("needs a static busybox (busybox-static)")
+    if busybox is None:
+        pytest.skip("needs busybox")
     root = tmp_path_factory.mktemp("rootfs")
-    (root / "bin").mkdir()
-    (root / "etc").mkdir()
+    root.chmod(0o755)
+    for name in ("bin", "etc", "lib", "lib64"):
+        (root / name).mkdir()
     shutil.copy(busybox, root / "bin/busybox")
     for name in ("sh", "ls", "cat", "id", "mount", "touch", "mkdir"):
         (root / "bin" / name).symlink_to("busybox")
+    for library in libraries(busybox):
+        target = root / library.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, target)
     (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nfern:x:7:8::/:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\nfern:x:8:\nmoss:x:9:fern\n")
     return root
+
+
+def libraries(program: str) -> list[str]:
+    """What a dynamic program needs; nothing for a static one."""
+    listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    return re.findall(r"(/\S+) \(0x", listing)
 
 
 # -- files ---------------------------------------------------------------------------------------
@@ -171,8 +179,8 @@ def test_rootfs(wardian: Wardian, rootfs: Path) -> None:
         "-c",
         "ls /; pwd; touch /x; ls -d /proc/self /dev/null; echo $0",
     )
-    assert outcome.out == "bin\ndev\netc\nproc\nsys\n/\n/dev/null\n/proc/self\nsh\n"
-    assert sorted(os.listdir(rootfs)) == ["bin", "etc"]
+    assert outcome.out == "bin\ndev\netc\nlib\nlib64\nproc\nsys\n/\n/dev/null\n/proc/self\nsh\n"
+    assert sorted(os.listdir(rootfs)) == ["bin", "etc", "lib", "lib64"]
     wardian.fails(127, "no such program", "do", "--rootfs", str(rootfs), "python3")
 
 
@@ -180,7 +188,7 @@ def test_read_only_rootfs_without_mount_points(wardian: Wardian, rootfs: Path) -
     outcome = wardian.do(
         "--rootfs", str(rootfs), "--read-only", "sh", "-c", "ls /; touch /x; echo $?"
     )
-    assert outcome.out == "bin\netc\n1\n"
+    assert outcome.out == "bin\netc\nlib\nlib64\n1\n"
 
 
 def test_rootfs_of_an_unreadable_directory(wardian: Wardian) -> None:

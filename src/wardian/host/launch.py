@@ -121,22 +121,29 @@ def be_the_sentry(box: Confinement, sentry: Callable[[Confinement], int]) -> Non
     """In the child; never returns."""
     status = 125
     try:
+        status = status_of_sentry(box, sentry)
+    except BaseException:
+        report_bug()
+    finally:
+        os._exit(status)
+
+
+def status_of_sentry(box: Confinement, sentry: Callable[[Confinement], int]) -> int:
+    """Confine ourselves and run; what the user can mend is told."""
+    try:
         # Files on volumes are made with the guest's mode, which its own umask has been applied to.
         os.umask(0)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         box.enter()
-        status = sentry(box)
+        return sentry(box)
     except ConfigError as e:
         complain(str(e))
-        status = e.status
+        return e.status
     except OSError as e:
         complain(f"cannot set up the sandbox: {words(e)}: see `wardian doctor`")
         LOG.debug("in detail", exc_info=True)
-    except BaseException:
-        report_bug()
-    finally:
-        os._exit(status)
+        return 125
 
 
 def report_bug() -> None:

@@ -8,9 +8,17 @@ import select
 STDERR = 2
 
 
-def complain(words: str) -> None:
+def complain(words: str, who: str = "wardian") -> None:
     """One line that says what, why and what to do."""
-    write_line(f"wardian: {words}")
+    write_line(f"{who}: {printable(words)}")
+
+
+def printable(words: str) -> str:
+    """Names may hold anything, and come from files of the sandbox: no line breaks, nothing that a
+    terminal obeys."""
+    if words.isprintable():
+        return words
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
 
 
 def write_line(line: str) -> None:

@@ -202,7 +202,8 @@ class Sandbox:
             if boot.mount_at(self.task, sb, name, flags, source):
                 return
         except LinuxError as e:
-            raise ConfigError(f"cannot mount {source} on {target}: {plain(e)}") from None
+            why = "it is a directory" if isinstance(e, ENOTDIR) and not directory else plain(e)
+            raise ConfigError(f"cannot mount {source} on {target}: {why}") from None
         raise ConfigError(
             f"cannot mount {source} on {target}: the directory is missing and cannot be made"
         )
@@ -243,7 +244,10 @@ class Sandbox:
             deadline = self.clock.monotonic_ns() + int(self.config.timeout * 1e9)
             self.kernel.timers.arm(CallbackTimer(self.time_is_up), deadline)
         loop = Loop(self.kernel, self.engine, self.dispatcher)
-        status = loop.run()
+        try:
+            status = loop.run()
+        except OSError as e:  # no longer something the user can mend
+            raise KernelBug("a host call that must not fail") from e
         if self.timed_out:
             return TIMEOUT_STATUS
         if self.engine.zygote_gone:

@@ -228,7 +228,7 @@ def test_twenty_sandboxes_at_once(wardian: Wardian) -> None:
     ]
     for n, process in enumerate(many):
         outcome = finish(process, f"in {n}\n", 60)
-        assert (outcome.status, outcome.out, outcome.err) == (n, f"in {n}\n{n} 0\n", "")
+        assert (outcome.status, outcome.out, outcome.err) == (n, f"in {n}\n{n} {os.getuid()}\n", "")
 
 
 FORKS = """
@@ -251,3 +251,12 @@ def test_without_descriptors_left_fork_fails_and_nothing_else(wardian: Wardian) 
     script = "ulimit -n 512; $WARDIAN do sh -c \"python3 -c '$FORKS'; ls -d /; echo \\$?\""
     wardian.env["FORKS"] = FORKS
     assert wardian.shell(script).out == "Resource temporarily unavailable\n/\n0\n"
+
+
+def test_what_our_parent_ignores_the_command_ignores(wardian: Wardian) -> None:
+    """As execve(2) passes it on; nohup(1) is made of this."""
+    script = "trap '' HUP USR2; $WARDIAN do sh -c 'kill -HUP $$; kill -USR2 $$; echo alive'"
+    assert wardian.shell(script).out == "alive\n"
+    show = "grep SigIgn /proc/self/status"
+    first, second = wardian.shell(f"trap '' HUP; {show}; $WARDIAN do {show}").out.splitlines()
+    assert first == second

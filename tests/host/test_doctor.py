@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 import pytest
 
@@ -14,7 +13,7 @@ from wardian.host import cgroups, doctor
 
 @pytest.fixture(scope="module")
 def report() -> doctor.Report:
-    return doctor.examine(sys.executable)
+    return doctor.examine(command.stub_path())
 
 
 def test_this_host_can_run_sandboxes(report: doctor.Report) -> None:
@@ -42,7 +41,7 @@ def ours() -> set[str]:
 
 def test_examining_leaves_nothing_behind() -> None:
     before, had = (os.readlink("/proc/self/ns/user"), os.getcwd()), ours()
-    doctor.examine(sys.executable)
+    doctor.examine(command.stub_path())
     dead = {name for name in ours() - had if not os.path.exists(f"/proc/{name.split('-')[1]}")}
     assert dead == set()
     assert before == (os.readlink("/proc/self/ns/user"), os.getcwd())

@@ -9,6 +9,7 @@ Order: :func:`enter_user`, :func:`enter_others`, then in the Sentry :func:`hide`
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -218,7 +219,8 @@ def _place(directory: int, files: dict[str, bytes]) -> None:
             name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o555, dir_fd=directory
         )
         try:
-            assert os.write(fd, contents) == len(contents)
+            if os.write(fd, contents) < len(contents):
+                raise OSError(errno.ENOSPC, f"no room for {name} in the empty root")
         finally:
             os.close(fd)
 

@@ -6,7 +6,6 @@ then the confinement closes, and only then does the first guest instruction run 
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from wardian.host.program import encode, first_that_runs, plain
 from wardian.host.signals import HostSignals, Relay
 from wardian.host.user import guest_user
 from wardian.platform.interface import HostProcess
+from wardian.platform.log import Log
 from wardian.platform.stub.engine import StubEngine
 from wardian.platform.stub.zygote import ZygoteError
 from wardian.sentry.errno import ENOTDIR, LinuxError
@@ -39,6 +39,7 @@ from wardian.sentry.kernel.dispatch import Dispatcher, KernelBug
 from wardian.sentry.kernel.exit import exit_group
 from wardian.sentry.kernel.init import Ended, Init
 from wardian.sentry.kernel.loop import Loop
+from wardian.sentry.kernel.signals import SIG_IGN
 from wardian.sentry.syscalls.marshal_gen import MARSHAL
 from wardian.sentry.vfs import namei
 from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOSUID
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.task import Task
 
-LOG = logging.getLogger("wardian.sandbox")
+LOG = Log("wardian.sandbox")
 TIMEOUT_STATUS = 124
 BUG_STATUS = 125
 AT_FDCWD = -100
@@ -214,6 +215,9 @@ class Sandbox:
         streams = self.config.streams
         self.terminal = inherit_stdio(self.task, self.host_fs, streams, relay.foreground)
         self.signals = HostSignals(self.kernel, self.engine, self.terminal, relay.reader)
+        if self.config.argv:
+            for number in relay.ignored:
+                self.task.group.actions.get(number).handler = SIG_IGN
         for number in (0, 1):
             os.dup2(self.box.null_fd, number, inheritable=False)
 

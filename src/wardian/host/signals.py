@@ -43,15 +43,30 @@ WHOLE_JOB = 0x40
 FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 LOOK_SECONDS = 0.5
 SI_KERNEL = 0x80
+PYTHONS_OWN = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Ignored by the interpreter itself: what our own parent wished cannot be told any more."""
+
+
+def ignored_signals() -> list[int]:
+    """What our parent has us ignore, and execve(2) passes on. Asked of /proc: signal.getsignal()
+    knows nothing of the signals that glibc keeps for itself."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            masks = [line.split()[1] for line in file if line.startswith("SigIgn:")]
+    except OSError:
+        return []
+    mask = int(masks[0], 16) if masks else 0
+    return [n for n in range(1, 65) if mask >> (n - 1) & 1 and n not in PYTHONS_OWN]
 
 
 class Relay:
     """The launcher's half, made before the fork. What is ignored when we start (nohup(1), ``&`` in
-    a script) stays ignored."""
+    a script) stays ignored, by us and by the command."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.watched = [n for n in WATCHED if signal.getsignal(n) is not signal.SIG_IGN]
+        self.ignored = ignored_signals()
+        self.watched = [n for n in WATCHED if n not in self.ignored]
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.taken = {*self.watched, signal.SIGCHLD}
         signal.pthread_sigmask(signal.SIG_BLOCK, self.taken)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from wardian.cli.options import Parser
 from wardian.host.config import (
@@ -178,21 +177,15 @@ def current_directory() -> str:
 
 
 def set_up_log(options: argparse.Namespace) -> None:
-    """Warnings to standard error, more with --debug, elsewhere with --log."""
-    import logging
+    """Errors to standard error, all with --debug, elsewhere with --log."""
+    from wardian.platform import log
 
-    level = logging.DEBUG if options.debug else logging.ERROR
+    log.SINK.level = log.DEBUG if options.debug else log.ERROR
+    if not options.log:
+        return
+    log.SINK.level = min(log.SINK.level, log.INFO)
     try:
-        if options.log:
-            logging.basicConfig(
-                filename=options.log,
-                level=min(level, logging.INFO),
-                format="%(asctime)s %(name)s %(levelname)s %(message)s",
-            )
-        else:
-            logging.basicConfig(
-                stream=sys.stderr, level=level, format="wardian: %(name)s: %(message)s"
-            )
+        log.SINK.open_file(options.log)
     except OSError as e:
         raise ConfigError(f"cannot write the log {options.log}: {e.strerror}") from None
 

@@ -9,7 +9,6 @@ launcher; guests die with the Sentry.
 
 from __future__ import annotations
 
-import logging
 import os
 import resource
 import signal
@@ -28,7 +27,6 @@ from wardian.host.signals import Relay
 OWN_PROCESSES = 64
 """The Sentry, the zygote, the pool, and threads on their way out."""
 DESCRIPTORS_MIN = 512
-LOG = logging.getLogger("wardian.confinement")
 
 
 def stub_path() -> str:
@@ -142,7 +140,8 @@ def status_of_sentry(box: Confinement, sentry: Callable[[Confinement], int]) -> 
         return e.status
     except OSError as e:
         complain(f"cannot set up the sandbox: {words(e)}: see `wardian doctor`")
-        LOG.debug("in detail", exc_info=True)
+        if box.plan.debug:
+            sys.__excepthook__(*sys.exc_info())
         return 125
 
 

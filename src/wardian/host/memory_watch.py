@@ -7,10 +7,10 @@ sandbox goes on.
 
 from __future__ import annotations
 
-import logging
 import signal
 from typing import TYPE_CHECKING
 
+from wardian.platform.log import Log
 from wardian.sentry.kernel.callbacks import CallbackTimer
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
     from wardian.sentry.kernel.kernel import Kernel
 
-LOG = logging.getLogger("wardian.memory")
+LOG = Log("wardian.memory")
 SLOW_NS = 100_000_000
 FAST_NS = 10_000_000
 """How often to look; fast from half of the limit on."""

@@ -14,7 +14,6 @@ says why, from here or, when the Sentry was killed, from the launcher.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import socket
@@ -30,6 +29,7 @@ from wardian.host.launch import report_bug, supervise
 from wardian.host.program import encode, first_that_runs
 from wardian.host.sandbox import BUG_STATUS, Sandbox, preload
 from wardian.host.signals import HostSignals, Relay
+from wardian.platform.log import Log
 from wardian.sdk import wire
 from wardian.sdk.server_files import Files, error_of
 from wardian.sdk.wire import NULL, SAME, Decoder, Fields, Message, WireError
@@ -48,7 +48,7 @@ from wardian.sentry.vfs.file import O_RDWR, POLLIN, File
 from wardian.sentry.vfs.namei import AT_FDCWD
 from wardian.sentry.vfs.open import open_path
 
-LOG = logging.getLogger("wardian.sdk")
+LOG = Log("wardian.sdk")
 
 CLOSED, TIMEOUT, ENGINE, KILLED, MEMORY, BUG = (
     "closed",
@@ -378,7 +378,6 @@ def main(fd: int) -> int:
     """The launcher: read the wish, start the Sentry, wait, clean up."""
     control = socket.socket(fileno=fd)
     control.set_inheritable(False)
-    logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(name)s: %(message)s")
     wish = Wish(control)
 
     def killed(signo: int, out_of_memory: bool) -> None:

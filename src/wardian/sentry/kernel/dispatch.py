@@ -8,7 +8,6 @@ an interruption or fault (:data:`INTERRUPTED`). Every way back to guest code lea
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import (
@@ -19,6 +18,7 @@ from wardian.platform.interface import (
     HostThread,
     Request,
 )
+from wardian.platform.log import Log
 from wardian.sentry.errno import LinuxError
 from wardian.sentry.kernel import clone, exec
 from wardian.sentry.kernel.exit import exit_group, exit_task
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.thread_group import ThreadGroup
 
-LOG: Final = logging.getLogger("wardian.dispatch")
+LOG: Final = Log("wardian.dispatch")
 EINTR_RESULT: Final = -4
 SIGSEGV: Final = 11
 

@@ -7,9 +7,9 @@ that a kernel refuses to an unprivileged caller, where programs expect that refu
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
+from wardian.platform.log import Log
 from wardian.sentry.abi.numbers import syscall_name
 from wardian.sentry.errno import EACCES, ENOSYS, EPERM
 
@@ -48,7 +48,7 @@ ANSWERS: Final[dict[str, str]] = {
     "vhangup": "EPERM",
 }
 
-LOG: Final = logging.getLogger("wardian.syscalls")
+LOG: Final = Log("wardian.syscalls")
 NUMBERS_REMEMBERED: Final = 4096
 
 

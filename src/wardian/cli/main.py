@@ -5,6 +5,7 @@ Imports late, to start fast.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -32,15 +33,16 @@ def usage() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The entry point; answers the exit status."""
+    """The entry point; answers the exit status, or ends the process if that is ours."""
     if arguments is None:
-        return main_of_process()
+        os._exit(main_of_process())  # the interpreter would take apart every module first
     return run_command(arguments, [0, 1, 2])
 
 
 def main_of_process() -> int:
     """As :func:`main`, when this process is ours: Ctrl-C ends it quietly, closed descriptors are no
     trap, and output that cannot be written is an error."""
+    gc.disable()  # until host.sandbox.keep_what_there_is
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     streams = fill_closed_streams()
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import os
+from typing import Any, NoReturn
 
 from wardian.host.messages import complain
 
@@ -11,8 +12,27 @@ USAGE_STATUS = 125
 """Wardian's own errors; 126 and 127 are the command's (as docker run, env(1))."""
 
 
+class Formatter(argparse.HelpFormatter):
+    """Finds the width by itself: argparse makes one for every option, and would import ``shutil``
+    for it, which imports all compressors there are."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=terminal_width() - 2)
+
+
+def terminal_width() -> int:
+    """Columns of standard output."""
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with our status and a one-line error."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments, formatter_class=Formatter)
 
     def error(self, message: str) -> NoReturn:
         complain(f"{message}: see `{self.prog} --help`", self.prog)

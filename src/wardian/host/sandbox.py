@@ -6,6 +6,7 @@ then the confinement closes, and only then does the first guest instruction run 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -248,6 +249,7 @@ class Sandbox:
             deadline = self.clock.monotonic_ns() + int(self.config.timeout * 1e9)
             self.kernel.timers.arm(CallbackTimer(self.time_is_up), deadline)
         loop = Loop(self.kernel, self.engine, self.dispatcher)
+        keep_what_there_is()
         try:
             status = loop.run()
         except OSError as e:  # no longer something the user can mend
@@ -277,6 +279,13 @@ class Sandbox:
         if self.terminal is not None:
             self.terminal.close()
         self.engine.close()
+
+
+def keep_what_there_is() -> None:
+    """What was made until now stays: no garbage collection needs to look at it. Before the first
+    program runs it is off, for imports leave no garbage (``cli.main``)."""
+    gc.freeze()
+    gc.enable()
 
 
 def run_here(config: Config) -> int:

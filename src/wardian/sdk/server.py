@@ -27,7 +27,7 @@ from wardian.host.config import Config, ConfigError, Volume
 from wardian.host.confine import Confinement
 from wardian.host.launch import report_bug, supervise
 from wardian.host.program import encode, first_that_runs
-from wardian.host.sandbox import BUG_STATUS, Sandbox, preload
+from wardian.host.sandbox import BUG_STATUS, Sandbox, keep_what_there_is, preload
 from wardian.host.signals import HostSignals, Relay
 from wardian.platform.log import Log
 from wardian.sdk import wire
@@ -108,6 +108,7 @@ class Server:
             self.kernel.timers.arm(CallbackTimer(self.time_is_up), deadline)
         self.say({"id": first, "layers": self.sandbox.box.summary()})
         self.pump()
+        keep_what_there_is()
         Loop(self.kernel, self.sandbox.engine, self.sandbox.dispatcher).run()
         if self.engine_is_gone():
             self.why = ENGINE
@@ -392,4 +393,4 @@ def main(fd: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    os._exit(main(int(sys.argv[1])))  # the interpreter would take apart every module first

@@ -10,7 +10,6 @@ import errno
 import os
 import select
 import signal
-import socket
 from typing import Final
 
 from librt.strings import read_i64_le
@@ -25,6 +24,7 @@ from wardian.platform.layout import (
     GRANT_FD_FIRST,
     SHARED_SIZE,
 )
+from wardian.platform.stub import sockets
 from wardian.platform.stub.cloning import Cloning
 from wardian.platform.stub.memory_calls import MAP_ANONYMOUS, MEMORY_CALLS, fits
 from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL, EnginePoller
@@ -283,7 +283,7 @@ class StubEngine:
     def give_control(self, process: StubProcess, ident: int) -> None:
         """A forked process gets a control socket of its own with its first notified mapping."""
         try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours, theirs = sockets.pair()
         except OSError:
             return  # no descriptors left: notified mappings do as well
         ours.setblocking(False)

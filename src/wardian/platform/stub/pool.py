@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import select
-import socket
 import struct
+from _socket import CMSG_SPACE, SCM_CREDENTIALS, SO_PASSCRED, SOL_SOCKET
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
 from wardian.platform.interface import ExecImage
+from wardian.platform.stub import sockets
 from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL
 from wardian.platform.stub.process import Space
 from wardian.platform.stub.wire import DATA_SIZE, IMAGE, IMAGE_BLOB, IMAGE_MAP
@@ -27,14 +28,14 @@ class PoolProcess:
     """One of them; ``pid`` is 0 until it reported itself."""
 
     def __init__(self, hub: _core.Hub) -> None:
-        self.control, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control, self.theirs = sockets.pair()
         try:
             self.space = Space(hub)
         except OSError:
             self.control.close()
             self.theirs.close()
             raise
-        self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.control.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
         self.control.setblocking(False)
         self.pid = 0
         self.taken_by: StubThread | None = None
@@ -95,14 +96,14 @@ class Pool:
     def event(self, fresh: PoolProcess) -> None:
         """A pool process is ready, asks for the rest of its image, or is gone."""
         try:
-            data, ancillary, _, _ = fresh.control.recvmsg(1, socket.CMSG_SPACE(12))
+            data, ancillary, _, _ = fresh.control.recvmsg(1, CMSG_SPACE(12))
         except BlockingIOError:
             return
         except OSError:
             data, ancillary = b"", []
         if data == b"R" and fresh.pid == 0:
             for level, kind, content in ancillary:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                if level == SOL_SOCKET and kind == SCM_CREDENTIALS:
                     fresh.pid = struct.unpack("3i", content)[0]
             self.engine.programs.begin_next()
             return

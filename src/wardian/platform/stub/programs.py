@@ -3,10 +3,10 @@ parent on the host (design D9)."""
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 from wardian.platform.interface import ExecImage
+from wardian.platform.stub import sockets
 from wardian.platform.stub.pool import PoolProcess, encode_image
 from wardian.platform.stub.process import StubProcess
 from wardian.platform.stub.thread import StubThread
@@ -109,6 +109,6 @@ class Programs:
         if not fresh.rest:
             self.engine.pool.stop_listening(fresh)
         try:
-            socket.send_fds(fresh.control, [message], fds)
+            sockets.send_fds(fresh.control, message, fds)
         except OSError:
             thread.stub_process.end()  # killed from outside, or too much is under way

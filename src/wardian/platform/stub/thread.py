@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
@@ -23,6 +22,7 @@ from wardian.platform.layout import (
     SLOT_SIZE,
     THREAD_FLAGS,
 )
+from wardian.platform.stub import sockets
 from wardian.platform.stub.process import StubProcess
 from wardian.platform.stub.wire import (
     ACTION_CLONE,
@@ -206,7 +206,7 @@ class StubThread(HostThread):
         if opened_for_writing(fd):
             return False
         try:
-            socket.send_fds(control, [b"F"], [fd])
+            sockets.send_fds(control, b"F", [fd])
         except OSError:
             return False
         process.granted_to = self

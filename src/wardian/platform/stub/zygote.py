@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 import struct
 from typing import Final
 
 from wardian.platform.layout import DOORBELL_FD, SHARED_FD, ZYGOTE_FD
+from wardian.platform.stub import sockets
 
 HIGH_FD: Final = 200
 """Where descriptors wait so that the fixed numbers of the zygote can be assigned in any order."""
@@ -34,7 +34,7 @@ class Zygote:
     """The first guest-side process; ends all the others when its socket closes."""
 
     def __init__(self, stub: str, shared_fd: int, doorbell: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = sockets.pair()
         self.socket = ours
         self.pid = spawn(stub, shared_fd, doorbell, theirs.fileno())
         theirs.close()
@@ -46,14 +46,13 @@ class Zygote:
         header = struct.pack("<2H", len(first) // 8, len(second) // 8)
         try:
             self.socket.send(header + first + second)
-            data, fds, _, _ = socket.recv_fds(self.socket, 8, 1)
+            data, listener = sockets.receive_fd(self.socket, 8)
         except OSError as e:
             raise ZygoteError(f"the zygote went away: {e.strerror}") from None
-        if len(data) != 8 or len(fds) != 1:
+        if len(data) != 8 or listener < 0:
             raise ZygoteError(self.why_dead())
         self.vdso = int.from_bytes(data, "little")
-        self.listener = fds[0]
-        os.set_inheritable(self.listener, False)
+        self.listener = listener
 
     def why_dead(self) -> str:
         """What its exit status says."""
@@ -66,7 +65,7 @@ class Zygote:
 
     def spawn(self, channel: int, control: int) -> None:
         """Ask for one pool process with this channel memfd and control socket."""
-        socket.send_fds(self.socket, [b"S"], [channel, control])
+        sockets.send_fds(self.socket, b"S", [channel, control])
 
 
 def spawn(stub: str, shared_fd: int, doorbell: int, zygote_socket: int) -> int:

@@ -6,7 +6,7 @@ Such an address is given to ``lo``, as if it had been configured there.
 
 from __future__ import annotations
 
-import socket
+from _socket import inet_pton
 from typing import Final
 
 from wardian.sentry.net.constants import AF_INET, AF_INET6
@@ -33,7 +33,7 @@ def numeric(text: bytes) -> InterfaceAddress | None:
     """A host address from its text, or None."""
     for family, length in ((AF_INET, 32), (AF_INET6, 128)):
         try:
-            ip = socket.inet_pton(family, text.decode("ascii"))
+            ip = inet_pton(family, text.decode("ascii"))
         except (OSError, UnicodeDecodeError, ValueError):
             continue
         return InterfaceAddress(family, ip, length)

@@ -290,7 +290,7 @@ static int repeat_memory_call(struct sigcontext *mc, const uint64_t *a)
 
 static int answered_here(struct sigcontext *mc, const uint64_t *args)
 {
-    switch (mc->ax) {
+    switch ((uint32_t)mc->ax) {
     case SYS_mmap:
     case SYS_munmap:
     case SYS_mprotect:
@@ -600,9 +600,10 @@ static int trapped_call(struct slot *s, struct siginfo *si, struct ucontext *uc)
     }
     if (answered_here(mc, args))
         return 0;
-    s->nr = mc->ax;
+    uint32_t nr = (uint32_t)mc->ax; /* Linux, and so the filter, looks at eax alone */
+    s->nr = nr;
     memcpy(s->args, args, sizeof args);
-    s->data_len = mc->ax == SYS_rt_sigreturn ? marshal_sigreturn(s, mc->sp) : marshal(s, mc->ax, args);
+    s->data_len = nr == SYS_rt_sigreturn ? marshal_sigreturn(s, mc->sp) : marshal(s, nr, args);
     return 1;
 }
 

@@ -17,7 +17,7 @@ ROOM=/var/tmp/$TESTER # what the ordinary user needs, where it can read it
 export PYTHONDONTWRITEBYTECODE=1
 unset WARDIAN WARDIAN_INTERPRETED PYTHONPATH
 
-UNIT="tests/sentry tests/platform tests/host tests/tools"
+UNIT="tests/sentry tests/platform tests/host tests/tools tests/native"
 WHOLE="tests/conformance tests/programs tests/cli tests/sdk tests/hostile"
 CORE="tests/conformance tests/programs/test_busybox.py tests/programs/test_bash.py tests/programs/test_tools.py
     tests/cli/test_do_bad_input.py tests/cli/test_do_ends.py tests/sdk"

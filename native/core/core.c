@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
@@ -20,6 +21,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -33,6 +35,7 @@
 #define MAX_EVENTS 64
 #define MIN_SPIN_NS 3000UL
 #define PROBE_EVERY 16
+#define FIRST_ROOM 256 /* pending keys */
 #define PREEMPTED_NS 300000UL /* a gap this long in a spin: somebody else ran on our core */
 #define CALM_NS 20000000UL
 
@@ -64,7 +67,7 @@ typedef struct {
     uint32_t *pending; /* keys found ready, to be looked at */
     uint32_t npending, pending_room, pending_at;
     int notify_fd;      /* polled while spinning when notifications are expected */
-    int expected;
+    int64_t expected;
     uint64_t spin_ns;  /* the longest spin; 0: never */
     uint64_t spin_now; /* the present one: grown when spinning paid, shrunk when it did not */
     uint64_t calm_at;  /* until then other work wants our core: spin no longer than MIN_SPIN_NS */
@@ -81,6 +84,34 @@ static uint64_t now_ns(void)
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000UL + (uint64_t)ts.tv_nsec;
+}
+
+/* -- arguments: a number that does not fit is an OverflowError, never another number ------------------- */
+
+static bool as_u32(PyObject *object, uint32_t *value)
+{
+    unsigned long wide = PyLong_AsUnsignedLong(object);
+    if (wide == (unsigned long)-1 && PyErr_Occurred())
+        return false;
+    if (wide > UINT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "more than 32 bits");
+        return false;
+    }
+    *value = (uint32_t)wide;
+    return true;
+}
+
+static bool as_int(PyObject *object, int *value)
+{
+    long wide = PyLong_AsLong(object);
+    if (wide == -1 && PyErr_Occurred())
+        return false;
+    if (wide < INT_MIN || wide > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "does not fit an int");
+        return false;
+    }
+    *value = (int)wide;
+    return true;
 }
 
 static struct slot *slot_of(struct space *space, uint32_t index)
@@ -129,17 +160,31 @@ static PyObject *take(Hub *hub, uint32_t space_index, uint32_t slot_index)
     return bytes;
 }
 
+/* Room for another pending key: where those were that have been looked at, or else more memory. */
+static bool make_room(Hub *hub)
+{
+    uint32_t left = hub->npending - hub->pending_at, room = hub->pending_room;
+    if (left > room / 2) {
+        uint32_t *grown = room < SLOTS * SLOTS ? realloc(hub->pending, room * 2UL * sizeof *grown) : NULL;
+        if (!grown)
+            return false;
+        hub->pending = grown;
+        hub->pending_room = room * 2;
+    }
+    memmove(hub->pending, hub->pending + hub->pending_at, left * sizeof *hub->pending);
+    hub->npending = left;
+    hub->pending_at = 0;
+    return true;
+}
+
+/* Remember a key when it has a request: a ready bit may be anything. The full scan before sleeping finds what
+   found no room here. */
 static void push(Hub *hub, uint32_t key)
 {
-    if (hub->npending == hub->pending_room) {
-        uint32_t room = hub->pending_room ? hub->pending_room * 2 : 256;
-        uint32_t *grown = realloc(hub->pending, room * sizeof *grown);
-        if (!grown)
-            return; /* the full scan before sleeping finds it */
-        hub->pending = grown;
-        hub->pending_room = room;
-    }
-    hub->pending[hub->npending++] = key;
+    if (!has_request(hub, key >> 12, key & (SLOTS - 1)))
+        return;
+    if (hub->npending < hub->pending_room || make_room(hub))
+        hub->pending[hub->npending++] = key;
 }
 
 static void collect_space(Hub *hub, uint32_t index)
@@ -181,8 +226,7 @@ static void collect_all(Hub *hub)
     for (uint32_t i = 0; i < hub->top; i++)
         if (hub->spaces[i].base)
             for (uint32_t j = 1; j < hub->spaces[i].capacity; j++)
-                if (has_request(hub, i, j))
-                    push(hub, i << 12 | j);
+                push(hub, i << 12 | j);
 }
 
 static PyObject *take_pending(Hub *hub)
@@ -224,8 +268,7 @@ static void unwatch_at(Hub *hub, int at)
     if (space->base && slot < space->capacity) {
         space->slots[slot].watch = 0;
         __atomic_store_n(&slot_of(space, slot)->watched, 0, __ATOMIC_SEQ_CST);
-        if (has_request(hub, hub->watch_space[at], slot))
-            push(hub, hub->watch_space[at] << 12 | slot);
+        push(hub, hub->watch_space[at] << 12 | slot);
     }
     hub->nwatch--;
     if (at != hub->nwatch) {
@@ -291,7 +334,8 @@ static PyObject *poll_events(Hub *hub, int timeout_ms)
         if (events[i].data.fd == hub->doorbell) {
             uint64_t value;
             if (read(hub->doorbell, &value, 8) < 0) { /* already taken */ }
-            collect_all(hub);
+            if (hub->pending_at == hub->npending) /* or else the same keys were collected again and again */
+                collect_all(hub);
             continue;
         }
         events[kept++] = events[i];
@@ -359,7 +403,7 @@ static PyObject *sleep_for(Hub *hub, int64_t timeout_ns)
     collect_all(hub);
     PyObject *result = take_pending(hub);
     if (!result && !PyErr_Occurred()) {
-        int64_t ms = timeout_ns < 0 ? -1 : (timeout_ns + 999999) / 1000000;
+        int64_t ms = timeout_ns < 0 ? -1 : timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
         hub->sleeps++;
         result = poll_events(hub, ms > 1000000 ? 1000000 : (int)ms);
     }
@@ -411,10 +455,14 @@ static PyObject *hub_wait(Hub *hub, PyObject *arg)
 
 /* -- answering ----------------------------------------------------------------------------------- */
 
-static struct slot_state *answerable(Hub *hub, uint32_t key, struct slot **slot)
+/* The slot that a key from Python names; NULL with an exception for none. Slot 0 is no thread's. */
+static struct slot_state *answerable(Hub *hub, PyObject *object, uint32_t *key, struct slot **slot)
 {
-    uint32_t space_index = key >> 12, slot_index = key & (SLOTS - 1);
-    if (space_index >= hub->top || !hub->spaces[space_index].base || slot_index >= hub->spaces[space_index].capacity) {
+    if (!as_u32(object, key))
+        return NULL;
+    uint32_t space_index = *key >> 12, slot_index = *key & (SLOTS - 1);
+    if (space_index >= hub->top || !hub->spaces[space_index].base || slot_index == 0 ||
+        slot_index >= hub->spaces[space_index].capacity) {
         PyErr_SetString(PyExc_ValueError, "no such channel");
         return NULL;
     }
@@ -439,26 +487,29 @@ PyDoc_STRVAR(reply_doc, "reply(key, action, result, params=b'')\n\nAnswer a requ
 static PyObject *hub_reply(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
 {
     struct slot *slot;
-    if (nargs < 3) {
-        PyErr_SetString(PyExc_TypeError, "reply needs key, action, result");
+    if (nargs < 3 || nargs > 4) {
+        PyErr_SetString(PyExc_TypeError, "reply needs key, action, result, and maybe params");
         return NULL;
     }
-    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(args[0]);
-    long action = PyLong_AsLong(args[1]);
-    long long result = PyLong_AsLongLong(args[2]);
-    if (PyErr_Occurred())
+    uint32_t key, action;
+    struct slot_state *state = answerable(hub, args[0], &key, &slot);
+    if (!state || !as_u32(args[1], &action))
         return NULL;
-    struct slot_state *state = answerable(hub, key, &slot);
-    if (!state)
+    long long result = PyLong_AsLongLong(args[2]);
+    if (result == -1 && PyErr_Occurred())
         return NULL;
     if (nargs > 3) {
-        if (!PyBytes_Check(args[3]) || PyBytes_GET_SIZE(args[3]) > (Py_ssize_t)sizeof slot->p) {
+        if (!PyBytes_Check(args[3])) {
+            PyErr_SetString(PyExc_TypeError, "params must be bytes");
+            return NULL;
+        }
+        if (PyBytes_GET_SIZE(args[3]) > (Py_ssize_t)sizeof slot->p) {
             PyErr_SetString(PyExc_ValueError, "params must be at most 96 bytes");
             return NULL;
         }
         memcpy(slot->p, PyBytes_AS_STRING(args[3]), (size_t)PyBytes_GET_SIZE(args[3]));
     }
-    slot->action = (uint32_t)action;
+    slot->action = action;
     slot->result = result;
     post_reply(hub, key, slot, state);
     Py_RETURN_NONE;
@@ -472,12 +523,12 @@ static PyObject *hub_queue_out(Hub *hub, PyObject *const *args, Py_ssize_t nargs
         PyErr_SetString(PyExc_TypeError, "queue_out needs key, address, bytes");
         return NULL;
     }
-    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(args[0]);
-    struct out out = {PyLong_AsUnsignedLongLong(args[1]), (uint64_t)PyBytes_GET_SIZE(args[2])};
-    if (PyErr_Occurred())
-        return NULL;
-    struct slot_state *state = answerable(hub, key, &slot);
+    uint32_t key;
+    struct slot_state *state = answerable(hub, args[0], &key, &slot);
     if (!state)
+        return NULL;
+    struct out out = {PyLong_AsUnsignedLongLong(args[1]), (uint64_t)PyBytes_GET_SIZE(args[2])};
+    if (out.address == (uint64_t)-1 && PyErr_Occurred())
         return NULL;
     uint64_t padded = (out.length + 7) & ~7UL;
     if (!state->busy || padded > DATA_SIZE || state->outs_used + 16 + padded > DATA_SIZE)
@@ -493,8 +544,8 @@ PyDoc_STRVAR(drop_outs_doc, "drop_outs(key)\n\nForget what queue_out collected (
 static PyObject *hub_drop_outs(Hub *hub, PyObject *arg)
 {
     struct slot *slot;
-    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(arg);
-    struct slot_state *state = PyErr_Occurred() ? NULL : answerable(hub, key, &slot);
+    uint32_t key;
+    struct slot_state *state = answerable(hub, arg, &key, &slot);
     if (!state)
         return NULL;
     state->outs_used = 0;
@@ -506,8 +557,8 @@ PyDoc_STRVAR(park_doc, "park(key)\n\nTell the guest thread that its answer will 
 static PyObject *hub_park(Hub *hub, PyObject *arg)
 {
     struct slot *slot;
-    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(arg);
-    struct slot_state *state = PyErr_Occurred() ? NULL : answerable(hub, key, &slot);
+    uint32_t key;
+    struct slot_state *state = answerable(hub, arg, &key, &slot);
     if (!state)
         return NULL;
     __atomic_store_n(&slot->parked, 1, __ATOMIC_RELEASE);
@@ -519,13 +570,14 @@ static PyObject *hub_park(Hub *hub, PyObject *arg)
 PyDoc_STRVAR(put_doc, "put(key, offset, data)\n\nWrite data at an offset of the slot: siginfo or a pool process's image.");
 static PyObject *hub_put(Hub *hub, PyObject *args)
 {
-    unsigned key;
+    PyObject *object;
+    uint32_t key;
     Py_ssize_t offset;
     Py_buffer data;
     struct slot *slot;
-    if (!PyArg_ParseTuple(args, "Iny*", &key, &offset, &data))
+    if (!PyArg_ParseTuple(args, "Ony*", &object, &offset, &data))
         return NULL;
-    struct slot_state *state = answerable(hub, key, &slot);
+    struct slot_state *state = answerable(hub, object, &key, &slot);
     if (state && (offset < 128 || offset > (Py_ssize_t)SLOT_SIZE || data.len > (Py_ssize_t)SLOT_SIZE - offset)) {
         PyErr_SetString(PyExc_ValueError, "outside the slot");
         state = NULL;
@@ -540,12 +592,30 @@ static PyObject *hub_put(Hub *hub, PyObject *args)
 
 /* -- spaces and slots ------------------------------------------------------------------------------ */
 
+/* Map shared memory. A file shorter than its mapping would be SIGBUS one day. */
+static void *map_shared(int fd, size_t size)
+{
+    struct stat status;
+    void *base = MAP_FAILED;
+    if (fstat(fd, &status) == 0) {
+        if (status.st_size < (off_t)size) {
+            PyErr_SetString(PyExc_ValueError, "the shared memory is too short");
+            return NULL;
+        }
+        base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    }
+    if (base != MAP_FAILED)
+        return base;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return NULL;
+}
+
 PyDoc_STRVAR(add_space_doc, "add_space(memfd) -> index\n\nMap a channel memfd; OSError EMFILE when all are taken.");
 static PyObject *hub_add_space(Hub *hub, PyObject *arg)
 {
-    int fd = (int)PyLong_AsLong(arg);
+    int fd;
     uint32_t index = 0;
-    if (PyErr_Occurred())
+    if (!as_int(arg, &fd))
         return NULL;
     while (index < SLOTS && hub->spaces[index].base)
         index++;
@@ -553,9 +623,9 @@ static PyObject *hub_add_space(Hub *hub, PyObject *arg)
         errno = EMFILE;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
-    void *base = mmap(NULL, CHANNEL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED)
-        return PyErr_SetFromErrno(PyExc_OSError);
+    void *base = map_shared(fd, CHANNEL_SIZE);
+    if (!base)
+        return NULL;
     struct space *space = &hub->spaces[index];
     space->base = base;
     space->slots = NULL;
@@ -569,8 +639,8 @@ static PyObject *hub_add_space(Hub *hub, PyObject *arg)
 PyDoc_STRVAR(remove_space_doc, "remove_space(index)\n\nForget a space and all its slots.");
 static PyObject *hub_remove_space(Hub *hub, PyObject *arg)
 {
-    uint32_t index = (uint32_t)PyLong_AsUnsignedLong(arg);
-    if (PyErr_Occurred())
+    uint32_t index;
+    if (!as_u32(arg, &index))
         return NULL;
     if (index >= hub->top || !hub->spaces[index].base) {
         PyErr_SetString(PyExc_ValueError, "no such space");
@@ -606,8 +676,8 @@ static bool grow(struct space *space, uint32_t index)
 PyDoc_STRVAR(activate_doc, "activate(key)\n\nGive a slot to a thread; requests from it are taken from now on.");
 static PyObject *hub_activate(Hub *hub, PyObject *arg)
 {
-    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(arg);
-    if (PyErr_Occurred())
+    uint32_t key;
+    if (!as_u32(arg, &key))
         return NULL;
     uint32_t space_index = key >> 12, slot_index = key & (SLOTS - 1);
     if (space_index >= hub->top || !hub->spaces[space_index].base || slot_index == 0) {
@@ -619,6 +689,8 @@ static PyObject *hub_activate(Hub *hub, PyObject *arg)
         return PyErr_NoMemory();
     struct slot_state *state = &space->slots[slot_index];
     struct slot *slot = slot_of(space, slot_index);
+    if (state->watch) /* answered after it was taken away */
+        unwatch_at(hub, state->watch - 1);
     memset(state, 0, sizeof *state);
     memset(slot, 0, 384);
     slot->spin_max = hub->guest_spin;
@@ -631,8 +703,8 @@ PyDoc_STRVAR(deactivate_doc, "deactivate(key)\n\nTake a slot away: nothing more 
 static PyObject *hub_deactivate(Hub *hub, PyObject *arg)
 {
     struct slot *slot;
-    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(arg);
-    struct slot_state *state = PyErr_Occurred() ? NULL : answerable(hub, key, &slot);
+    uint32_t key;
+    struct slot_state *state = answerable(hub, arg, &key, &slot);
     if (!state)
         return NULL;
     if (state->watch)
@@ -645,8 +717,8 @@ PyDoc_STRVAR(host_tid_doc, "host_tid(key) -> int\n\nThe tid the host kernel wrot
 static PyObject *hub_host_tid(Hub *hub, PyObject *arg)
 {
     struct slot *slot;
-    uint32_t key = (uint32_t)PyLong_AsUnsignedLong(arg);
-    if (PyErr_Occurred() || !answerable(hub, key, &slot))
+    uint32_t key;
+    if (!answerable(hub, arg, &key, &slot))
         return NULL;
     return PyLong_FromUnsignedLong(__atomic_load_n(&slot->host_tid, __ATOMIC_ACQUIRE));
 }
@@ -667,17 +739,17 @@ static PyObject *hub_epoll(Hub *hub, PyObject *args)
 
 static PyObject *hub_set_notify(Hub *hub, PyObject *arg)
 {
-    hub->notify_fd = (int)PyLong_AsLong(arg);
-    if (PyErr_Occurred())
+    if (!as_int(arg, &hub->notify_fd))
         return NULL;
     Py_RETURN_NONE;
 }
 
 static PyObject *hub_expect(Hub *hub, PyObject *arg)
 {
-    hub->expected += (int)PyLong_AsLong(arg);
-    if (PyErr_Occurred())
+    int more;
+    if (!as_int(arg, &more))
         return NULL;
+    hub->expected += more;
     if (hub->expected < 0)
         hub->expected = 0;
     Py_RETURN_NONE;
@@ -698,38 +770,52 @@ static PyObject *hub_set_spin(Hub *hub, PyObject *args)
 
 static PyObject *hub_statistics(Hub *hub, PyObject *Py_UNUSED(ignored))
 {
-    return Py_BuildValue("{s:K,s:K,s:K,s:I,s:I}", "requests", (unsigned long long)hub->requests, "waits",
+    return Py_BuildValue("{s:K,s:K,s:K,s:I,s:I,s:I}", "requests", (unsigned long long)hub->requests, "waits",
                          (unsigned long long)hub->waits, "sleeps", (unsigned long long)hub->sleeps, "spin_hits",
-                         hub->spin_hits, "spin_misses", hub->spin_misses);
+                         hub->spin_hits, "spin_misses", hub->spin_misses, "pending_room", hub->pending_room);
 }
 
-static int hub_init(Hub *hub, PyObject *args, PyObject *kwargs)
+/* The descriptors, memory and numbers of a new hub, which is all zero; false with an exception. */
+static bool set_up(Hub *hub, int shared_fd, int doorbell)
+{
+    hub->doorbell = doorbell;
+    hub->notify_fd = -1;
+    hub->guest_spin = 2000;
+    hub->spin_ns = 50000;
+    hub->spin_now = 50000;
+    hub->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = doorbell};
+    if (hub->epoll_fd < 0 || epoll_ctl(hub->epoll_fd, EPOLL_CTL_ADD, doorbell, &event) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return false;
+    }
+    hub->spaces = calloc(SLOTS, sizeof *hub->spaces);
+    hub->pending = malloc(FIRST_ROOM * sizeof *hub->pending);
+    hub->pending_room = FIRST_ROOM;
+    if (!hub->spaces || !hub->pending) {
+        PyErr_NoMemory();
+        return false;
+    }
+    hub->shared_base = map_shared(shared_fd, SHARED_SIZE);
+    if (!hub->shared_base)
+        return false;
+    hub->shared = (struct shared_page *)hub->shared_base;
+    hub->ready = (struct ready_page *)(hub->shared_base + 0x1000);
+    hub->shared->spin_guests = 1;
+    return true;
+}
+
+/* All in tp_new: there is no Hub that was not set up, and none that is set up twice. */
+static PyObject *hub_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     int shared_fd, doorbell;
     (void)kwargs;
     if (!PyArg_ParseTuple(args, "ii", &shared_fd, &doorbell))
-        return -1;
-    hub->shared_base = mmap(NULL, SHARED_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, shared_fd, 0);
-    hub->spaces = calloc(SLOTS, sizeof *hub->spaces);
-    hub->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    hub->doorbell = doorbell;
-    hub->notify_fd = -1;
-    if (hub->shared_base == MAP_FAILED || !hub->spaces || hub->epoll_fd < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
-    hub->shared = (struct shared_page *)hub->shared_base;
-    hub->ready = (struct ready_page *)(hub->shared_base + 0x1000);
-    hub->guest_spin = 2000;
-    hub->shared->spin_guests = 1;
-    hub->spin_ns = 50000;
-    hub->spin_now = 50000;
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = doorbell};
-    if (epoll_ctl(hub->epoll_fd, EPOLL_CTL_ADD, doorbell, &event) < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
-    return 0;
+        return NULL;
+    Hub *hub = (Hub *)type->tp_alloc(type, 0);
+    if (hub && !set_up(hub, shared_fd, doorbell))
+        Py_CLEAR(hub);
+    return (PyObject *)hub;
 }
 
 static void hub_dealloc(Hub *hub)
@@ -741,9 +827,9 @@ static void hub_dealloc(Hub *hub)
         }
     free(hub->spaces);
     free(hub->pending);
-    if (hub->shared_base && hub->shared_base != MAP_FAILED)
+    if (hub->shared_base)
         munmap(hub->shared_base, SHARED_SIZE);
-    if (hub->epoll_fd > 0)
+    if (hub->epoll_fd >= 0)
         close(hub->epoll_fd);
     Py_TYPE(hub)->tp_free((PyObject *)hub);
 }
@@ -773,8 +859,7 @@ static PyTypeObject HubType = {
     .tp_basicsize = sizeof(Hub),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_doc = "Hub(shared_memfd, doorbell_eventfd): the Sentry's side of all channels.",
-    .tp_new = PyType_GenericNew,
-    .tp_init = (initproc)hub_init,
+    .tp_new = hub_new,
     .tp_dealloc = (destructor)hub_dealloc,
     .tp_methods = hub_methods,
 };
@@ -789,10 +874,14 @@ static PyObject *core_vm_read(PyObject *self, PyObject *const *args, Py_ssize_t 
         PyErr_SetString(PyExc_TypeError, "vm_read needs pid, address, count");
         return NULL;
     }
-    long pid = PyLong_AsLong(args[0]);
+    int pid;
+    if (!as_int(args[0], &pid))
+        return NULL;
     unsigned long address = PyLong_AsUnsignedLong(args[1]);
+    if (address == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
     Py_ssize_t count = PyLong_AsSsize_t(args[2]);
-    if (PyErr_Occurred())
+    if (count == -1 && PyErr_Occurred())
         return NULL;
     if (address >= GUEST_TOP || count <= 0)
         return PyBytes_FromStringAndSize(NULL, 0);
@@ -802,7 +891,7 @@ static PyObject *core_vm_read(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (!bytes)
         return NULL;
     struct iovec local = {PyBytes_AS_STRING(bytes), (size_t)count}, remote = {(void *)address, (size_t)count};
-    ssize_t n = process_vm_readv((pid_t)pid, &local, 1, &remote, 1, 0);
+    ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
     if (n < 0) {
         if (errno != EFAULT) {
             Py_DECREF(bytes);
@@ -819,18 +908,21 @@ PyDoc_STRVAR(vm_write_doc, "vm_write(pid, address, data) -> int\n\nprocess_vm_wr
 static PyObject *core_vm_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     Py_buffer data;
+    int pid;
     (void)self;
-    if (nargs != 3 || PyObject_GetBuffer(args[2], &data, PyBUF_SIMPLE) < 0) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_TypeError, "vm_write needs pid, address, data");
+    if (nargs != 3) {
+        PyErr_SetString(PyExc_TypeError, "vm_write needs pid, address, data");
         return NULL;
     }
-    long pid = PyLong_AsLong(args[0]);
+    if (!as_int(args[0], &pid))
+        return NULL;
     unsigned long address = PyLong_AsUnsignedLong(args[1]);
+    if ((address == (unsigned long)-1 && PyErr_Occurred()) || PyObject_GetBuffer(args[2], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
     ssize_t n = 0;
-    if (!PyErr_Occurred() && address < GUEST_TOP && (unsigned long)data.len <= GUEST_TOP - address) {
+    if (address < GUEST_TOP && (unsigned long)data.len <= GUEST_TOP - address) {
         struct iovec local = {data.buf, (size_t)data.len}, remote = {(void *)address, (size_t)data.len};
-        n = data.len ? process_vm_writev((pid_t)pid, &local, 1, &remote, 1, 0) : 0;
+        n = data.len ? process_vm_writev(pid, &local, 1, &remote, 1, 0) : 0;
         if (n < 0 && errno == EFAULT)
             n = 0;
         if (n < 0)
@@ -892,8 +984,8 @@ static PyObject *core_notify_receive(PyObject *self, PyObject *arg)
 {
     struct seccomp_notif notification;
     (void)self;
-    int fd = (int)PyLong_AsLong(arg);
-    if (PyErr_Occurred())
+    int fd;
+    if (!as_int(arg, &fd))
         return NULL;
     memset(&notification, 0, sizeof notification);
     if (ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &notification) < 0) {

@@ -5,6 +5,7 @@
 #include <Python.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,9 +17,13 @@
 
 enum { FIELDS = 14, DIRENT_BYTES = 32768, NAME_OFFSET = 19 };
 
+/* Since 1970; times after 2262 or before 1677 are the last or first that fit. */
 static long long nanoseconds(const struct statx_timestamp *t)
 {
-    return (long long)t->tv_sec * 1000000000 + t->tv_nsec;
+    long long ns;
+    if (__builtin_mul_overflow(t->tv_sec, 1000000000LL, &ns) || __builtin_add_overflow(ns, (long long)t->tv_nsec, &ns))
+        return t->tv_sec < 0 ? LLONG_MIN : LLONG_MAX;
+    return ns;
 }
 
 /* host_stat(dirfd, name): statx(2) of name itself, of dirfd when the name is empty. The order of the fields is that

@@ -99,7 +99,7 @@ class FakeProcess(HostProcess):
     def resident_bytes(self) -> int:
         return self.resident or len(self.pages) * PAGE
 
-    def set_limit(self, resource: int, soft: int, in_use: int) -> None:
+    def set_limit(self, resource: int, soft: int, besides: int) -> None:
         self.limits[resource] = soft
 
     def kill(self) -> None:

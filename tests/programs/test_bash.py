@@ -53,8 +53,9 @@ PROCESSES = [
     "ulimit -n 50; ulimit -n; ulimit -Hn; ulimit -Sn 20; exec 30</dev/null; echo $?; exec 9</dev/null; echo $?",
     "ulimit -f 1; dd if=/dev/zero of=big bs=1024 count=10 2>/dev/null; echo $?; stat -c %s big",
     "ulimit -c; ulimit -s; ulimit -t; ulimit -a | wc -l",
-    # RLIMIT_AS is kept and shown, but not passed on to the host yet: nothing here runs into it.
-    "ulimit -v 200000; ulimit -v",
+    "ulimit -v 200000; ulimit -v; for i in 1 2 3 4 5 6; do perl -e '$x = \"a\" x ($ARGV[0] << 20); print 1' "
+    "60 2>/dev/null; echo $?; perl -e '$x = \"a\" x ($ARGV[0] << 20); print 1' 900 2>/dev/null; echo $?; done",
+    "ulimit -d 100000; ulimit -d; perl -e '$x = \"a\" x ($ARGV[0] << 20); print 1' 400 2>/dev/null; echo $?",
     "ulimit -t 1; bash -c 'while :; do :; done'; echo $?",
     "umask; umask 077; echo x >f; stat -c %a f; umask -S",
     "cd /tmp; cd - | sed 's,.*/,,'; pushd / >/dev/null; popd | sed 's,.*/,,'; mkdir -p a; cd -P a; pwd | sed 's,.*/,,'",

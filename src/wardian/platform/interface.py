@@ -119,9 +119,9 @@ class HostProcess:
         """The most it ever had; costs more to find out."""
         return self.resident_bytes()
 
-    def set_limit(self, resource: int, soft: int, in_use: int) -> None:
-        """Have the host enforce RLIMIT_AS or RLIMIT_DATA: ``soft`` bytes, of which the guest has
-        ``in_use`` now. What the engine has mapped for itself comes on top."""
+    def set_limit(self, resource: int, soft: int, besides: int) -> None:
+        """Have the host enforce RLIMIT_AS or RLIMIT_DATA: ``soft`` bytes. What the engine has
+        mapped for itself comes on top, and ``besides``: what Linux would not count."""
         raise NotImplementedError
 
     def kill(self) -> None:

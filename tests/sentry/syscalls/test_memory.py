@@ -224,9 +224,14 @@ def test_mlock_counts_against_its_limit(t: Task) -> None:
     user = support.make_task(parent=t, uid=1000)
     user.group.rlimits.set(RLIMIT_MEMLOCK, 8192, 8192)
     address = support.memory(user).map(4 * 4096)
+    mapping = HostMapping(address, address + 4 * 4096, "rw-p", 0, "00:00", 0, "")
+    support.memory(user).mappings = [mapping]
     assert memory.mlock(user, address + 1, 4096) == 0
+    assert memory.mlock(user, address, 1) == 0
     with pytest.raises(ENOMEM):
-        memory.mlock(user, address, 1)
+        memory.mlock(user, address + 8192, 1)
+    mapping.start += 4096  # the guest unmaps one of the two
+    assert memory.mlock(user, address + 8192, 1) == 0
     memory.munlock(user, address, 8192)
     assert memory.mlock2(user, address, 1, 1) == 0
     with pytest.raises(EINVAL):

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import resource as rlimits
 import signal
-import socket
+from _socket import socket
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
 from wardian.platform.hostfds import KEPT, MOST
 from wardian.platform.interface import HostMapping, HostProcess
 from wardian.platform.layout import CHANNEL_SIZE, GUEST_TOP, SLOTS
+from wardian.platform.log import Log
 from wardian.sentry.errno import EACCES, EAGAIN, EFAULT
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
     from wardian.platform.stub.thread import StubThread
 
-LOG: Final = logging.getLogger("wardian.engine")
+LOG: Final = Log("wardian.engine")
 SMALLEST_NO_LIMIT: Final = 1 << 60  # beyond any address space
+HOST_NO_LIMIT: Final = 1 << 62
 
 
 class Space:
@@ -97,7 +98,7 @@ class StubProcess(HostProcess):
         space.users += 1
         self.threads: list[StubThread] = []
         self.brk_start = 0
-        self.control: socket.socket | None = None  # where descriptors to map are sent
+        self.control: socket | None = None  # where descriptors to map are sent
         self.granted_to: StubThread | None = None  # who has yet to take the one sent last
         self.ended = False  # we ended it, or know that it ended
 
@@ -155,23 +156,26 @@ class StubProcess(HostProcess):
         fields = self.engine.proc.read(self.pid, "statm").split()
         return (int(fields[1]) - int(fields[2])) * 4096 if len(fields) > 2 else 0
 
-    def set_limit(self, resource: int, soft: int, in_use: int) -> None:
+    def set_limit(self, resource: int, soft: int, besides: int) -> None:
+        own = self.engine.proc.own_bytes(self.engine.zygote.pid, resource)
+        if own == 0:
+            LOG.warning("the size of a guest process cannot be seen: its limit is not enforced")
+            return
         # The soft limit is enough: no guest can make the call that would raise it.
-        limit = rlimits.RLIM_INFINITY
-        if soft < SMALLEST_NO_LIMIT:
-            name = "VmSize:" if resource == rlimits.RLIMIT_AS else "VmData:"
-            limit = soft + max(self.status_bytes(name) - in_use, 0)
+        limit = soft + besides + own if soft < SMALLEST_NO_LIMIT else HOST_NO_LIMIT
         try:
-            rlimits.prlimit(self.pid, resource, (limit, rlimits.RLIM_INFINITY))
+            _, hard = rlimits.prlimit(self.pid, resource)
+            if hard != rlimits.RLIM_INFINITY:
+                limit = min(limit, hard)
+            elif limit == HOST_NO_LIMIT:
+                limit = rlimits.RLIM_INFINITY
+            rlimits.prlimit(self.pid, resource, (limit, hard))
         except (OSError, ValueError):
             LOG.warning("the host does not let us limit the memory of a guest process")
 
     def status_bytes(self, name: str) -> int:
         """A line of the host's /proc/<pid>/status; 0 when there is none."""
-        for line in self.engine.proc.read(self.pid, "status").splitlines():
-            if line.startswith(name):
-                return int(line.split()[1]) * 1024
-        return 0
+        return self.engine.proc.status_bytes(self.pid, name)
 
     def end(self) -> None:
         """End the host process; its death is reported as one from outside."""
@@ -220,6 +224,16 @@ class ProcFiles:
 
     def __init__(self, directory: int) -> None:
         self.directory = directory
+        self.sizes: dict[int, int] = {}  # of own_bytes
+
+    def own_bytes(self, zygote: int, resource: int) -> int:
+        """How much of RLIMIT_AS or RLIMIT_DATA the engine takes in every guest process: stub,
+        channel and fences, which all have from the zygote. 0 when that cannot be found out."""
+        known = self.sizes.get(resource, 0)
+        if known == 0:
+            name = "VmSize:" if resource == rlimits.RLIMIT_AS else "VmData:"
+            known = self.sizes[resource] = self.status_bytes(zygote, name)
+        return known
 
     def reopen(self, fd: int) -> int:
         """``fd`` opened again, for reading alone; EACCES where the host's /proc is out of reach."""
@@ -229,6 +243,13 @@ class ProcFiles:
             )
         except OSError as e:
             raise EACCES(f"a file open for writing cannot be mapped read-only here: {e}") from None
+
+    def status_bytes(self, pid: int, name: str) -> int:
+        """A line of /proc/<pid>/status that counts kB; 0 when there is none."""
+        for line in self.read(pid, "status").splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+        return 0
 
     def read(self, pid: int, name: str) -> str:
         """The text of /proc/<pid>/<name>; empty when it cannot be read."""

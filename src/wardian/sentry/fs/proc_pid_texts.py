@@ -148,7 +148,7 @@ def status_memory(task: Task) -> list[str]:
     rows = [
         ("VmPeak", sizes.total),
         ("VmSize", sizes.total),
-        ("VmLck", task.memory.locked_bytes),
+        ("VmLck", task.memory.locked.total()),
         ("VmPin", 0),
         ("VmHWM", peak),
         ("VmRSS", sizes.resident),

@@ -61,7 +61,7 @@ class NoProcess(HostProcess):
     def resident_bytes(self) -> int:
         return 0
 
-    def set_limit(self, resource: int, soft: int, in_use: int) -> None:
+    def set_limit(self, resource: int, soft: int, besides: int) -> None:
         return
 
     def kill(self) -> None:

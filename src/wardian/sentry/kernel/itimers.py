@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EAGAIN, EINVAL
-from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_CPU
+from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_CPU, RLIMIT_SIGPENDING
 from wardian.sentry.kernel.signals import (
     SI_KERNEL,
     SI_TIMER,
@@ -22,6 +22,7 @@ from wardian.sentry.kernel.signals import (
     SIGXCPU,
     SigInfo,
     SignalTimer,
+    queued_count,
     send_to_group,
     send_to_task,
 )
@@ -52,7 +53,7 @@ SIGEV_THREAD: Final = 2
 SIGEV_THREAD_ID: Final = 4
 
 TIMERS_MAX: Final = 4096
-"""POSIX timers per thread group; Linux counts them against RLIMIT_SIGPENDING."""
+"""POSIX timers per thread group; they also count against RLIMIT_SIGPENDING."""
 
 DELAYTIMER_MAX: Final = (1 << 31) - 1
 CPU_POLL_MIN_NS: Final = 1_000_000
@@ -277,9 +278,14 @@ class GroupTimers:
         limit = min(soft, hard)
         self.cpu_limit.set(limit * SECOND if limit < RLIM_INFINITY else -1, 0)
 
+    def count(self) -> int:
+        """How many POSIX timers there are."""
+        return len(self.posix)
+
     def create(self, owner: Task, clock_id: int) -> PosixTimer:
         """A new POSIX timer, disarmed; EAGAIN when there are too many."""
-        if len(self.posix) >= TIMERS_MAX:
+        limit, _ = self.group.rlimits.get(RLIMIT_SIGPENDING)
+        if len(self.posix) >= TIMERS_MAX or queued_count(self.group) >= limit:
             raise EAGAIN("too many timers")
         number = self.next_number
         self.next_number = (number + 1) & 0x7FFF_FFFF

@@ -299,8 +299,8 @@ class PendingSignals:
         signo = (lowest & -lowest).bit_length()
         return self.take_one(signo)
 
-    def take_one(self, signo: int) -> SigInfo | None:
-        """Remove and return the oldest entry of ``signo``."""
+    def take_one(self, signo: int) -> SigInfo:
+        """Remove and return the oldest entry of ``signo``, which is pending."""
         found: SigInfo | None = None
         more = False
         for info in self.queue:
@@ -311,6 +311,8 @@ class PendingSignals:
                 found = info
         if found is not None:
             self.queue.remove(found)
+        else:
+            found = SigInfo(signo, SI_USER)  # there was no room for more (see has_room)
         if not more:
             self.mask &= ~bit(signo)
         return found
@@ -474,8 +476,12 @@ def send(task: Task, group: ThreadGroup, info: SigInfo, only: Task | None) -> No
         group.begin_exit(SIGKILL)
         return
     pending = group.pending if only is None else only.signals.pending
-    check_queue_limit(task, pending, info)
-    pending.add(info)
+    if has_room(group, info):
+        pending.add(info)
+    elif info.signo >= SIGRTMIN and info.code != SI_USER:
+        raise EAGAIN("RLIMIT_SIGPENDING")
+    else:
+        pending.mask |= bit(info.signo)
     announce(group, info.signo, only)
 
 
@@ -568,13 +574,23 @@ def is_ignored(task: Task, signo: int) -> bool:
     return group.actions.ignores(signo)
 
 
-def check_queue_limit(task: Task, pending: PendingSignals, info: SigInfo) -> None:
-    """Real-time signals of users are limited by RLIMIT_SIGPENDING (EAGAIN); others always fit."""
-    if info.signo < SIGRTMIN or info.timer is not None:
-        return
-    limit, _ = task.group.rlimits.get(RLIMIT_SIGPENDING)
-    if len(pending.queue) >= limit:
-        raise EAGAIN("too many signals queued")
+def has_room(group: ThreadGroup, info: SigInfo) -> bool:
+    """Whether ``info`` may be queued under RLIMIT_SIGPENDING. Standard signals of the kernel and
+    of kill(2) always may, and those of timers, which have their place already; a standard signal
+    of sigqueue(3) and a real-time one of kill(2) go on without their siginfo (send_signal_locked).
+    Linux counts what a user's processes have queued together; here it is each process."""
+    if info.timer is not None or (info.signo < SIGRTMIN and info.code >= 0):
+        return True
+    limit, _ = group.rlimits.get(RLIMIT_SIGPENDING)
+    return queued_count(group) < limit
+
+
+def queued_count(group: ThreadGroup) -> int:
+    """How many signals are queued for ``group`` and its tasks, and POSIX timers that may be."""
+    count = len(group.pending.queue)
+    for task in group.tasks:
+        count += len(task.signals.pending.queue)
+    return count if group.timers is None else count + group.timers.count()
 
 
 def force(task: Task, info: SigInfo) -> None:

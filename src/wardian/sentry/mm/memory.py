@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from wardian.sentry.mm.locked import LockedRanges
+
 if TYPE_CHECKING:
     from wardian.platform.interface import HostProcess
     from wardian.sentry.vfs.dentry import Path
@@ -91,8 +93,7 @@ class Memory:
         self.layout = Layout()
         self.auxv = b""
         self.file_mappings: list[FileMapping] = []
-        self.locked_bytes = 0  # mlock(2), against RLIMIT_MEMLOCK
-        self.locked_future = False
+        self.locked = LockedRanges()  # mlock(2), against RLIMIT_MEMLOCK
 
     def hold(self) -> Memory:
         """One more task shares this space (CLONE_VM)."""

@@ -1,17 +1,22 @@
 """How large an address space is, and the limits on that (getrlimit(2), RLIMIT_AS and RLIMIT_DATA).
 
 The host process maps memory itself (design D2), so the host enforces these limits. It counts what
-the engine and exec have mapped there besides, which is therefore added to them.
+the engine and exec have mapped there besides, which is therefore added to them: exec reserves
+ranges around the stack, and maps the stack whole, which on Linux grows and is never data.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from wardian.platform.layout import GUEST_TOP
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_AS, RLIMIT_DATA, Rlimits
 
 if TYPE_CHECKING:
     from wardian.sentry.mm.memory import Memory
+
+INITIAL_STACK: Final = 132 << 10
+"""What a program's stack counts for at first (setup_arg_pages)."""
 
 
 class Sizes:
@@ -42,9 +47,14 @@ class Sizes:
 
 
 def pass_limit(memory: Memory, resource: int, soft: int) -> None:
-    """Have the host enforce RLIMIT_AS or RLIMIT_DATA."""
-    sizes = Sizes(memory)
-    memory.process.set_limit(resource, soft, sizes.total if resource == RLIMIT_AS else sizes.data)
+    """Have the host enforce RLIMIT_AS or RLIMIT_DATA. Nothing is measured: the program may be
+    changing its memory, or still be on its way into its host process."""
+    layout = memory.layout
+    besides = layout.stack_high - layout.stack_low
+    if resource == RLIMIT_AS and layout.stack_high:
+        besides += layout.stack_low - layout.guard_low + GUEST_TOP - layout.stack_high
+        besides -= INITIAL_STACK
+    memory.process.set_limit(resource, soft, besides)
 
 
 def pass_limits(memory: Memory, limits: Rlimits) -> None:

@@ -60,6 +60,7 @@ OPENAT2_FLAGS: Final = 0x7FFFC3  # VALID_OPEN_FLAGS
 OPEN_HOW_SIZE: Final = 24
 PAGE_SIZE: Final = 4096
 # Allocate, with KEEP_SIZE; PUNCH_HOLE; COLLAPSE, ZERO (with KEEP_SIZE), INSERT, UNSHARE ranges.
+FALLOC_FL_KEEP_SIZE: Final = 1
 FALLOCATE_MODES: Final = (0, 1, 3, 0x08, 0x10, 0x11, 0x20, 0x40, 0x41)
 
 _OPEN_HOW: Final = struct.Struct("<QQQ")
@@ -211,7 +212,7 @@ def truncate(t: Task, path: UserPath, length: Offset) -> int:
         raise EINVAL("not a regular file")
     check_mount_writable(place.mount)
     check(t.credentials, inode, MAY_WRITE)
-    io.check_size_limit(t, length)
+    io.check_size_limit(t, inode, length)
     io.strip_setuid(t, inode)
     change = AttributeChange()
     change.size = length
@@ -229,7 +230,7 @@ def ftruncate(t: Task, fd: FD, length: Offset) -> int:
         raise EBADF("O_PATH")
     if not f.writable:
         raise EINVAL("not open for writing")
-    io.check_size_limit(t, length)
+    io.check_size_limit(t, f.inode, length)
     if f.inode is not None:
         io.strip_setuid(t, f.inode)
     f.truncate(length)
@@ -253,7 +254,8 @@ def fallocate(t: Task, fd: FD, mode: Int, offset: Offset, length: Offset) -> int
         raise ENODEV("not a regular file")
     if offset + length > OFFSET_MAX:
         raise EFBIG("range")
-    io.check_size_limit(t, offset + length)
+    if not mode & FALLOC_FL_KEEP_SIZE:
+        io.check_size_limit(t, inode, offset + length)
     f.allocate(mode, offset, length)
     notify_path(f.path, IN_MODIFY)
     return 0

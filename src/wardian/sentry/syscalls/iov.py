@@ -158,7 +158,7 @@ def move(
             return done, True
         done += written
         notify_path(target.path, IN_MODIFY)
-        if target.seekable and written < n:
+        if written == 0:
             break
     return done, False
 

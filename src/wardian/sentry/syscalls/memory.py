@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from wardian.platform.layout import GUEST_TOP
-from wardian.sentry.errno import EFAULT, EINVAL, ENOMEM, ENOSPC, ENOSYS, EPERM
+from wardian.sentry.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, ENOSPC, ENOSYS, EPERM
 from wardian.sentry.kernel.credentials import CAP_IPC_LOCK
 from wardian.sentry.kernel.rlimits import RLIMIT_MEMLOCK
 from wardian.sentry.kernel.task import NO_REPLY, Task
@@ -20,11 +20,14 @@ from wardian.sentry.mm.mapping import (
     MAP_ANONYMOUS,
     MAP_GROWSDOWN,
     MAP_HUGETLB,
+    MAP_LOCKED,
     MAP_PRIVATE,
     MAP_SHARED,
     MAP_TYPE,
+    MapRequest,
 )
-from wardian.sentry.mm.memory import PAGE_SIZE, Memory, page_up
+from wardian.sentry.mm.memory import PAGE_SIZE, Memory, page_down, page_up
+from wardian.sentry.mm.sizes import Sizes
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Int, Pid, Size, ULong
 
 MS_ASYNC: Final = 1
@@ -39,6 +42,7 @@ MADV_SOFT_OFFLINE: Final = 101
 PROT_GROWSDOWN: Final = 0x01000000
 PROT_GROWSUP: Final = 0x02000000
 MLOCK_ONFAULT: Final = 1
+MCL_CURRENT: Final = 1
 MCL_ALL: Final = 7
 MCL_ONFAULT: Final = 4
 MPOL_MAX: Final = 6
@@ -58,9 +62,13 @@ def mmap(
             raise EINVAL("offset is not a multiple of the page size")
         file = t.files.get(fd)
         request = mapping.make_request(address, length, prot, flags, offset)
+        if flags & MAP_LOCKED:
+            check_map_locked(t, request)
         mapping.map_file(t, request, file)
         return NO_REPLY
     request = mapping.make_request(address, length, prot, flags, offset)
+    if flags & MAP_LOCKED:
+        check_map_locked(t, request)
     if flags & MAP_HUGETLB:
         raise ENOMEM("no huge pages are reserved")
     kind = flags & MAP_TYPE
@@ -211,44 +219,76 @@ def mlock2(t: Task, address: Addr, length: Size, flags: Int) -> int:
 
 
 def _lock(t: Task, address: int, length: int) -> int:
-    if address + length >= 1 << 64:
-        raise EINVAL("range wraps around")
-    size = page_up(length + address % PAGE_SIZE)
-    limit = t.group.rlimits.soft[RLIMIT_MEMLOCK]
+    check_lock_allowed(t)
+    start, end = locked_range(address, length)
     memory = t.memory
+    limit = t.group.rlimits.soft[RLIMIT_MEMLOCK]
     if not t.credentials.has_cap(CAP_IPC_LOCK):
-        if limit == 0:
-            raise EPERM("RLIMIT_MEMLOCK is 0")
-        if memory.locked_bytes + size > limit:
+        locked = memory.locked
+        if locked.total() + locked.added(start, end) > limit:
+            locked.forget_unmapped(memory.process.maps())
+        if locked.total() + locked.added(start, end) > limit:
             raise ENOMEM("RLIMIT_MEMLOCK")
-    check_mapped(memory, address & -PAGE_SIZE, size)
-    memory.locked_bytes += size
+    check_mapped(memory, start, end - start)
+    if start < end and not memory.locked.add(start, end):
+        raise ENOMEM("too many locked ranges")
     return 0
+
+
+def check_lock_allowed(t: Task) -> None:
+    """EPERM for who may lock nothing."""
+    if t.group.rlimits.soft[RLIMIT_MEMLOCK] == 0 and not t.credentials.has_cap(CAP_IPC_LOCK):
+        raise EPERM("RLIMIT_MEMLOCK is 0")
+
+
+def locked_range(address: int, length: int) -> tuple[int, int]:
+    """Whole pages that hold the range; EINVAL."""
+    start = page_down(address)
+    end = start + page_up(length + address % PAGE_SIZE)
+    if end >= 1 << 64:
+        raise EINVAL("range wraps around")
+    return start, end
 
 
 def munlock(t: Task, address: Addr, length: Size) -> int:
     """munlock(2)."""
-    if address + length >= 1 << 64:
-        raise EINVAL("range wraps around")
-    size = page_up(length + address % PAGE_SIZE)
-    check_mapped(t.memory, address & -PAGE_SIZE, size)
-    t.memory.locked_bytes = max(0, t.memory.locked_bytes - size)
+    start, end = locked_range(address, length)
+    check_mapped(t.memory, start, end - start)
+    if not t.memory.locked.remove(start, end):
+        raise ENOMEM("too many locked ranges")
     return 0
 
 
 def mlockall(t: Task, flags: Int) -> int:
-    """mlockall(2)."""
+    """mlockall(2). What is mapped later is not counted: the host maps it without telling."""
     if flags == 0 or flags & ~MCL_ALL or flags == MCL_ONFAULT:
         raise EINVAL("unknown flags")
-    if not t.credentials.has_cap(CAP_IPC_LOCK) and t.group.rlimits.soft[RLIMIT_MEMLOCK] == 0:
-        raise EPERM("RLIMIT_MEMLOCK is 0")
+    check_lock_allowed(t)
+    if not flags & MCL_CURRENT:
+        return 0
+    memory = t.memory
+    limit = t.group.rlimits.soft[RLIMIT_MEMLOCK]
+    if not t.credentials.has_cap(CAP_IPC_LOCK) and Sizes(memory).total > limit:
+        raise ENOMEM("RLIMIT_MEMLOCK")
+    for entry in memory.process.maps():
+        if not memory.layout.is_reserved(entry.start, entry.prot):
+            memory.locked.add(entry.start, entry.end)
     return 0
 
 
 def munlockall(t: Task) -> int:
     """munlockall(2)."""
-    t.memory.locked_bytes = 0
+    t.memory.locked.clear()
     return 0
+
+
+def check_map_locked(t: Task, request: MapRequest) -> None:
+    """MAP_LOCKED: EPERM, EAGAIN (mmap(2)). Like mlock(2), but what is mapped is not counted."""
+    if t.credentials.has_cap(CAP_IPC_LOCK):
+        return
+    check_lock_allowed(t)
+    if t.memory.locked.total() + request.length > t.group.rlimits.soft[RLIMIT_MEMLOCK]:
+        raise EAGAIN("RLIMIT_MEMLOCK")
 
 
 # -- NUMA: one node --------------------------------------------------------------------------------

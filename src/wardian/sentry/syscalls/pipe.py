@@ -36,7 +36,7 @@ from wardian.sentry.vfs.file import (
     check_readable,
     check_writable,
 )
-from wardian.sentry.vfs.io import broken_pipe
+from wardian.sentry.vfs.io import broken_pipe, limit_write
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
@@ -188,6 +188,7 @@ def pipe_to_file(t: Task, job: Splice, source: Pipe) -> int:
     while source.size and moved < job.count:
         piece = BytesSource(source.first(job.count - moved))
         try:
+            limit_write(t, job.target, piece, job.offset + moved)
             done = job.target.write(piece, job.offset + moved)
         except EPIPE:
             if moved == 0:

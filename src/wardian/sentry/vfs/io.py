@@ -109,6 +109,15 @@ def write_at(t: Task, f: File, source: Source, position: int) -> int:
     return n
 
 
+def limit_write(t: Task, f: File, source: Source, start: int) -> None:
+    """RLIMIT_FSIZE for a write that does not go through :func:`write` (splice(2))."""
+    inode = f.inode
+    if t.group.rlimits.soft[RLIMIT_FSIZE] == RLIM_INFINITY or inode is None:
+        return
+    if inode.mode & S_IFMT == S_IFREG:
+        limit_size(t, source, start)
+
+
 def limit_size(t: Task, source: Source, start: int) -> None:
     """RLIMIT_FSIZE: cut the write at the limit, or SIGXFSZ and EFBIG when nothing fits
     (setrlimit(2))."""
@@ -119,9 +128,11 @@ def limit_size(t: Task, source: Source, start: int) -> None:
     source.left = min(source.left, limit - start)
 
 
-def check_size_limit(t: Task, length: int) -> None:
-    """The same rule for truncate(2) and fallocate(2)."""
-    if length > t.group.rlimits.soft[RLIMIT_FSIZE]:
+def check_size_limit(t: Task, inode: Inode | None, length: int) -> None:
+    """The same rule for truncate(2) and fallocate(2); a file may be made smaller at any time."""
+    if length <= t.group.rlimits.soft[RLIMIT_FSIZE]:
+        return
+    if inode is None or length > inode.getattr().size:
         send_to_task(t, SigInfo(SIGXFSZ))
         raise EFBIG("beyond RLIMIT_FSIZE")
 

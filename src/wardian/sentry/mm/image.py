@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.vfs.dentry import Path
     from wardian.sentry.vfs.file import File
+    from wardian.sentry.vfs.inode import Inode
 
 MAX_SCRIPT_DEPTH: Final = 5
 COMM_LENGTH: Final = 15
@@ -41,6 +42,7 @@ class ProgramImage(ExecImage):
     def __init__(self, credentials: Credentials) -> None:
         super().__init__()
         self.files: list[File] = []  # held until the engine has mapped them
+        self.denied: list[Inode] = []
         self.memfds: list[int] = []  # ours to close
         self.file_mappings: list[tuple[FileMapping, int]] = []  # with the host descriptor
         self.layout = Layout()
@@ -53,13 +55,16 @@ class ProgramImage(ExecImage):
         self.secure = False  # set-user-ID and the like: also makes the process undumpable
 
     def add_file(self, file: File) -> File:
-        """Keep ``file`` open until :meth:`release`."""
+        """Keep ``file`` open, and from being written, until :meth:`release`; ETXTBSY."""
         self.files.append(file.hold())
+        if file.inode is not None:
+            file.inode.deny_write_access()
+            self.denied.append(file.inode)
         return file
 
     def settle(self, memory: Memory) -> None:
         """Tell the new address space what is where."""
-        memory.exe = self.exe
+        memory.set_exe(self.exe)
         memory.layout = self.layout
         memory.auxv = self.auxv
         for mapping, host_fd in self.file_mappings:
@@ -71,6 +76,9 @@ class ProgramImage(ExecImage):
         self.file_mappings = []
         for file in files:
             file.drop()
+        denied, self.denied = self.denied, []
+        for inode in denied:
+            inode.allow_write_access()
         memfds, self.memfds = self.memfds, []
         for fd in memfds:
             memfd.close(fd)

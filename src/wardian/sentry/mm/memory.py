@@ -103,12 +103,22 @@ class Memory:
     def drop(self) -> bool:
         """A task left; True when it was the last. Ending the host process is the engine's part."""
         self.users -= 1
+        if self.users == 0:
+            self.set_exe(None)
         return self.users == 0
+
+    def set_exe(self, path: Path | None) -> None:
+        """The program it runs, which nobody may open for writing meanwhile (ETXTBSY)."""
+        if path is not None:
+            path.inode.deny_write_access()
+        if self.exe is not None:
+            self.exe.inode.allow_write_access()
+        self.exe = path
 
     def fork(self, process: HostProcess) -> Memory:
         """The child's copy after fork(2); locks are not inherited (mlock(2))."""
         child = Memory(process)
-        child.exe = self.exe
+        child.set_exe(self.exe)
         child.layout = self.layout.copy()
         child.auxv = self.auxv
         child.file_mappings = list(self.file_mappings)

@@ -212,6 +212,8 @@ def truncate(t: Task, path: UserPath, length: Offset) -> int:
         raise EINVAL("not a regular file")
     check_mount_writable(place.mount)
     check(t.credentials, inode, MAY_WRITE)
+    inode.get_write_access()
+    inode.put_write_access()
     io.check_size_limit(t, inode, length)
     io.strip_setuid(t, inode)
     change = AttributeChange()

@@ -89,6 +89,7 @@ class File:
         self.owner_pid = 0  # fcntl(2) F_SETOWN
         self.owner_signal = 0
         self.watchers: list[FileWatcher] = []
+        self.written: Inode | None = None  # the regular file this counts as a writer of
 
     # -- life ------------------------------------------------------------------------------------
     def hold(self) -> File:
@@ -106,6 +107,9 @@ class File:
                 self.watchers.clear()
             if self.inode is not None and self.inode.locks is not None:
                 self.inode.locks.forget_file(self)
+            if self.written is not None:
+                self.written.put_write_access()
+                self.written = None
             if self.path is not None and not self.flags & O_PATH:
                 notify_path(self.path, IN_CLOSE_WRITE if self.writable else IN_CLOSE_NOWRITE)
             self.release()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.errno import EACCES, EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM
+from wardian.sentry.errno import EACCES, EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM, ETXTBSY
 from wardian.sentry.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:
@@ -137,6 +137,28 @@ class Inode:
         self.locks: FileLocks | None = None  # vfs.locks' state, made at the first lock
         self.watches: list[InodeWatch] = []  # inotify(7); see vfs.notify
         self.queue = WaitQueue()
+        self.writers = 0  # descriptions open for writing; below zero: times it is being executed
+
+    # -- a program is not written to while it runs (ETXTBSY; fs/namei.c, i_writecount) -----------
+    def get_write_access(self) -> None:
+        """Count one more writer; ETXTBSY while the file is executed."""
+        if self.writers < 0:
+            raise ETXTBSY("it is being executed")
+        self.writers += 1
+
+    def put_write_access(self) -> None:
+        """One writer less."""
+        self.writers -= 1
+
+    def deny_write_access(self) -> None:
+        """Count one more execution; ETXTBSY while the file is open for writing."""
+        if self.writers > 0:
+            raise ETXTBSY("it is open for writing")
+        self.writers -= 1
+
+    def allow_write_access(self) -> None:
+        """One execution less."""
+        self.writers += 1
 
     @property
     def kind(self) -> int:

@@ -16,6 +16,7 @@ from wardian.sentry.errno import (
     ENXIO,
     EPERM,
     EROFS,
+    LinuxError,
 )
 from wardian.sentry.vfs.dcache import instantiate
 from wardian.sentry.vfs.dentry import MS_NODEV, Dentry, Path
@@ -133,6 +134,8 @@ def open_place(task: Task, place: Path, flags: int) -> File:
         raise EPERM("O_NOATIME of somebody else's file")
     if flags & O_TRUNC and kind == S_IFREG:
         check_mount_writable(place.mount)
+        inode.get_write_access()
+        inode.put_write_access()
         change = AttributeChange()
         change.size = 0
         inode.setattr(change)
@@ -165,7 +168,17 @@ def check_special(place: Path, kind: int, flags: int) -> None:
 
 def finish(task: Task, place: Path, inode: Inode, flags: int) -> File:
     """Have the file system open the inode."""
-    file = inode.open(task, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC) | O_LARGEFILE)
+    writes = bool(flags & O_ACCMODE) and inode.mode & S_IFMT == S_IFREG
+    if writes:
+        inode.get_write_access()
+    try:
+        file = inode.open(task, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC) | O_LARGEFILE)
+    except LinuxError:
+        if writes:
+            inode.put_write_access()
+        raise
+    if writes:
+        file.written = inode
     file.flags &= ~OPEN_ONLY
     if file.path is None:
         file.path = place

@@ -6,6 +6,7 @@ undisturbed, and ends with a status of its own, which must reach us: the Sentry 
 
 from __future__ import annotations
 
+import random
 from typing import Protocol
 
 import pytest
@@ -33,3 +34,16 @@ def test_every_number_in_every_numbering(hostile: Runner, memory: str) -> None:
 @pytest.mark.parametrize("memory", MODES)
 def test_jumps_into_the_system_call_instructions_of_the_stub(hostile: Runner, memory: str) -> None:
     hostile("jumps", options=mode(memory))
+
+
+@pytest.mark.parametrize("memory", MODES)
+def test_memory_calls_that_reach_for_the_stub(hostile: Runner, memory: str) -> None:
+    hostile("mappings", options=mode(memory))
+
+
+@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("seed", ["1", "2", "random"])
+def test_nonsense_on_the_channel(hostile: Runner, memory: str, seed: str) -> None:
+    if seed == "random":  # a failure shows it
+        seed = str(random.SystemRandom().getrandbits(32))
+    hostile("channel", seed, options=mode(memory))

@@ -5,6 +5,10 @@ CLOCK_REALTIME deadlines are turned into monotonic ones by ``sentry.time`` befor
 """
 
 import heapq
+from typing import Final
+
+LATEST: Final = (1 << 63) - 1
+"""KTIME_MAX: what the host can still wait for."""
 
 
 class Timer:
@@ -29,7 +33,9 @@ class TimerQueue:
         self.sequence: int = 0
 
     def arm(self, timer: Timer, deadline_ns: int) -> None:
-        """Make ``timer`` fire at ``deadline_ns``; an earlier arming is forgotten."""
+        """Make ``timer`` fire at ``deadline_ns``, or never when that is too far off; an earlier
+        arming is forgotten."""
+        deadline_ns = max(0, min(deadline_ns, LATEST))
         self.sequence += 1
         timer.deadline_ns = deadline_ns
         timer.armed = True

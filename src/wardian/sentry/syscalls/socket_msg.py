@@ -32,6 +32,7 @@ from wardian.sentry.net.options import UCRED
 from wardian.sentry.net.socket import ControlMessage, Incoming, Outgoing, Socket, Ucred
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, InTimespec, UInt
 from wardian.sentry.syscalls.socket import SOCKADDR_MAX, receive, socket_of, transmit
+from wardian.sentry.time import timespec_ns
 from wardian.sentry.vfs.file import O_PATH, File
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ MMSGHDR_SIZE: Final = 64
 CMSGHDR: Final = struct.Struct("<Qii")
 RESULT: Final = struct.Struct("<Qi4x")  # msg_controllen and msg_flags
 U32: Final = struct.Struct("<I")
-TIMESPEC: Final = struct.Struct("<qq")
 
 NAMELEN_OFFSET: Final = 8
 CONTROLLEN_OFFSET: Final = 40
@@ -281,10 +281,7 @@ def recvmmsg(
     call = t.call
     limit = -1
     if timeout is not None:
-        seconds, nanos = TIMESPEC.unpack(timeout)
-        if seconds < 0 or not 0 <= nanos < 1_000_000_000:
-            raise EINVAL("time-out")
-        limit = seconds * 1_000_000_000 + nanos
+        limit = timespec_ns(timeout)
     if call is not None and limit >= 0:
         t.deadline(limit)
     one_flags = flags & ~MSG_WAITFORONE

@@ -1,46 +1,19 @@
-# The stub's assembly: entry, signal return, copies that survive a missing page, and thread creation.
+# Entries and exits: the zygote's start, signal return, thread creation, and the way into a fresh program.
     .section .note.GNU-stack,"",@progbits
 
     .section .text.start,"ax",@progbits
+    .globl _start
+_start:
+    xor %ebp, %ebp
+    mov %rsp, %rdi
+    and $-16, %rsp
+    call zygote
+    hlt
+
     .globl restore_rt
 restore_rt:
     mov $15, %eax
     syscall
-
-# Copies whose faults are put right by on_signal: a SIGSEGV or SIGBUS between copy_begin and copy_end
-# continues at copy_fault.
-    .globl copy_begin, copy_end, copy_fault, copy_bytes, copy_string, exchange_word
-copy_begin:
-copy_bytes:                     # rdi to, rsi from, rdx count
-    mov %rdx, %rcx
-    rep movsb
-    xor %eax, %eax
-    ret
-copy_string:                    # rdi to, rsi from, rdx limit
-    xor %eax, %eax
-1:  cmp %rdx, %rax
-    jae 2f
-    movb (%rsi,%rax), %cl
-    movb %cl, (%rdi,%rax)
-    test %cl, %cl
-    jz 3f
-    inc %rax
-    jmp 1b
-2:  mov $-36, %rax              # ENAMETOOLONG
-3:  ret
-exchange_word:                  # rdi at, rsi expected, edx wanted
-    mov (%rsi), %eax
-    lock cmpxchg %edx, (%rdi)
-    jne 4f
-    xor %eax, %eax
-    ret
-4:  mov %eax, (%rsi)
-    mov $1, %eax
-    ret
-copy_end:
-copy_fault:
-    mov $-14, %rax              # EFAULT
-    ret
 
 # long clone_thread(flags, frame, ptid, ctid, tls, nonce): the child starts with rsp = frame, a copy of the
 # parent's signal frame, and returns into the guest through it. A nonce (vfork: the child is a host process of

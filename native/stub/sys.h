@@ -94,19 +94,24 @@ struct sock_fprog {
     void *filter;
 };
 
-/* trap.c; gcc may also call them by itself */
+/* mem.c */
 void *memcpy(void *to, const void *from, size_t count);
 void *memset(void *to, int byte, size_t count);
 
-/* start.S */
-void restore_rt(void);
+/* copy.S */
 long copy_bytes(void *to, const void *from, size_t count);    /* 0, or -14 when a page is missing */
 /* 0 when *at was *expected and is wanted now; 1 when it was not, *expected says what it was; -14 */
 long exchange_word(uint32_t *at, uint32_t *expected, uint32_t wanted);
 long copy_string(void *to, const void *from, size_t limit);   /* length, -14, or -36 when longer than limit */
 extern const char copy_begin[], copy_end[], copy_fault[];
+
+/* start.S */
+void restore_rt(void);
 long clone_thread(long flags, void *frame, int *ptid, int *ctid, long tls, long nonce);
 _Noreturn void enter_guest(uint64_t entry, uint64_t sp);
+
+/* zygote.c: where start.S begins */
+_Noreturn void zygote(uint64_t *stack);
 
 /* trap.c */
 void on_signal(int signo, void *info, void *context);

@@ -10,27 +10,14 @@
 enum { SIGBUS_ = 7, SIGSEGV_ = 11, SIGSYS_ = 31 };
 enum { EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22, ENOSYS_ = 38 };
 enum { FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, FUTEX_REQUEUE_ = 3, FUTEX_CMP_REQUEUE_ = 4 };
-enum { FUTEX_WAKE_OP_ = 5, FUTEX_WAKE_BITSET_ = 10 };
+enum { FUTEX_WAKE_OP_ = 5, FUTEX_WAIT_BITSET_ = 9, FUTEX_WAKE_BITSET_ = 10 };
 enum { ARCH_SET_GS_ = 0x1001, ARCH_SET_FS_ = 0x1002, ARCH_GET_FS_ = 0x1003, ARCH_GET_GS_ = 0x1004 };
 enum { CLONE_VM_ = 0x100, CLONE_SETTLS_ = 0x80000 };
 #define AUDIT_ARCH_X86_64_ 0xc000003eU
 #define FP_XSTATE_MAGIC1 0x46505853U
+#define SS_AUTODISARM_ (1UL << 31)
 
 uint64_t brk_start, brk_now;
-
-void *memcpy(void *to, const void *from, size_t count)
-{
-    void *start = to;
-    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
-    return start;
-}
-
-void *memset(void *to, int byte, size_t count)
-{
-    void *start = to;
-    __asm__ volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(byte) : "memory");
-    return start;
-}
 
 static struct slot *slot_at(uint64_t index)
 {
@@ -133,11 +120,11 @@ static int64_t marshal_one(uint8_t kind, uint64_t value, uint64_t next, uint8_t 
 
 static uint32_t marshal(struct slot *s, uint64_t nr, const uint64_t *args)
 {
-    const uint8_t *row = (const uint8_t *)(SHARED_BASE + 0x2000) + nr * 8;
     uint32_t used = 0;
 
     if (nr >= 512)
         return 0;
+    const uint8_t *row = (const uint8_t *)(SHARED_BASE + 0x2000) + nr * 8;
     for (int i = 0; i < 6; i++) {
         if (!row[i])
             continue;
@@ -348,14 +335,23 @@ static uint32_t xstate_size(const uint8_t *fp)
 }
 
 /* A host futex wait that our interrupt broke off stands ready to be run again (SA_RESTART): without
-   SA_RESTART in the guest's handler it must say EINTR instead (signal(7)). */
+   SA_RESTART in the guest's handler it must say EINTR instead (signal(7)). A wake that is just about to be made
+   looks the same but for its operation, and must not be lost. */
 static void interrupt_futex(struct sigcontext *mc)
 {
     uint16_t code;
+    uint64_t operation = mc->si & 0x7f;
+    if (operation != FUTEX_WAIT_ && operation != FUTEX_WAIT_BITSET_)
+        return;
     if (mc->ax == SYS_futex && !copy_bytes(&code, (void *)mc->ip, 2) && code == 0x050f) {
         mc->ax = (uint64_t)-4;
         mc->ip += 2;
     }
+}
+
+static int on_stack(const struct deliver *d, uint64_t sp)
+{
+    return sp > d->stack_sp && sp - d->stack_sp <= d->stack_size;
 }
 
 /* Build the guest's rt_sigframe below its stack pointer and continue in its handler (arch/x86 signal_64.c).
@@ -376,11 +372,16 @@ static uint32_t deliver_signal(struct slot *s, struct ucontext *uc)
     else if (!(d.flags & 0x10000000UL)) /* SA_RESTART */
         interrupt_futex(mc);
 
+    int alternate = on_stack(&d, mc->sp) && !(d.stack_flags & SS_AUTODISARM_);
     uint64_t sp = mc->sp - 128;
-    if (d.use_stack && mc->sp - d.stack_sp > d.stack_size)
+    if (d.use_stack && !alternate) {
+        alternate = 1;
         sp = d.stack_sp + d.stack_size;
+    }
     uint64_t fp_at = (sp - fpsize) & ~63UL;
     uint64_t at = ((fp_at - 8 - sizeof frame - 128) & ~15UL) - 8;
+    if (alternate && !on_stack(&d, at))
+        return KIND_FRAME_FAULT; /* better than to write below the alternate stack */
 
     memcpy(&frame, uc, sizeof frame);
     frame.link = 0;

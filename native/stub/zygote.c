@@ -263,7 +263,7 @@ static void install_first_filter(uint64_t vdso)
     sys1(SYS_close, listener);
 }
 
-__attribute__((used)) _Noreturn void zygote(uint64_t *stack)
+_Noreturn void zygote(uint64_t *stack)
 {
     uint64_t argc = stack[0], vdso = 0, features = 0;
     uint64_t *p = stack + argc + 2;
@@ -296,5 +296,3 @@ __attribute__((used)) _Noreturn void zygote(uint64_t *stack)
     sys2(SYS_kill, 0, 9);
     die(0);
 }
-
-__asm__(".globl _start\n_start:\n    xor %ebp, %ebp\n    mov %rsp, %rdi\n    and $-16, %rsp\n    call zygote\n    hlt\n");

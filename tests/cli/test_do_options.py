@@ -391,6 +391,14 @@ def test_loopback_is_the_sandboxs_own(wardian: Wardian) -> None:
 
 def test_no_network_has_no_interface_but_a_loopback_that_is_down(wardian: Wardian) -> None:
     assert wardian.do("--network", "none", "sh", "-c", "ls /sys/class/net").out in ("", "lo\n")
+    script = (
+        "import socket, fcntl\ns = socket.socket()\n"
+        "print(fcntl.ioctl(s, 0x8913, b'lo'.ljust(40, b'\\0'))[16])\n"
+        "print(s.connect_ex(('127.0.0.1', 80)), socket.socket(socket.AF_INET6).connect_ex(('::1', 80)))\n"
+        "a, b = socket.socketpair()\na.send(b'x')\nprint(b.recv(9))"
+    )
+    outcome = wardian.do("--network", "none", "python3", "-c", script)
+    assert outcome.out == "8\n101 99\nb'x'\n", outcome
 
 
 # -- looking inside ------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def build_parser() -> Parser:
     add("--pids", "limit on processes and threads", "N")
     add(
         "--network",
-        "none, an internal loopback (default), or the host's TCP and UDP",
+        "none (not even 127.0.0.1), loopback (an internal one), or host (the host's TCP and UDP)",
         "NETWORK",
         "loopback",
     ).choices = ("none", "loopback", "host")

@@ -125,12 +125,15 @@ class Sandbox:
         """A command of :attr:`init` is over; ``sdk.server`` puts its own function here."""
 
     def set_up_network(self) -> None:
-        """--network: the host's sockets, or a loopback of the sandbox's own."""
+        """--network: the host's sockets, a loopback of the sandbox's own, or nothing."""
         if self.config.network == "host":
             from wardian.sentry.net.host import HostNetworkStack
             from wardian.sentry.net.host_interfaces import read_host_network
 
             self.kernel.network = HostNetworkStack(self.kernel, read_host_network())
+            return
+        if self.config.network == "none":
+            self.kernel.network.go_offline()
             return
         hosts = boot.read_small_file(self.task, b"/etc/hosts")
         self.kernel.network.adopt_host_name(hosts, self.config.hostname.encode())

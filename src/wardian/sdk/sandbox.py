@@ -40,7 +40,7 @@ class Sandbox(SandboxBase):
         Places for empty memory file systems.
     network
         ``"loopback"``: a loopback of its own, nothing else. ``"host"``: TCP and UDP through the
-        host. ``"none"``: as loopback, for now.
+        host. ``"none"``: not even a loopback.
     memory, cpus, pids
         Limits of all that runs inside: bytes or text such as ``"512m"``, processors, tasks.
     env

@@ -163,3 +163,20 @@ def test_udp_pktinfo_tells_the_destination() -> None:
     _, control, _ = g.recvmsg(a)
     address = bytes([127, 0, 0, 5])
     assert control == [(0, c.IP_PKTINFO, struct.pack("<i", 1) + address + address)]
+
+
+def test_offline_there_is_only_a_loopback_that_is_down() -> None:
+    g = make_guest()
+    g.task.kernel.network.go_offline()
+    fd = netlink(g)
+    g.send(fd, request(n.RTM_GETLINK, b"\0" * 4))
+    (_, link), (kind, _) = answers(g, fd)
+    assert kind == n.NLMSG_DONE
+    assert n.IFINFOMSG.unpack_from(link)[3] == i.IFF_LOOPBACK
+    assert b"noop" in link
+    g.send(fd, request(n.RTM_GETADDR, b"\0" * 4))
+    assert [kind for kind, _ in answers(g, fd)] == [n.NLMSG_DONE]
+    tcp = g.socket(c.AF_INET, c.SOCK_STREAM)
+    assert g.connect(tcp, in4("127.0.0.1", 80)) == -101
+    up = put(g.task, b"lo".ljust(16, b"\0") + struct.pack("<H22x", i.IFF_UP))
+    assert ioctl(g, tcp, i.SIOCSIFFLAGS, up) == -1

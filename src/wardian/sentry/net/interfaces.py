@@ -263,13 +263,14 @@ def interface_list(stack: NetworkStack, task: Task, argument: int) -> int:
 
 
 def change(stack: NetworkStack, task: Task, command: int, argument: int) -> int:
-    """Setting things: only ``lo`` up, which it is already."""
+    """Setting things: only what is up already may be set up."""
     if not task.credentials.has_cap(CAP_NET_ADMIN):
         raise EPERM("needs CAP_NET_ADMIN")
     request = task.copy_in(argument, IFREQ)
     interface = stack.interface_named(request[: NAME_SIZE - 1].split(b"\0")[0])
     if interface is None:
         raise ENODEV("no such interface")
-    if command == SIOCSIFFLAGS and int.from_bytes(request[16:18], "little") & IFF_UP:
+    flags = int.from_bytes(request[16:18], "little")
+    if command == SIOCSIFFLAGS and flags & interface.flags & IFF_UP:
         return 0
     raise EPERM("interfaces are fixed here")

@@ -29,7 +29,7 @@ from wardian.sentry.net.constants import (
     SOL_NETLINK,
     SOL_SOCKET,
 )
-from wardian.sentry.net.interfaces import Interface, InterfaceAddress, Route
+from wardian.sentry.net.interfaces import IFF_UP, Interface, InterfaceAddress, Route
 from wardian.sentry.net.options import INT, int_of
 from wardian.sentry.net.socket import (
     READ_EVENTS,
@@ -77,6 +77,7 @@ RTA_PREFSRC, RTA_TABLE = 7, 15
 
 IFA_F_PERMANENT: Final = 0x80
 IF_OPER_UNKNOWN: Final = 0
+IF_OPER_DOWN: Final = 2
 IF_OPER_UP: Final = 6
 ARPHRD_LOOPBACK: Final = 772
 
@@ -359,6 +360,13 @@ def matches(destination: bytes, route: Route) -> bool:
     return a == int.from_bytes(route.destination, "big") >> shift
 
 
+def operational_state(link: Interface) -> int:
+    """RFC 2863; a loopback that is up never tells."""
+    if not link.flags & IFF_UP:
+        return IF_OPER_DOWN
+    return IF_OPER_UNKNOWN if link.kind == ARPHRD_LOOPBACK else IF_OPER_UP
+
+
 def link_body(link: Interface) -> bytes:
     """struct ifinfomsg and attributes of RTM_NEWLINK."""
     is_loopback = link.kind == ARPHRD_LOOPBACK
@@ -369,11 +377,11 @@ def link_body(link: Interface) -> bytes:
             head,
             attr(IFLA_IFNAME, link.name + b"\0"),
             attr(IFLA_TXQLEN, struct.pack("<I", link.queue_length)),
-            attr(IFLA_OPERSTATE, bytes([IF_OPER_UNKNOWN if is_loopback else IF_OPER_UP])),
+            attr(IFLA_OPERSTATE, bytes([operational_state(link)])),
             attr(IFLA_LINKMODE, b"\0"),
             attr(IFLA_MTU, struct.pack("<I", link.mtu)),
             attr(IFLA_GROUP, b"\0\0\0\0"),
-            attr(IFLA_QDISC, b"noqueue\0"),
+            attr(IFLA_QDISC, b"noqueue\0" if link.flags & IFF_UP else b"noop\0"),
             attr(IFLA_ADDRESS, link.mac),
             attr(IFLA_BROADCAST, b"\0" * 6 if is_loopback else b"\xff" * 6),
             attr(IFLA_STATS64, struct.pack("<4Q", *stats) + b"\0" * (21 * 8)),

@@ -1,8 +1,8 @@
 """NetworkStack: one sandbox's network: interfaces, addresses, ports, names, making of sockets.
 
-The stack here is the internal loopback (``--network=none`` and ``loopback`` alike: ``lo`` is up, as
-in Docker's ``--network none``). ``host.HostNetworkStack`` replaces the AF_INET part by host
-sockets.
+The stack here is the internal loopback (``--network=loopback``: ``lo`` is up, as in Docker's
+``--network none``), or nothing at all (``none``: ``lo`` is down, as after ``unshare -n``).
+``host.HostNetworkStack`` replaces the AF_INET part by host sockets.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wardian.sentry.errno import (
     EACCES,
+    EADDRNOTAVAIL,
     EAFNOSUPPORT,
     EINVAL,
     ENETUNREACH,
@@ -48,6 +49,7 @@ from wardian.sentry.net.inet_address import (
 )
 from wardian.sentry.net.interfaces import (
     ARPHRD_LOOPBACK,
+    IFF_LOOPBACK,
     Interface,
     InterfaceAddress,
     Route,
@@ -92,6 +94,7 @@ class NetworkStack:
         self.interfaces: list[Interface] = [loopback()]
         self.routes: list[Route] = []
         self.local_ips: set[bytes] = set()
+        self.offline = False
         self.addresses_changed()
 
     # -- bookkeeping ------------------------------------------------------------------------------
@@ -118,6 +121,14 @@ class NetworkStack:
         """Release AF_UNIX sockets that only messages hold."""
         if self.in_flight.sockets:
             self.in_flight.collect(list(self.sockets.values()))
+
+    def go_offline(self) -> None:
+        """--network=none: as in a new network namespace, ``lo`` is there, but down."""
+        self.offline = True
+        lo = self.interfaces[0]
+        lo.flags = IFF_LOOPBACK
+        lo.addresses.clear()
+        self.addresses_changed()
 
     # -- addresses --------------------------------------------------------------------------------
     def add_address(self, name: bytes, address: InterfaceAddress) -> None:
@@ -153,11 +164,17 @@ class NetworkStack:
         return None
 
     def is_local(self, ip: bytes) -> bool:
-        """True for this machine's own addresses."""
+        """True for this machine's own addresses; without any, bind(2) takes every IPv4 address."""
+        if self.offline:
+            return is_v4(ip)
         return is_loopback(ip) or ip in self.local_ips
 
     def route(self, socket: InetSocket, ip: bytes) -> tuple[bytes, bytes]:
         """Source and destination address for a packet from ``socket`` to ``ip``; ENETUNREACH."""
+        if self.offline:
+            if not is_v4(ip) and not is_multicast(ip):
+                raise EADDRNOTAVAIL("there is no network, and no address to send from")
+            raise ENETUNREACH("there is no network")
         if is_any(ip):
             ip = LOOPBACK4 if ip == ANY4 or is_v4(socket.local_ip) else LOOPBACK6
         elif not self.is_local(ip) and not (is_multicast(ip) and not socket.table.stream):

@@ -1,10 +1,9 @@
-"""native/stub as a part of ordinary programs, under the sanitizers, and all of native/ under gcc's
-warnings and analyzer. What only a guest process can show is tested with real guests."""
+"""native/stub as a part of ordinary programs, under the sanitizers. What only a guest process can
+show is tested with real guests."""
 
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest

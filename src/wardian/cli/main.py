@@ -5,11 +5,12 @@ Imports late, to start fast.
 
 from __future__ import annotations
 
+import _signal as signal
 import gc
 import os
-import signal
 import sys
 
+from wardian._typing import stand_in
 from wardian.cli.options import USAGE_STATUS
 from wardian.host.messages import complain
 
@@ -43,6 +44,7 @@ def main_of_process() -> int:
     """As :func:`main`, when this process is ours: Ctrl-C ends it quietly, closed descriptors are no
     trap, and output that cannot be written is an error."""
     gc.disable()  # until host.sandbox.keep_what_there_is
+    stand_in()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     streams = fill_closed_streams()
     try:

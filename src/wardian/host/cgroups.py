@@ -12,8 +12,8 @@ says so.
 
 from __future__ import annotations
 
+import _signal as signal
 import os
-import signal
 import time
 
 ROOT = "/sys/fs/cgroup"

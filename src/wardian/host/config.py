@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
-
 MEMORY_MIN = 32 << 20
 """The Sentry is within the limit as well."""
 CPUS_MIN, CPUS_MAX = 0.01, 65536
@@ -21,19 +18,20 @@ class ConfigError(Exception):
         self.status = status  # the exit status of the command line
 
 
-class Volume(NamedTuple):
+class Volume:
     """A host directory or file shown inside (``--volume SRC:DST[:ro]``)."""
 
-    source: str
-    target: str
-    read_only: bool = False
+    def __init__(self, source: str, target: str, read_only: bool = False) -> None:
+        self.source = source
+        self.target = target
+        self.read_only = read_only
 
 
 class Config:
     """One sandbox. ``rootfs`` None means the host's own root; it is always read-only below a
     memory overlay unless ``read_only`` leaves the overlay out.
 
-    A plain class: ``dataclasses`` takes longer to import than all the rest of the command line.
+    Plain classes: ``dataclasses`` and ``typing`` take longer to import than the command line.
     """
 
     def __init__(
@@ -85,11 +83,12 @@ def parse_volume(text: str) -> Volume:
 
 SIZE = r"(\d{1,18}(?:\.\d{1,9})?)\s*([kmgt]?)(?:i?b)?"
 SECONDS = r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)?"
-"""Not compiled here: most sandboxes have neither."""
 
 
 def parse_size(text: str) -> int:
     """Bytes from ``512m``, ``1.5G``, ``1073741824``."""
+    import re  # slow, and most sandboxes have no limits
+
     match = re.fullmatch(SIZE, text.strip(), re.IGNORECASE | re.ASCII)
     if match is None:
         raise ConfigError(
@@ -129,6 +128,8 @@ def parse_pids(text: str) -> int:
 
 def parse_seconds(text: str) -> float:
     """Seconds, more than none, from ``10``, ``1.5``, ``30s``, ``5m``, ``1h``."""
+    import re
+
     match = re.fullmatch(SECONDS, text.strip(), re.ASCII)
     if match is None:
         raise ConfigError(f"bad time {text!r}: write seconds, or a number with ms, s, m or h")

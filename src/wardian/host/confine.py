@@ -22,9 +22,9 @@ is not, why, and how to get it. Only a host without seccomp filters is refused, 
 
 from __future__ import annotations
 
+import _signal as signal
 import os
 import resource
-import signal
 
 from wardian.host import capabilities, cgroups, namespaces, sentry_policy, syscalls
 from wardian.host.grants import FileGrant, HostFiles

@@ -16,10 +16,13 @@ import re
 import signal
 import struct
 import sys
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from wardian.host import confine, layers, seccomp_bpf, syscalls
 from wardian.platform import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OK = "ok"
 MISSING = "missing"

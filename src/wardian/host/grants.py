@@ -8,10 +8,13 @@ them.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from wardian.host import landlock, namespaces, syscalls
 from wardian.host.layers import APPLIED, HOW, MISSING, Layers, words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STUB = "stub"
 """Name of the stub program in the empty root."""

@@ -15,9 +15,12 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from wardian.host import syscalls
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1

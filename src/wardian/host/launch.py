@@ -9,20 +9,23 @@ launcher; guests die with the Sentry.
 
 from __future__ import annotations
 
+import _signal as signal
 import os
 import resource
-import signal
 import stat
 import sys
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from wardian.host.cgroups import Limits, memory_of_ours
-from wardian.host.config import Config, ConfigError
+from wardian.host.config import Config, ConfigError, Volume
 from wardian.host.confine import Confinement, Plan
 from wardian.host.grants import FileGrant
 from wardian.host.layers import words
 from wardian.host.messages import complain
 from wardian.host.signals import Relay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OWN_PROCESSES = 64
 """The Sentry, the zygote, the pool, and threads on their way out."""
@@ -43,7 +46,7 @@ def make_plan(config: Config) -> Plan:
     # Where the Sentry will be, neither relative paths nor symbolic links lead anywhere.
     config.rootfs = root.path
     config.volumes = [
-        v._replace(source=g.path) for v, g in zip(config.volumes, volumes, strict=True)
+        Volume(g.path, v.target, v.read_only) for v, g in zip(config.volumes, volumes, strict=True)
     ]
     plan.network_host = config.network == "host"
     # The kernel inside counts tasks exactly; the host's limit also has our own processes under it.

@@ -7,7 +7,7 @@ sandbox goes on.
 
 from __future__ import annotations
 
-import signal
+import _signal as signal
 from typing import TYPE_CHECKING
 
 from wardian.platform.log import Log

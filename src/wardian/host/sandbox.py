@@ -6,9 +6,9 @@ then the confinement closes, and only then does the first guest instruction run 
 
 from __future__ import annotations
 
+import _signal as signal
 import gc
 import os
-import signal
 from typing import TYPE_CHECKING
 
 from wardian.host import guest_policy

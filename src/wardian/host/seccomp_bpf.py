@@ -12,7 +12,10 @@ The policies are in ``guest_policy`` and ``sentry_policy``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 # What a filter can answer (linux/seccomp.h).
 KILL_PROCESS = 0x8000_0000

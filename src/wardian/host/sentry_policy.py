@@ -13,11 +13,14 @@ All modules must be imported before: afterwards no file can be opened by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from wardian.host import seccomp_bpf as bpf
 from wardian.host import syscalls
 from wardian.sentry.abi.numbers import NUMBERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MEMORY = "memory"
 FILES = "host files below a granted directory"

@@ -13,8 +13,8 @@ shell looks at; SIGCONT undoes it.
 
 from __future__ import annotations
 
+import _signal as signal
 import os
-import signal
 from typing import TYPE_CHECKING
 
 from wardian.sentry.fs.hosttty import in_foreground, restore_terminal, terminal_settings

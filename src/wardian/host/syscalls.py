@@ -9,10 +9,12 @@ Buffers the host reads are ``bytes``, buffers it fills are ``bytearray``. Failur
 
 from __future__ import annotations
 
-import importlib
 import os
 import struct
-from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SysArg = int | bytes | bytearray | None
 
@@ -43,10 +45,10 @@ def _by_ctypes() -> Callable[..., int]:
 
 def _from_core(name: str) -> Callable[..., int] | None:
     try:
-        core = importlib.import_module("wardian._core")
+        from wardian import _core
     except ImportError:
         return None
-    found: Callable[..., int] | None = getattr(core, name, None)
+    found: Callable[..., int] | None = getattr(_core, name, None)
     return found
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from wardian.host.config import ConfigError
 from wardian.sentry.kernel.credentials import Credentials, user_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ID_MAX = (1 << 32) - 2
 """The largest number is "no user" (setresuid(2))."""

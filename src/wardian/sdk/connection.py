@@ -34,6 +34,7 @@ LAST_WORDS = 4096
 PASSED_ON = ("LD_LIBRARY_PATH", "TMPDIR", "WARDIAN_INTERPRETED")
 BOOT = (
     "import gc, os, sys; gc.disable(); fd, sys.path[:] = int(sys.argv[1]), sys.argv[2:]; "
+    "from wardian._typing import stand_in; stand_in(); "
     "from wardian.sdk.server import main; os._exit(main(fd))"
 )
 """With our own search path, and nothing that the user's site adds; as quick to start and to end as

@@ -7,9 +7,11 @@ not built, as for unit tests of a fresh checkout.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
 
 
 def find_core() -> ModuleType | None:

@@ -18,10 +18,10 @@ in a pid namespace of our own, the host hides the terminal's process group from 
 
 from __future__ import annotations
 
+import _signal as signal
 import fcntl
 import os
 import select
-import signal
 import struct
 import time
 from typing import Final

@@ -6,7 +6,6 @@ looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import HostMapping
@@ -28,7 +27,11 @@ from wardian.sentry.vfs.dentry import (
 from wardian.sentry.vfs.namei import path_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wardian.sentry.kernel.task import Task
+
+    Render = Callable[[Task], bytes]
 
 TICK_NS: Final = 10_000_000
 TEXT_MAX: Final = 2 << 20  # bytes of arguments or environment shown
@@ -658,8 +661,6 @@ def mountstats(task: Task) -> bytes:
         ]
     )
 
-
-Render = Callable[["Task"], bytes]
 
 COMMON: Final[list[tuple[bytes, int, Render]]] = [
     (b"auxv", 0o400, auxv),

@@ -6,13 +6,16 @@ is not told.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.kernel.uts import UTSNamespace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wardian.sentry.kernel.kernel import Kernel
+
+    Render = Callable[[Kernel], bytes]
 
 TICK_NS: Final = 10_000_000  # USER_HZ is 100
 COMMAND_LINE: Final = b"BOOT_IMAGE=/boot/wardian quiet\n"
@@ -265,8 +268,6 @@ def pressure(kernel: Kernel) -> bytes:
     line = b"avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
     return b"some " + line + b"full " + line
 
-
-Render = Callable[["Kernel"], bytes]
 
 FILES: Final[list[tuple[str, int, Render]]] = [
     ("cgroups", 0o444, cgroups),

@@ -8,7 +8,6 @@ have.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.fs.proc_pid_texts import cpu_list, cpu_mask
@@ -17,13 +16,15 @@ from wardian.sentry.fs.pseudo import FixedDir, FixedText, PseudoFS, PseudoLink, 
 from wardian.sentry.vfs.inode import Inode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wardian.sentry.kernel.kernel import Kernel
+
+    Render = Callable[[Kernel], bytes]
 
 SYSFS_MAGIC: Final = 0x62656572
 CGROUP2_SUPER_MAGIC: Final = 0x63677270
 CPU_PERIOD_US: Final = 100_000
-
-Render = Callable[["Kernel"], bytes]
 
 
 class KernelText(TextInode):

@@ -3,10 +3,13 @@ subclass its classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from wardian.sentry.kernel.timers import Timer
 from wardian.sentry.kernel.waitqueue import Waiter, WaitQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class CallbackTimer(Timer):

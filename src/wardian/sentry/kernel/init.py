@@ -8,7 +8,6 @@ writes files. Whoever makes an :class:`Init` (``sdk.server``) is told of the end
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import HostMapping, HostProcess
@@ -27,6 +26,8 @@ from wardian.sentry.kernel.waitqueue import Waiter, WaitQueue
 from wardian.sentry.mm.memory import Memory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wardian.platform.stub.engine import StubEngine
     from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.mm.image import ProgramImage

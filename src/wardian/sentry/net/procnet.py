@@ -6,7 +6,6 @@ table positions and timers are zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.net.constants import (
@@ -23,6 +22,8 @@ from wardian.sentry.net.socket import Socket
 from wardian.sentry.net.unix import UnixSocket
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wardian.sentry.kernel.kernel import Kernel
 
 SO_ACCEPTCON: Final = 0x10000

@@ -12,6 +12,7 @@ enum { EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22, ENOSYS_ = 38 };
 enum { FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, FUTEX_REQUEUE_ = 3, FUTEX_CMP_REQUEUE_ = 4 };
 enum { FUTEX_WAKE_OP_ = 5, FUTEX_WAIT_BITSET_ = 9, FUTEX_WAKE_BITSET_ = 10 };
 enum { ARCH_SET_GS_ = 0x1001, ARCH_SET_FS_ = 0x1002, ARCH_GET_FS_ = 0x1003, ARCH_GET_GS_ = 0x1004 };
+enum { MAP_ANONYMOUS_ = 0x20 };
 enum { CLONE_VM_ = 0x100, CLONE_SETTLS_ = 0x80000 };
 #define AUDIT_ARCH_X86_64_ 0xc000003eU
 #define FP_XSTATE_MAGIC1 0x46505853U
@@ -266,8 +267,8 @@ static int repeat_memory_call(struct sigcontext *mc, const uint64_t *a)
 {
     struct shared_page *shared = (struct shared_page *)SHARED_BASE;
 
-    if (!shared->validated)
-        return 0;
+    if (!shared->validated || ((uint32_t)mc->ax == SYS_mmap && !(a[3] & MAP_ANONYMOUS_)))
+        return 0; /* a file's mapping is a message: the descriptor's number is the guest's own */
     long result = sys6((long)mc->ax, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4], (long)a[5]);
     if (result == -UNFIT_ERRNO)
         return 0;

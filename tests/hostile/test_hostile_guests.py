@@ -47,3 +47,8 @@ def test_nonsense_on_the_channel(hostile: Runner, memory: str, seed: str) -> Non
     if seed == "random":  # a failure shows it
         seed = str(random.SystemRandom().getrandbits(32))
     hostile("channel", seed, options=mode(memory))
+
+
+@pytest.mark.parametrize("memory", MODES)
+def test_descriptors_of_the_host_process(hostile: Runner, memory: str) -> None:
+    hostile("descriptors", options=mode(memory))

@@ -69,9 +69,9 @@ static inline long int80(long nr, long a, long b, long c)
 
 /* -- faults and jumps ---------------------------------------------------------------------------- */
 
-static sigjmp_buf escape;
-static volatile uint64_t jumped_to; /* 0: not in a jump */
-static volatile long jump_result;
+static __thread sigjmp_buf escape;
+static __thread volatile uint64_t jumped_to; /* 0: not in a jump */
+static __thread volatile long jump_result;
 
 static inline void on_fault(int signo, siginfo_t *info, void *context)
 {

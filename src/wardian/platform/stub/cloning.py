@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian import _core
 from wardian.platform.interface import CloneRequest
-from wardian.platform.layout import CHANNEL_FD, STACK_SIZE, STACKS_BASE
+from wardian.platform.layout import CHANNEL_FD, CONTROL_FD, STACK_SIZE, STACKS_BASE
 from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL
 from wardian.platform.stub.process import Space
 from wardian.platform.stub.thread import CLONE_SETTLS, StubThread, slot_tid_address
@@ -150,7 +150,7 @@ class Cloning:
         else:
             space = Space(self.engine.hub)
             try:
-                if not space.is_spare() or not self.engine.install(ident, space.memfd, CHANNEL_FD):
+                if not space.is_spare() or not self.give_channel(ident, space):
                     raise OSError(errno.EMFILE, "no room for one more process")
                 process = self.engine.new_process(space, tid)
             except OSError:
@@ -163,6 +163,15 @@ class Cloning:
             process.brk_start = parent.stub_process.brk_start
         child.unasked = True
         return child
+
+    def give_channel(self, ident: int, space: Space) -> bool:
+        """Give the child its channel. Its parent's control socket goes: it could take from there
+        what is meant for its parent, which may be another user by now. A file that cannot be
+        received from, nor mapped under that number, keeps the place (``StubEngine.give_control``).
+        """
+        return self.engine.install(ident, space.memfd, CHANNEL_FD) and self.engine.install(
+            ident, space.memfd, CONTROL_FD
+        )
 
     def came_up(self, child: StubThread) -> None:
         """A forked child stands on its own channel."""

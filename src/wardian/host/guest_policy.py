@@ -62,6 +62,7 @@ _FUTEX_FLAGS = 128 | 256  # FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME
 _FUTEX_OPS = (0, 1, 9)  # FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_BITSET
 _MREMAP_MAYMOVE = 1
 _MREMAP_FIXED = 2
+_MREMAP_DONTUNMAP = 4
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
 _SIGCHLD = 17
@@ -157,11 +158,12 @@ def _memory_rows(validated: bool) -> list[bpf.Rule]:
         ),
         own(
             MREMAP,
-            "moves its own memory to a place that passes the same check",
+            "moves its own memory to a place that passes the same check; MREMAP_DONTUNMAP keeps the "
+            "emptied range",
             _ADDRESS,
             old_size,
             new_size,
-            bpf.Equal("flags", 3, _MREMAP_MAYMOVE | _MREMAP_FIXED),
+            bpf.Bits("flags", 3, _MREMAP_FIXED | _MREMAP_DONTUNMAP, _MREMAP_MAYMOVE),
             bpf.Below("new_addr", 4, layout.GUEST_TOP),
         ),
     ]

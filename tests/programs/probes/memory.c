@@ -271,6 +271,69 @@ static void moving(void)
     printf("%s %s\n", out, secret);
 }
 
+/* Where a mapping moves to, and what it leaves behind. */
+static char *move(const char *what, void *from, size_t size, size_t to_size, int flags, void *to)
+{
+    char *at = mremap(from, size, to_size, flags, to);
+    printf("%s: %s\n", what, at == MAP_FAILED ? strerrorname_np(errno) : "ok");
+    return at;
+}
+
+static void placing(void)
+{
+    enum { PAGE = 4096, KEEP = MREMAP_MAYMOVE | MREMAP_DONTUNMAP, FIXED = MREMAP_MAYMOVE | MREMAP_FIXED };
+    const int plain = MAP_PRIVATE | MAP_ANONYMOUS, rw = PROT_READ | PROT_WRITE;
+    BLOCK("mremap to a place");
+    char *a = map(8 * PAGE, rw, plain, -1, 0), *c = map(16 * PAGE, rw, plain, -1, 0);
+    a[0] = 'a';
+    move("fixed", a, 2 * PAGE, 2 * PAGE, FIXED, c + 4 * PAGE);
+    touch("there", c + 4 * PAGE, 0);
+    touch("here", a, 0);
+    move("onto itself", c, 4 * PAGE, 4 * PAGE, FIXED, c + 2 * PAGE);
+    move("unaligned", c, PAGE, PAGE, FIXED, c + 5 * PAGE + 1);
+    move("larger", c + 4 * PAGE, PAGE, 3 * PAGE, FIXED, c + 8 * PAGE);
+    move("smaller", c + 8 * PAGE, 3 * PAGE, PAGE, FIXED, c + 12 * PAGE);
+    touch("there", c + 12 * PAGE, 0);
+    touch("cut off", c + 9 * PAGE, 0);
+    move("fixed alone", c, PAGE, PAGE, MREMAP_FIXED, c + 4 * PAGE);
+    move("beyond", c, PAGE, PAGE, FIXED, (void *)(1ul << 47));
+    move("longer than everything", c, PAGE, -PAGE, MREMAP_MAYMOVE, NULL);
+    BLOCK("MREMAP_DONTUNMAP");
+    a = map(4 * PAGE, rw, plain, -1, 0);
+    a[0] = 'b';
+    char *b = move("moved", a, 4 * PAGE, 4 * PAGE, KEEP, NULL);
+    touch("there", b, 0);
+    touch("here, fresh", a, 0);
+    a[0] = 'c';
+    move("to a place", a, 4 * PAGE, 4 * PAGE, KEEP | MREMAP_FIXED, c);
+    touch("there", c, 0);
+    touch("here", a, 0);
+    move("other size", a, 4 * PAGE, 8 * PAGE, KEEP, NULL);
+    move("without MAYMOVE", a, PAGE, PAGE, MREMAP_DONTUNMAP, NULL);
+    move("nothing", a, 0, 0, KEEP, NULL);
+    move("unaligned", a, PAGE, PAGE, KEEP, (void *)7);
+    int fd = open("moved", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    write(fd, "file", 4);
+    ftruncate(fd, 4 * PAGE);
+    a = map(4 * PAGE, rw, MAP_SHARED, fd, 0);
+    b = move("shared file", a, 4 * PAGE, 4 * PAGE, KEEP, NULL);
+    touch("there", b, 0);
+    touch("here", a, 0);
+    BLOCK("msync");
+    SAY("file", msync(a, 4 * PAGE, MS_SYNC));
+    mlock(a, PAGE);
+    SAY("invalidate locked", msync(a, PAGE, MS_INVALIDATE | MS_SYNC));
+    SAY("invalidate", msync(a + PAGE, PAGE, MS_INVALIDATE | MS_SYNC));
+    munmap(a + PAGE, PAGE);
+    SAY("hole", msync(a, 4 * PAGE, MS_SYNC));
+    SAY("hole, later", msync(a, 4 * PAGE, MS_ASYNC));
+    SAY("before the hole", msync(a, PAGE, MS_SYNC));
+    SAY("length wraps", msync(a, -1, MS_SYNC));
+    SAY("end wraps", msync((void *)-PAGE, 2 * PAGE, MS_SYNC));
+    ftruncate(fd, PAGE);
+    SAY("beyond the end of the file", msync(a + 2 * PAGE, PAGE, MS_SYNC));
+}
+
 int main(void)
 {
     signal(SIGSEGV, on_fault);
@@ -279,5 +342,6 @@ int main(void)
     shared();
     files();
     moving();
+    placing();
     return 0;
 }

@@ -25,7 +25,7 @@ MAP_ANONYMOUS: Final = 0x20
 # FIXED, 32BIT, DENYWRITE, EXECUTABLE, NORESERVE, POPULATE, NONBLOCK, STACK, FIXED_NOREPLACE
 MAP_FREE: Final = 0x10 | 0x40 | 0x800 | 0x1000 | 0x4000 | 0x8000 | 0x10000 | 0x20000 | 0x100000
 MREMAP_MAYMOVE: Final = 1
-MREMAP_FIXED: Final = 2
+MREMAP_PLACED: Final = (3, 5, 7)  # MAYMOVE with FIXED, DONTUNMAP or both
 # NORMAL..DONTNEED, FREE, DONTFORK, DOFORK, HUGEPAGE..DODUMP, WIPEONFORK, KEEPONFORK, POPULATE_*
 ADVICE: Final = (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19, 22, 23)
 
@@ -44,4 +44,4 @@ def fits(nr: int, a: int, b: int, c: int, d: int, e: int) -> bool:
         return c & 0xFFFFFFFF in ADVICE
     if nr != SYS_MREMAP or c >= FENCE:
         return False
-    return d & ~MREMAP_MAYMOVE == 0 or (d == MREMAP_MAYMOVE | MREMAP_FIXED and e < GUEST_TOP)
+    return d & ~MREMAP_MAYMOVE == 0 or (d in MREMAP_PLACED and e < GUEST_TOP)

@@ -8,10 +8,11 @@ ordinary.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wardian.platform.layout import GUEST_TOP
-from wardian.sentry.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, ENOSPC, ENOSYS, EPERM
+from wardian.sentry.errno import EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, ENOSPC, ENOSYS, EPERM
+from wardian.sentry.fs.proc_pid_texts import parse_dev
 from wardian.sentry.kernel.credentials import CAP_IPC_LOCK
 from wardian.sentry.kernel.rlimits import RLIMIT_MEMLOCK
 from wardian.sentry.kernel.task import NO_REPLY, Task
@@ -29,6 +30,10 @@ from wardian.sentry.mm.mapping import (
 from wardian.sentry.mm.memory import PAGE_SIZE, Memory, page_down, page_up
 from wardian.sentry.mm.sizes import Sizes
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Int, Pid, Size, ULong
+from wardian.sentry.vfs.file import O_RDONLY
+
+if TYPE_CHECKING:
+    from wardian.sentry.vfs.inode import Inode
 
 MS_ASYNC: Final = 1
 MS_INVALIDATE: Final = 2
@@ -48,6 +53,7 @@ MCL_ONFAULT: Final = 4
 MPOL_MAX: Final = 6
 MPOL_MODE_FLAGS: Final = 0xE000
 MAX_NODES: Final = 1024
+ADDRESS_MASK: Final = (1 << 64) - 1
 MINCORE_STEP: Final = 1 << 16
 PROBED_PAGES: Final = 16
 
@@ -124,10 +130,12 @@ def mremap(
     """mremap(2), as refused by the filter."""
     if flags & ~7 or address % PAGE_SIZE or new_size == 0 or old_size == 0:
         raise EINVAL("unknown flags, unaligned or empty")
-    if flags & ~3:
-        raise EINVAL("MREMAP_DONTUNMAP is not supported")
-    if flags & 2 and (not flags & 1 or new_address % PAGE_SIZE or new_address >= GUEST_TOP):
+    if flags & 6 and (not flags & 1 or new_address % PAGE_SIZE or new_address >= GUEST_TOP):
         raise EINVAL("bad new address")
+    if flags & 4 and new_size != old_size:
+        raise EINVAL("MREMAP_DONTUNMAP keeps the size")
+    if new_size > GUEST_TOP:
+        raise EINVAL("larger than any address space")
     if address >= GUEST_TOP:
         raise EFAULT("outside of the address space")
     raise ENOMEM("larger than the address space")
@@ -162,13 +170,43 @@ def madvise(t: Task, address: Addr, length: Size, advice: Int) -> int:
 
 
 def msync(t: Task, address: Addr, length: Size, flags: Int) -> int:
-    """msync(2). Shared pages are the host's page cache already; only the arguments are checked."""
+    """msync(2). Shared pages are the host's page cache already; MS_SYNC has files written out."""
     if flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC) or address % PAGE_SIZE:
         raise EINVAL("unknown flags or unaligned")
     if flags & MS_ASYNC and flags & MS_SYNC:
         raise EINVAL("MS_ASYNC and MS_SYNC exclude each other")
-    check_mapped(t.memory, address, length)
+    memory = t.memory
+    size = page_up(length) & ADDRESS_MASK
+    check_mapped(memory, address, size)
+    if flags & MS_INVALIDATE and memory.locked.added(address, address + size) < size:
+        raise EBUSY("locked pages cannot be invalidated")
+    if flags & MS_SYNC and size:
+        sync_files(t, address, address + size)
     return 0
+
+
+def sync_files(t: Task, start: int, end: int) -> None:
+    """fsync(2) of the host's files that are mapped shared between ``start`` and ``end``."""
+    memory = t.memory
+    if not memory.file_mappings:
+        return
+    for entry in memory.process.maps():
+        if entry.start >= end or entry.end <= start or not entry.prot.endswith("s"):
+            continue
+        record = memory.find_file_mapping(parse_dev(entry.dev), entry.ino)
+        if record is not None and record.path is not None:
+            sync_inode(t, record.path.inode)
+
+
+def sync_inode(t: Task, inode: Inode) -> None:
+    """fsync(2) of what is not open any more; nothing to do for a file that cannot be synced."""
+    file = inode.open(t, O_RDONLY).hold()
+    try:
+        file.fsync(False)
+    except EINVAL:
+        pass
+    finally:
+        file.drop()
 
 
 def mincore(t: Task, address: Addr, length: Size, vector: Addr) -> int:

@@ -43,6 +43,7 @@ struct slot_state {
     uint32_t last_seq;
     bool active;  /* belongs to a thread */
     bool busy;    /* its request is being answered */
+    bool queued;  /* its key is pending */
     uint8_t watch; /* 1 + index in the watch list, or 0 */
     uint32_t outs_used;
     uint32_t nouts;
@@ -121,25 +122,35 @@ static struct slot *slot_of(struct space *space, uint32_t index)
 
 /* -- looking for requests ---------------------------------------------------------------------------- */
 
-/* True when the slot belongs to a thread, waits for nothing from us, and has a request we have not taken. */
-static bool has_request(Hub *hub, uint32_t space_index, uint32_t slot_index)
+/* NULL when there is no such slot. Slot 0 is no thread's. */
+static struct slot_state *state_of(Hub *hub, uint32_t key)
 {
+    uint32_t space_index = key >> 12, slot_index = key & (SLOTS - 1);
     if (space_index >= hub->top)
-        return false;
+        return NULL;
     struct space *space = &hub->spaces[space_index];
-    if (!space->base || slot_index == 0 || slot_index >= space->capacity)
-        return false;
-    struct slot_state *state = &space->slots[slot_index];
-    if (!state->active || state->busy)
-        return false;
-    return __atomic_load_n(&slot_of(space, slot_index)->req_seq, __ATOMIC_ACQUIRE) != state->last_seq;
+    return space->base && slot_index && slot_index < space->capacity ? &space->slots[slot_index] : NULL;
 }
 
-static PyObject *take(Hub *hub, uint32_t space_index, uint32_t slot_index)
+static struct slot *slot_at(Hub *hub, uint32_t key)
 {
-    struct space *space = &hub->spaces[space_index];
-    struct slot_state *state = &space->slots[slot_index];
-    struct slot *slot = slot_of(space, slot_index);
+    return slot_of(&hub->spaces[key >> 12], key & (SLOTS - 1));
+}
+
+/* True when the slot belongs to a thread, waits for nothing from us, and has a request we have not taken. */
+static bool has_request(Hub *hub, uint32_t key)
+{
+    struct slot_state *state = state_of(hub, key);
+    if (!state || !state->active || state->busy)
+        return false;
+    return __atomic_load_n(&slot_at(hub, key)->req_seq, __ATOMIC_ACQUIRE) != state->last_seq;
+}
+
+/* Copy the request of a slot that has one. */
+static PyObject *take(Hub *hub, uint32_t key)
+{
+    struct slot_state *state = &hub->spaces[key >> 12].slots[key & (SLOTS - 1)];
+    struct slot *slot = slot_at(hub, key);
     uint32_t length = __atomic_load_n(&slot->data_len, __ATOMIC_RELAXED);
 
     state->last_seq = __atomic_load_n(&slot->req_seq, __ATOMIC_ACQUIRE);
@@ -152,7 +163,7 @@ static PyObject *take(Hub *hub, uint32_t space_index, uint32_t slot_index)
     if (!bytes)
         return NULL;
     uint8_t *to = (uint8_t *)PyBytes_AS_STRING(bytes);
-    uint32_t head[4] = {space_index << 12 | slot_index, slot->kind, length, 0};
+    uint32_t head[4] = {key, slot->kind, length, 0};
     memcpy(to, head, 16);
     memcpy(to + 16, (void *)&slot->nr, 72);
     memcpy(to + 88, slot->data, length);
@@ -177,14 +188,17 @@ static bool make_room(Hub *hub)
     return true;
 }
 
-/* Remember a key when it has a request: a ready bit may be anything. The full scan before sleeping finds what
-   found no room here. */
+/* Remember a key, once, when it has a request: a ready bit may be anything. The full scan before sleeping finds
+   what found no room here. */
 static void push(Hub *hub, uint32_t key)
 {
-    if (!has_request(hub, key >> 12, key & (SLOTS - 1)))
+    struct slot_state *state = state_of(hub, key);
+    if (!state || state->queued || !has_request(hub, key))
         return;
-    if (hub->npending < hub->pending_room || make_room(hub))
+    if (hub->npending < hub->pending_room || make_room(hub)) {
         hub->pending[hub->npending++] = key;
+        state->queued = true;
+    }
 }
 
 static void collect_space(Hub *hub, uint32_t index)
@@ -233,28 +247,45 @@ static PyObject *take_pending(Hub *hub)
 {
     while (hub->pending_at < hub->npending) {
         uint32_t key = hub->pending[hub->pending_at++];
-        if (has_request(hub, key >> 12, key & (SLOTS - 1)))
-            return take(hub, key >> 12, key & (SLOTS - 1));
+        struct slot_state *state = state_of(hub, key);
+        if (state)
+            state->queued = false;
+        if (has_request(hub, key))
+            return take(hub, key);
     }
     hub->npending = hub->pending_at = 0;
     return NULL;
 }
 
-static PyObject *look(Hub *hub)
+static PyObject *take_watched(Hub *hub)
 {
-    PyObject *found = take_pending(hub);
-    if (found || PyErr_Occurred())
-        return found;
     for (int i = 0; i < hub->nwatch; i++) {
         int at = (hub->next_watch + i) % hub->nwatch;
-        if (has_request(hub, hub->watch_space[at], hub->watch_slot[at])) {
+        uint32_t key = hub->watch_space[at] << 12 | hub->watch_slot[at];
+        if (has_request(hub, key)) {
             hub->next_watch = (at + 1) % hub->nwatch;
-            return take(hub, hub->watch_space[at], hub->watch_slot[at]);
+            return take(hub, key);
         }
     }
-    if (__atomic_load_n(&hub->ready->summary, __ATOMIC_ACQUIRE)) {
-        collect(hub);
-        return take_pending(hub);
+    return NULL;
+}
+
+static PyObject *take_announced(Hub *hub)
+{
+    if (!__atomic_load_n(&hub->ready->summary, __ATOMIC_ACQUIRE))
+        return NULL;
+    collect(hub);
+    return take_pending(hub);
+}
+
+/* Each of the three places is looked at first in its turn: busy threads could keep any of them from ever being
+   empty, and whoever is found in another one would starve. */
+static PyObject *look(Hub *hub)
+{
+    for (uint64_t turn = hub->requests, end = turn + 3; turn < end; turn++) {
+        PyObject *found = turn % 3 == 0 ? take_pending(hub) : turn % 3 == 1 ? take_watched(hub) : take_announced(hub);
+        if (found || PyErr_Occurred())
+            return found;
     }
     return NULL;
 }
@@ -334,8 +365,7 @@ static PyObject *poll_events(Hub *hub, int timeout_ms)
         if (events[i].data.fd == hub->doorbell) {
             uint64_t value;
             if (read(hub->doorbell, &value, 8) < 0) { /* already taken */ }
-            if (hub->pending_at == hub->npending) /* or else the same keys were collected again and again */
-                collect_all(hub);
+            collect_all(hub);
             continue;
         }
         events[kept++] = events[i];
@@ -455,19 +485,17 @@ static PyObject *hub_wait(Hub *hub, PyObject *arg)
 
 /* -- answering ----------------------------------------------------------------------------------- */
 
-/* The slot that a key from Python names; NULL with an exception for none. Slot 0 is no thread's. */
+/* The slot that a key from Python names; NULL with an exception for none. */
 static struct slot_state *answerable(Hub *hub, PyObject *object, uint32_t *key, struct slot **slot)
 {
     if (!as_u32(object, key))
         return NULL;
-    uint32_t space_index = *key >> 12, slot_index = *key & (SLOTS - 1);
-    if (space_index >= hub->top || !hub->spaces[space_index].base || slot_index == 0 ||
-        slot_index >= hub->spaces[space_index].capacity) {
+    struct slot_state *state = state_of(hub, *key);
+    if (state)
+        *slot = slot_at(hub, *key);
+    else
         PyErr_SetString(PyExc_ValueError, "no such channel");
-        return NULL;
-    }
-    *slot = slot_of(&hub->spaces[space_index], slot_index);
-    return &hub->spaces[space_index].slots[slot_index];
+    return state;
 }
 
 static void post_reply(Hub *hub, uint32_t key, struct slot *slot, struct slot_state *state)

@@ -14,7 +14,7 @@ from wardian.platform.stub.wire import DATA_OFFSET, KIND_SYSCALL
 
 DATA_SIZE = SLOT_SIZE - DATA_OFFSET
 REQ_SEQ, SLEEPING = 0, 4
-REP_SEQ = 64
+REP_SEQ, WATCHED = 64, 68
 REQUEST, REPLY = 128, 256  # kind, data_len, nr, args, ip, sp; action, nouts, result, p
 HEAD = struct.Struct("<4I")
 WRONG_TYPES: list[Any] = [None, "1", b"1", 1.5, [], (), {}, object(), ...]
@@ -54,6 +54,19 @@ class Channel:
     def poke(self, slot: int, offset: int, value: int) -> None:
         """Write one word of a slot."""
         struct.pack_into("<I", self.memory, slot * SLOT_SIZE + offset, value & 0xFFFFFFFF)
+
+    def announce(self, slot: int) -> None:
+        """What the stub does when the Sentry does not watch its slot: set the ready bits."""
+        if self.peek(slot, WATCHED):
+            return
+        for memory, at, bit in [
+            (self.memory, 8 + slot // 64 * 8, slot % 64),  # struct space_header
+            (self.memory, 0, slot // 64),
+            (self.shared, 0x1000 + 8 + self.space // 64 * 8, self.space % 64),  # struct ready_page
+            (self.shared, 0x1000, self.space // 64),
+        ]:
+            word = struct.unpack_from("<Q", memory, at)[0]
+            struct.pack_into("<Q", memory, at, word | 1 << bit)
 
     def ring(self) -> None:
         """The doorbell: the hub then looks at every active slot."""

@@ -237,6 +237,50 @@ def case_freed_hub() -> None:
     assert len(os.listdir("/proc/self/fd")) < 20 * 5 + 20
 
 
+def served(threads: int, turns: int) -> dict[int, int]:
+    """How often each slot is answered when all threads ask again at once."""
+    c = Channel()
+    counts = dict.fromkeys(range(1, threads + 1), 0)
+    for slot in counts:
+        c.hub.activate(c.key(slot))
+        c.say(slot)
+        c.announce(slot)
+    for _ in range(turns):
+        slot = HEAD.unpack_from(c.hub.wait(0))[0] & (SLOTS - 1)
+        counts[slot] += 1
+        c.hub.reply(c.key(slot), ACTION_RETURN, 0)
+        c.say(slot)
+        c.announce(slot)
+    return counts
+
+
+def case_no_thread_starves_beside_busy_ones() -> None:
+    for threads in (2, 5, 6, 8, 13, 100):
+        counts = served(threads, threads * 40)
+        assert min(counts.values()) >= 10, counts
+
+
+def case_late_thread_is_heard_among_busy_ones() -> None:
+    c = Channel()
+    for slot in range(1, 6):
+        c.hub.activate(c.key(slot))
+    for slot in range(1, 5):
+        c.say(slot)
+        c.announce(slot)
+    heard = set()
+    for turn in range(60):
+        if turn == 40:  # four are watched by now and never silent
+            c.say(5)
+            c.announce(5)
+        slot = HEAD.unpack_from(c.hub.wait(0))[0] & (SLOTS - 1)
+        heard.add(slot)
+        c.hub.reply(c.key(slot), ACTION_RETURN, 0)
+        if slot != 5:
+            c.say(slot)
+            c.announce(slot)
+    assert 5 in heard
+
+
 def case_waiting() -> None:
     c = Channel()
     c.hub.set_spin(20000, 100)

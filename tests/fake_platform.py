@@ -32,6 +32,7 @@ class FakeProcess(HostProcess):
         self.mappings: list[HostMapping] = []
         self.brk = (0x5000_0000, 0x5000_0000)
         self.cpu_ns = 0  # besides what its threads used
+        self.system_ns = 0  # how much of all of it in the kernel
         self.threads: list[FakeThread] = []
         self.resident = 0
         self.limits: dict[int, int] = {}
@@ -95,6 +96,9 @@ class FakeProcess(HostProcess):
 
     def cpu_time_ns(self) -> int:
         return self.cpu_ns + sum(thread.cpu_ns for thread in self.threads)
+
+    def system_time_ns(self, total: int) -> int:
+        return min(self.system_ns, total)
 
     def resident_bytes(self) -> int:
         return self.resident or len(self.pages) * PAGE

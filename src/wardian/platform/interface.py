@@ -111,6 +111,10 @@ class HostProcess:
         """CPU time used by all its threads so far."""
         raise NotImplementedError
 
+    def system_time_ns(self, total: int) -> int:
+        """How much of ``total``, what :meth:`cpu_time_ns` said last, it was in the kernel."""
+        return 0
+
     def resident_bytes(self) -> int:
         """Resident memory, for getrusage(2), /proc and limits."""
         raise NotImplementedError

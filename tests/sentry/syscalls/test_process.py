@@ -14,6 +14,7 @@ from support import (
     host,
     make_kernel,
     make_task,
+    memory,
     make_thread,
     room,
     run,
@@ -168,11 +169,15 @@ def test_wait_reports_stop_and_continue_once():
 def test_wait_reports_usage():
     parent, child = family()
     host(child).cpu_ns = 1_500_000_000
+    memory(child).system_ns = 300_000_000
     exit_task(child, 0)
     usage = room(parent, 144)
     process.wait4(parent, -1, 0, 0, usage)
-    assert struct.unpack("<qq", get(parent, usage, 16)) == (1, 500_000)
-    assert parent.group.children_cpu_ns == 1_500_000_000
+    assert struct.unpack("<qqqq", get(parent, usage, 32)) == (1, 200_000, 0, 300_000)
+    assert process.getrusage(parent, -1, usage) == 0
+    assert struct.unpack("<qqqq", get(parent, usage, 32)) == (1, 200_000, 0, 300_000)
+    process.times(parent, usage)
+    assert struct.unpack("<qqqq", get(parent, usage, 32)) == (0, 0, 120, 30)
 
 
 def test_clone_children_are_waited_for_apart():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource as rlimits
 import signal
+import time
 from _socket import socket
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 LOG: Final = Log("wardian.engine")
 SMALLEST_NO_LIMIT: Final = 1 << 60  # beyond any address space
+CPUCLOCK_PROF: Final = 0
+CPUCLOCK_VIRT: Final = 1
 HOST_NO_LIMIT: Final = 1 << 62
 
 
@@ -100,6 +103,8 @@ class StubProcess(HostProcess):
         self.brk_start = 0
         self.control: socket | None = None  # where descriptors to map are sent
         self.granted_to: StubThread | None = None  # who has yet to take the one sent last
+        self.user_ns = 0  # of the time used, as told last
+        self.system_ns = 0
         self.ended = False  # we ended it, or know that it ended
 
     def read_some(self, address: int, count: int) -> bytes:
@@ -143,6 +148,19 @@ class StubProcess(HostProcess):
 
     def cpu_time_ns(self) -> int:
         return max(0, _core.cpu_time(self.pid, False))
+
+    def system_time_ns(self, total: int) -> int:
+        # The host's ticks say how to divide the exact time, and neither part may ever go back
+        # (cputime_adjust).
+        try:
+            user = time.clock_gettime_ns(~self.pid << 3 | CPUCLOCK_VIRT)
+            ticks = time.clock_gettime_ns(~self.pid << 3 | CPUCLOCK_PROF)
+        except OSError:
+            return min(self.system_ns, total)
+        system = total * (ticks - user) // ticks if ticks > 0 else 0
+        self.system_ns = min(max(system, self.system_ns), max(total - self.user_ns, 0))
+        self.user_ns = total - self.system_ns
+        return self.system_ns
 
     def resident_bytes(self) -> int:
         fields = self.engine.proc.read(self.pid, "statm").split()

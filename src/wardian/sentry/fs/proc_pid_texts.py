@@ -192,16 +192,18 @@ def cpu_list(count: int) -> str:
 
 def stat_of_group(task: Task) -> bytes:
     """/proc/<pid>/stat: times of the whole process."""
-    return stat_line(task, task.group.cpu_time_ns(), task.group.start_ns)
+    system = task.group.system_time_ns()
+    user = max(task.group.cpu_time_ns() - system, 0)
+    return stat_line(task, user, system, task.group.start_ns)
 
 
 def stat_of_task(task: Task) -> bytes:
     """/proc/<pid>/task/<tid>/stat."""
     cpu = task.host.cpu_time_ns() if task.host is not None and not task.exited else 0
-    return stat_line(task, cpu, task.start_ns)
+    return stat_line(task, cpu, 0, task.start_ns)
 
 
-def stat_line(task: Task, cpu_ns: int, start_ns: int) -> bytes:
+def stat_line(task: Task, user_ns: int, system_ns: int, start_ns: int) -> bytes:
     """The 52 fields of proc_pid_stat(5)."""
     group = task.group
     letter = state(task)
@@ -231,9 +233,11 @@ def stat_line(task: Task, cpu_ns: int, start_ns: int) -> bytes:
     start = (start_ns - task.kernel.boot_ns) // TICK_NS
     last = (1 << 31) - 1
     env_end = task.memory.layout.env_end if letter != "Z" else 0
+    children_user = group.children_cpu_ns - group.children_system_ns
     text = (
         f") {letter} {parent_pid(task)} {group.process_group.pgid} {session.sid} {tty} {foreground}"
-        f" 4194560 0 0 0 0 {cpu_ns // TICK_NS} 0 {group.children_cpu_ns // TICK_NS} 0"
+        f" 4194560 0 0 0 0 {user_ns // TICK_NS} {system_ns // TICK_NS}"
+        f" {children_user // TICK_NS} {group.children_system_ns // TICK_NS}"
         f" {20 + group.nice} {group.nice} {max(len(group.tasks), 1)} 0 {max(start, 0)} {size}"
         f" {resident} {RLIM_INFINITY} {numbers[0]} {numbers[1]} {numbers[2]} 0 0"
         f" {task.signals.pending.mask & last} {task.signals.blocked & last} {ignored & last}"

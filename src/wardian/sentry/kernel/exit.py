@@ -216,7 +216,9 @@ def exit_siginfo(group: ThreadGroup, signo: int) -> SigInfo:
     if leader is not None:
         info.uid = leader.credentials.uid
     info.status = status
-    info.utime = group.cpu_time_ns() // CLOCK_TICK_NS
+    system = group.system_time_ns()
+    info.utime = (group.cpu_time_ns() - system) // CLOCK_TICK_NS
+    info.stime = system // CLOCK_TICK_NS
     return info
 
 

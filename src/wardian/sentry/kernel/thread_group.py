@@ -75,7 +75,9 @@ class ThreadGroup:
         self.continue_unreported = False
         # -- accounting, nanoseconds and bytes
         self.past_cpu_ns = 0  # of host processes it has left: before execve(2), and at the end
+        self.past_system_ns = 0  # how much of that in the kernel
         self.children_cpu_ns = 0
+        self.children_system_ns = 0
         self.peak_resident = 0
         self.children_peak_resident = 0
         self.timers: GroupTimers | None = None  # interval and POSIX timers, made at first use
@@ -91,9 +93,20 @@ class ThreadGroup:
             return self.past_cpu_ns
         return self.past_cpu_ns + task.host.process.cpu_time_ns()
 
+    def system_time_ns(self) -> int:
+        """How much of :meth:`cpu_time_ns` was in the kernel: the host's, for it runs their memory
+        calls and page faults. What the Sentry does for them is not counted."""
+        task = self.any_task()
+        if task is None or task.host is None:
+            return self.past_system_ns
+        process = task.host.process
+        return self.past_system_ns + process.system_time_ns(process.cpu_time_ns())
+
     def leave_host_process(self) -> None:
         """The host process is about to go (execve(2), exit): keep what it used."""
+        system = self.system_time_ns()
         self.past_cpu_ns = self.cpu_time_ns()
+        self.past_system_ns = system
 
     def any_task(self) -> Task | None:
         """The leader while it lives, else any live task."""

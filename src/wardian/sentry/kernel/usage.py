@@ -1,6 +1,7 @@
 """struct rusage (getrusage(2)).
 
-The host accounts CPU time per thread as one number; it is shown as user time.
+User and system time are the host's: its kernel runs a guest's memory calls and page faults. What the
+Sentry does for a guest is nobody's, but waiting for an answer may spin, which is user time.
 """
 
 from __future__ import annotations
@@ -17,31 +18,31 @@ RUSAGE_SIZE: Final = 144
 LONGS: Final = struct.Struct("<14q")
 
 
-def pack_rusage(cpu_ns: int, peak_resident: int) -> bytes:
-    """A struct rusage with what is known."""
+def pack_rusage(cpu_ns: int, system_ns: int, peak_resident: int) -> bytes:
+    """A struct rusage with what is known; ``system_ns`` is a part of ``cpu_ns``."""
     longs = LONGS.pack(peak_resident // 1024, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    return pack_timeval(cpu_ns) + pack_timeval(0) + longs
+    return pack_timeval(cpu_ns - system_ns) + pack_timeval(system_ns) + longs
 
 
 def group_rusage(group: ThreadGroup) -> bytes:
     """RUSAGE_SELF."""
     note_peak(group)
-    return pack_rusage(group.cpu_time_ns(), group.peak_resident)
+    system = group.system_time_ns()
+    return pack_rusage(max(group.cpu_time_ns(), system), system, group.peak_resident)
 
 
 def children_rusage(group: ThreadGroup) -> bytes:
     """RUSAGE_CHILDREN: descendants that were waited for."""
-    return pack_rusage(group.children_cpu_ns, group.children_peak_resident)
+    return pack_rusage(
+        group.children_cpu_ns, group.children_system_ns, group.children_peak_resident
+    )
 
 
 def note_peak(group: ThreadGroup) -> None:
-    """Remember the largest resident size seen; looked at when someone asks and at exit. Of a
-    command of the Python API the host's own record of the peak is kept (kernel.init)."""
+    """Remember the largest resident size of the host's process; looked at when someone asks and at
+    exit."""
     task = group.any_task()
     if task is not None:
-        process = task.memory.process
-        parent = group.parent
-        internal = parent is not None and parent is group.kernel.init and parent.exe is None
-        resident = process.peak_resident_bytes() if internal else process.resident_bytes()
-        if resident > group.peak_resident:
-            group.peak_resident = resident
+        peak = task.memory.process.peak_resident_bytes()
+        if peak > group.peak_resident:
+            group.peak_resident = peak

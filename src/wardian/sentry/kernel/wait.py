@@ -50,6 +50,7 @@ class ChildEvent:
         self.status = status  # exit code or signal
         self.wait_status = wait_status  # as wait4(2) packs it
         self.cpu_ns = child.cpu_time_ns() + child.children_cpu_ns
+        self.system_ns = child.system_time_ns() + child.children_system_ns
         self.peak_resident = max(child.peak_resident, child.children_peak_resident)
 
 
@@ -127,6 +128,7 @@ def look_at(child: ThreadGroup, options: int) -> ChildEvent | None:
 
 def account_and_reap(parent: ThreadGroup, child: ThreadGroup) -> None:
     """Add what the child used to its parent's RUSAGE_CHILDREN, and forget it."""
+    parent.children_system_ns += child.system_time_ns() + child.children_system_ns
     parent.children_cpu_ns += child.cpu_time_ns() + child.children_cpu_ns
     peak = max(child.peak_resident, child.children_peak_resident)
     if peak > parent.children_peak_resident:

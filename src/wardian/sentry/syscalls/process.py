@@ -154,7 +154,7 @@ def wait4(t: Task, upid: Pid, stat_addr: Addr, options: Flags, ru: Addr) -> int:
     if stat_addr:
         t.copy_out(stat_addr, event.wait_status.to_bytes(4, "little"))
     if ru:
-        t.copy_out(ru, pack_rusage(event.cpu_ns, event.peak_resident))
+        t.copy_out(ru, pack_rusage(event.cpu_ns, event.system_ns, event.peak_resident))
     return event.pid
 
 
@@ -172,7 +172,7 @@ def waitid(t: Task, which: Int, upid: Pid, infop: Addr, options: Flags, ru: Addr
     if infop:
         write_siginfo(t, infop, event)
     if ru and event is not None:
-        t.copy_out(ru, pack_rusage(event.cpu_ns, event.peak_resident))
+        t.copy_out(ru, pack_rusage(event.cpu_ns, event.system_ns, event.peak_resident))
     return 0
 
 
@@ -219,7 +219,9 @@ def getrusage(t: Task, who: Int, ru: Addr) -> int:
     elif who == RUSAGE_CHILDREN:
         data = children_rusage(t.group)
     elif who == RUSAGE_THREAD:
-        data = pack_rusage(thread_cpu_ns(t), t.group.peak_resident)
+        used = thread_cpu_ns(t)
+        system = used * t.group.system_time_ns() // max(t.group.cpu_time_ns(), 1)
+        data = pack_rusage(used, min(system, used), t.group.peak_resident)
     else:
         raise EINVAL("who must be RUSAGE_SELF, RUSAGE_CHILDREN or RUSAGE_THREAD")
     t.copy_out(ru, data)
@@ -229,9 +231,15 @@ def getrusage(t: Task, who: Int, ru: Addr) -> int:
 def times(t: Task, tbuf: Addr) -> int:
     """times(2)."""
     if tbuf:
-        own = t.group.cpu_time_ns() // CLOCK_TICK_NS
-        children = t.group.children_cpu_ns // CLOCK_TICK_NS
-        t.copy_out(tbuf, TMS.pack(own, 0, children, 0))
+        group = t.group
+        system, children = group.system_time_ns(), group.children_system_ns
+        parts = [
+            max(group.cpu_time_ns() - system, 0),
+            system,
+            group.children_cpu_ns - children,
+            children,
+        ]
+        t.copy_out(tbuf, TMS.pack(*[part // CLOCK_TICK_NS for part in parts]))
     return t.kernel.clock.monotonic_ns() // CLOCK_TICK_NS
 
 

@@ -26,6 +26,11 @@ def mode(name: str) -> tuple[str, ...]:
     return ("--memory-mode", name)
 
 
+def number(seed: str) -> str:
+    """``seed``, or a random one; a failure shows it."""
+    return str(random.SystemRandom().getrandbits(32)) if seed == "random" else seed
+
+
 @pytest.mark.parametrize("memory", MODES)
 def test_every_number_in_every_numbering(hostile: Runner, memory: str) -> None:
     hostile("numbers", options=mode(memory))
@@ -44,11 +49,22 @@ def test_memory_calls_that_reach_for_the_stub(hostile: Runner, memory: str) -> N
 @pytest.mark.parametrize("memory", MODES)
 @pytest.mark.parametrize("seed", ["1", "2", "random"])
 def test_nonsense_on_the_channel(hostile: Runner, memory: str, seed: str) -> None:
-    if seed == "random":  # a failure shows it
-        seed = str(random.SystemRandom().getrandbits(32))
-    hostile("channel", seed, options=mode(memory))
+    hostile("channel", number(seed), options=mode(memory))
 
 
 @pytest.mark.parametrize("memory", MODES)
 def test_descriptors_of_the_host_process(hostile: Runner, memory: str) -> None:
     hostile("descriptors", options=mode(memory))
+
+
+@pytest.mark.parametrize("memory", MODES)
+def test_registers_stacks_and_frames_as_no_compiler_leaves_them(
+    hostile: Runner, memory: str
+) -> None:
+    hostile("registers", options=mode(memory))
+
+
+@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("seed", ["1", "random"])
+def test_memory_that_changes_during_the_call(hostile: Runner, memory: str, seed: str) -> None:
+    hostile("races", number(seed), options=mode(memory))

@@ -113,7 +113,7 @@ static uint64_t move_vdso(uint64_t vdso)
     for (const char *line = text; *line && count < 8;) {
         struct range r;
         r.start = hex(&line);
-        line++;
+        line += *line == '-';
         r.end = hex(&line);
         while (*line && *line != '\n' && *line != '[')
             line++;

@@ -27,6 +27,7 @@
 #define STACK_SIZE    0x10000UL
 #define STACKS_SIZE   (STACK_SIZE * SLOTS)
 #define TRUSTED_END   0x7e0050000000UL
+#define PATCH_AREA_SIZE 0x100000UL
 
 #define DOORBELL_FD    3
 #define CHANNEL_FD     4
@@ -48,6 +49,7 @@ enum {
     KIND_HOSTRET = 5,     /* args[0] = result of ACTION_HOSTCALL */
     KIND_CLONED = 6,      /* args[0] = result of ACTION_CLONE in the parent */
     KIND_CHECKIN = 7,     /* first message of a forked child */
+    KIND_PATCH = 9,       /* args[0..1] = a piece of text: may it be written to? (ACTION_RETURN, 1) */
     KIND_READY = 8,       /* a pool process is set up (not sent by guests) */
 };
 
@@ -110,6 +112,7 @@ struct shared_page {
     uint32_t sentry_sleeping;
     uint32_t spin_guests; /* 0: guest threads do not spin (a loaded machine) */
     uint32_t validated;   /* --memory-mode=validated: the stub repeats trapped memory calls, which are notified */
+    uint32_t patching;    /* call sites may be rewritten */
 };
 
 struct ready_page {
@@ -147,6 +150,7 @@ struct image_blob {
 };
 struct image {
     uint64_t nmaps, nblobs, entry, sp, brk_start;
+    uint64_t patch_areas[2]; /* reserved near the program and near its libraries; 0: none */
 };
 
 _Static_assert(sizeof(struct slot) == SLOT_SIZE, "slot size");

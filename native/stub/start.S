@@ -26,7 +26,11 @@ clone_thread:
     test %rax, %rax
     jz 1f
     ret
-1:  test %r9, %r9
+1:  mov %rsp, %rax              # the child: gs from the block at the top of its stack
+    or $0xffff, %rax
+    mov -79(%rax), %rax
+    wrgsbase %rax
+    test %r9, %r9
     jz 2f
     mov $0x57415244, %edi
     mov %r9, %rsi

@@ -4,8 +4,7 @@
  * Runs on the thread's own stub stack (slot i has stack i), with every signal but SIGSEGV and SIGBUS blocked.
  * Nothing here is trusted by the Sentry: a guest that jumps into this code or writes over its data harms itself.
  */
-#include "channel.h"
-#include "sys.h"
+#include "stub.h"
 
 enum { SIGBUS_ = 7, SIGSEGV_ = 11, SIGSYS_ = 31 };
 enum { EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22, ENOSYS_ = 38 };
@@ -19,16 +18,6 @@ enum { CLONE_VM_ = 0x100, CLONE_SETTLS_ = 0x80000 };
 #define SS_AUTODISARM_ (1UL << 31)
 
 uint64_t brk_start, brk_now;
-
-static struct slot *slot_at(uint64_t index)
-{
-    return (struct slot *)(CHANNEL_BASE + index * SLOT_SIZE);
-}
-
-static uint64_t my_index(void)
-{
-    return ((uint64_t)__builtin_frame_address(0) - STACKS_BASE) / STACK_SIZE;
-}
 
 /* -- the hand-off (design D6) ------------------------------------------------------------------- */
 
@@ -88,7 +77,7 @@ static void wait_reply(struct slot *s, uint32_t seq)
     __atomic_store_n(&s->sleeping, 0, __ATOMIC_RELAXED);
 }
 
-static void ask(struct slot *s, uint64_t index, uint32_t kind)
+void ask(struct slot *s, uint64_t index, uint32_t kind)
 {
     uint32_t seq = s->req_seq + 1;
 
@@ -166,6 +155,38 @@ static long stub_brk(uint64_t wanted)
     return (long)brk_now;
 }
 
+const void *fast_vector = fast_begin;
+
+uint64_t open_block(uint64_t index)
+{
+    struct thread_block *block = block_at(index);
+
+    memset(block, 0, sizeof *block);
+    block->stack_top = (uint64_t)block;
+    block->gs = (uint64_t)block;
+    return (uint64_t)block;
+}
+
+/* A guest that wants gs for itself gets it: from then on patched sites trap again in all its threads. */
+static void set_guest_gs(uint64_t address)
+{
+    block_at(my_index())->guest_gs = address;
+    if (!address)
+        return;
+    __atomic_store_n(&fast_vector, fast_refused, __ATOMIC_SEQ_CST);
+    __asm__ volatile("wrgsbase %0" : : "r"(address));
+}
+
+/* clone(2): a new thread's gs base is its parent's, where the guest has set one. */
+static void inherit_gs(uint64_t from, uint64_t to)
+{
+    struct thread_block *block = block_at(to);
+
+    block->guest_gs = block_at(from)->guest_gs;
+    if (block->guest_gs)
+        block->gs = block->guest_gs;
+}
+
 static long stub_arch_prctl(uint64_t code, uint64_t address)
 {
     uint64_t value;
@@ -178,14 +199,13 @@ static long stub_arch_prctl(uint64_t code, uint64_t address)
         if (code == ARCH_SET_FS_)
             __asm__ volatile("wrfsbase %0" : : "r"(address));
         else
-            __asm__ volatile("wrgsbase %0" : : "r"(address));
+            set_guest_gs(address);
         return 0;
     case ARCH_GET_FS_:
         __asm__ volatile("rdfsbase %0" : "=r"(value));
         return copy_bytes((void *)address, &value, 8);
     case ARCH_GET_GS_:
-        __asm__ volatile("rdgsbase %0" : "=r"(value));
-        return copy_bytes((void *)address, &value, 8);
+        return copy_bytes((void *)address, &block_at(my_index())->guest_gs, 8);
     default:
         return -EINVAL_;
     }
@@ -319,12 +339,14 @@ static int copy_outs(struct slot *s)
     return 0;
 }
 
+static long result_of(struct slot *s)
+{
+    return s->nouts && copy_outs(s) ? -EFAULT_ : s->result;
+}
+
 static void set_result(struct slot *s, struct sigcontext *mc)
 {
-    long result = s->result;
-    if (s->nouts && copy_outs(s))
-        result = -EFAULT_;
-    mc->ax = (uint64_t)result;
+    mc->ax = (uint64_t)result_of(s);
 }
 
 static uint32_t xstate_size(const uint8_t *fp)
@@ -482,7 +504,7 @@ static uint64_t frame_for_child(struct ucontext *uc, uint64_t from, uint64_t to,
     memcpy(copy, uc, end - begin);
     copy->mc.fpstate += delta;
     copy->stack.sp = STACKS_BASE + to * STACK_SIZE;
-    copy->stack.size = STACK_SIZE;
+    copy->stack.size = SIGNAL_STACK_SIZE;
     copy->stack.flags = 0;
     copy->mc.ax = 0;
     if (stack)
@@ -495,13 +517,19 @@ static long clone_child(struct slot *s, struct ucontext *uc, uint64_t index)
     uint64_t flags = s->p[0], to = s->p[1] & (SLOTS - 1), stack = s->p[2], tls = s->p[3], nonce = s->p[4];
 
     if (flags & CLONE_VM_) {
+        open_block(to);
+        patch_threads = 1;
+        inherit_gs(index, to);
         int *tid = (int *)&slot_at(to)->host_tid;
         return clone_thread((long)flags, (void *)frame_for_child(uc, index, to, stack), tid, tid, (long)tls,
                             (long)nonce);
     }
+    patch_hold(); /* no half-written site in the child, where nobody would finish it */
     long pid = sys6(SYS_clone, (long)(flags & ~(uint64_t)CLONE_SETTLS_), 0, 0, 0, 0, 0);
+    patch_release();
     if (pid != 0)
         return pid;
+    patch_threads = 0;
     /* The child: its memory is the parent's, so it knows the nonce; only the channel must be exchanged. */
     if (sys2(SYS_arch_prctl, CHECKIN_CODE, nonce) != 0)
         sys1(SYS_exit_group, 1);
@@ -543,11 +571,12 @@ static _Noreturn void leave(uint64_t clear_tid)
         sys1(SYS_exit, 0);
 }
 
-/* Ask, do what the answer says, and ask again until the answer is to go on. */
-static void converse(struct slot *s, struct ucontext *uc, uint64_t index, uint32_t kind)
+/* Do what the answer says, and ask again until the answer is to go on. */
+static void obey(struct slot *s, struct ucontext *uc, uint64_t index)
 {
-    for (;;) {
-        ask(s, index, kind);
+    uint32_t kind = KIND_FRAME_FAULT;
+
+    for (;; ask(s, index, kind)) {
         switch (s->action) {
         case ACTION_RETURN:
             set_result(s, &uc->mc);
@@ -591,6 +620,129 @@ static void converse(struct slot *s, struct ucontext *uc, uint64_t index, uint32
     }
 }
 
+static void converse(struct slot *s, struct ucontext *uc, uint64_t index, uint32_t kind)
+{
+    ask(s, index, kind);
+    obey(s, uc, index);
+}
+
+/* -- the way in from a patched site (fast.S) ------------------------------------------------------ */
+
+/* Calls that go through the syscall instruction of the trampoline: those the host may answer, and those whose
+   answer needs a signal frame in any case. */
+static int goes_slowly(uint32_t nr)
+{
+    switch (nr) {
+    case SYS_mmap:
+    case SYS_munmap:
+    case SYS_mprotect:
+    case SYS_mremap:
+    case SYS_madvise:
+    case SYS_futex:
+    case SYS_sched_yield:
+    case SYS_arch_prctl:
+    case SYS_rt_sigreturn:
+    case SYS_clone:
+    case SYS_fork:
+    case SYS_vfork:
+    case SYS_clone3:
+    case SYS_execve:
+    case SYS_execveat:
+    case SYS_exit:
+    case SYS_exit_group:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+void fast_call(struct fast_regs *r)
+{
+    uint64_t index = my_index();
+    struct slot *s = slot_at(index);
+    struct thread_block *block = block_at(index);
+    uint64_t args[6] = {r->di, r->si, r->dx, r->r10, r->r8, r->r9};
+    uint32_t nr = (uint32_t)r->ax;
+
+    if (goes_slowly(nr)) {
+        r->cx -= 2;
+        return;
+    }
+    if (nr == SYS_brk) {
+        r->ax = (uint64_t)stub_brk(args[0]);
+        return;
+    }
+    s->nr = nr;
+    memcpy(s->args, args, sizeof args);
+    s->data_len = marshal(s, nr, args);
+    s->ip = original_ip(r->cx);
+    s->sp = block->guest_sp;
+    ask(s, index, KIND_SYSCALL);
+    if (s->action == ACTION_RETURN) {
+        r->ax = (uint64_t)result_of(s);
+        return;
+    }
+    block->result = r->ax;
+    block->resume = r->cx;
+    r->ax = block->trap = TRAP_ANSWERED;
+    r->cx = (uint64_t)fast_trap;
+}
+
+/* An interruption has broken in between a patched site and its way back. True when it must wait: fast_check or
+   after_fast_trap finds it. Otherwise the thread stands in the guest now. */
+static int interrupted_inside(struct sigcontext *mc, uint64_t index)
+{
+    struct thread_block *block = block_at(index);
+    uint64_t ip = mc->ip;
+    int inside = mc->sp - (STACKS_BASE + index * STACK_SIZE) < STACK_SIZE;
+
+    if (ip >= (uint64_t)fast_begin && ip < (uint64_t)fast_switched) {
+        mc->ip = mc->cx - 2; /* nothing was done yet */
+        return 0;
+    }
+    int leaves = ip >= (uint64_t)fast_leave && ip <= (uint64_t)fast_jump;
+    if (leaves && mc->cx != (uint64_t)fast_trap) {
+        if (ip == (uint64_t)fast_leave)
+            mc->flags = *(uint64_t *)mc->sp;
+        if (inside)
+            mc->sp = block->guest_sp;
+        mc->ip = mc->cx;
+        return 0;
+    }
+    if (!inside && !leaves && ip != (uint64_t)fast_trap)
+        return 0;
+    if (ip >= (uint64_t)fast_check && ip < (uint64_t)fast_leave)
+        mc->ip = (uint64_t)fast_check;
+    block->pending = 1;
+    return 1;
+}
+
+/* fast.S wants what only a signal handler can do: act on an answer that is no plain result, or report an
+   interruption. */
+static void after_fast_trap(struct slot *s, struct ucontext *uc, uint64_t index)
+{
+    struct thread_block *block = block_at(index);
+    uint64_t what = block->trap;
+
+    block->trap = 0;
+    uc->mc.ax = block->result;
+    uc->mc.ip = original_ip(block->resume);
+    if (what == TRAP_ANSWERED)
+        obey(s, uc, index);
+    else
+        block->pending = 1;
+    if (!block->pending)
+        return;
+    block->pending = 0;
+    s->nr = ~0UL;
+    s->data_len = 0;
+    s->ip = uc->mc.ip;
+    s->sp = uc->mc.sp;
+    converse(s, uc, index, KIND_INTERRUPTED);
+}
+
+/* -- the signal handler --------------------------------------------------------------------------- */
+
 static int trapped_call(struct slot *s, struct siginfo *si, struct ucontext *uc)
 {
     struct sigcontext *mc = &uc->mc;
@@ -603,6 +755,9 @@ static int trapped_call(struct slot *s, struct siginfo *si, struct ucontext *uc)
     if (answered_here(mc, args))
         return 0;
     uint32_t nr = (uint32_t)mc->ax; /* Linux, and so the filter, looks at eax alone */
+    mc->ip = original_ip(mc->ip);
+    if (!goes_slowly(nr))
+        consider_site(s, mc->ip, nr);
     s->nr = nr;
     memcpy(s->args, args, sizeof args);
     s->data_len = nr == SYS_rt_sigreturn ? marshal_sigreturn(s, mc->sp) : marshal(s, nr, args);
@@ -619,13 +774,21 @@ void on_signal(int signo, void *info, void *context)
         uc->mc.ip = (uint64_t)copy_fault;
         return;
     }
+    if (in_patched_site(&uc->mc, signo))
+        return;
     uint32_t kind = KIND_FAULT;
     s->data_len = 0;
     if (signo == SIGSYS_) {
+        if (uc->mc.ip == (uint64_t)fast_trap + 2 && block_at(index)->trap) {
+            after_fast_trap(s, uc, index);
+            return;
+        }
         if (!trapped_call(s, info, uc))
             return;
         kind = KIND_SYSCALL;
     } else if (signo == INTERRUPT_SIGNAL) {
+        if (interrupted_inside(&uc->mc, index))
+            return;
         kind = KIND_INTERRUPTED;
         s->nr = ~0UL;
     } else {

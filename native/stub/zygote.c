@@ -5,8 +5,7 @@
  * Started by wardian.platform.stub.launch with descriptors DOORBELL_FD, SHARED_FD and ZYGOTE_FD. When the Sentry goes
  * away (end of file on ZYGOTE_FD) it kills its process group, which is every guest process.
  */
-#include "channel.h"
-#include "sys.h"
+#include "stub.h"
 
 extern const char text_end[], rodata_end[], data_end[]; /* stub.lds */
 
@@ -156,7 +155,7 @@ static void handle_signals(void)
     /* SA_SIGINFO|SA_ONSTACK|SA_RESTART|SA_RESTORER|SA_NODEFER */
     struct kernel_sigaction action = {on_signal, 0x4 | 0x08000000 | 0x10000000 | 0x04000000 | 0x40000000, restore_rt, ~keep};
     struct kernel_sigaction ignore = {(void (*)(int, void *, void *))1, 0, 0, 0};
-    struct stack stack = {STACKS_BASE + STACK_SIZE, 0, 0, STACK_SIZE};
+    struct stack stack = {STACKS_BASE + STACK_SIZE, 0, 0, SIGNAL_STACK_SIZE};
 
     for (unsigned i = 0; i < sizeof faults / sizeof *faults; i++)
         must(sys6(SYS_rt_sigaction, faults[i], (long)&action, 0, 8, 0, 0), 26);
@@ -218,6 +217,7 @@ static _Noreturn void pool_process(void)
     memcpy(&image, slot->data, sizeof image);
     map_image(&image, slot->data, DATA_SIZE, nfds);
     brk_start = brk_now = image.brk_start;
+    memcpy(&patch_areas, image.patch_areas, sizeof patch_areas);
     if (byte == 'W') { /* more to place than the channel holds: the Sentry writes it now and says when it is done */
         byte = 'M';
         must(send_with_fd(CONTROL_FD, &byte, 1, -1), 38);
@@ -227,6 +227,7 @@ static _Noreturn void pool_process(void)
     sys6(SYS_close_range, CONTROL_FD + 1, ~0U, 0, 0, 0, 0); /* grants come on CONTROL_FD from now on */
     memset(slot->data, 0, 4096);
     install_second_filter();
+    __asm__ volatile("wrgsbase %0" : : "r"(open_block(1)));
     enter_guest(image.entry, image.sp);
 }
 

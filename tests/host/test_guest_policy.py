@@ -71,6 +71,8 @@ def _own_time(nr: int, a: Args) -> bool:
 
 
 def _from_stub(nr: int, a: Args, validated: bool) -> int:
+    if nr == 324 and a[0] & 0xFFFFFFFF in (1 << 5, 1 << 6) and a[1] == 0:
+        return ALLOW  # membarrier: PRIVATE_EXPEDITED_SYNC_CORE, and registering for it
     low = [value & 0xFFFFFFFF for value in a]
     if nr in (15, 60, 231):
         return ALLOW
@@ -151,6 +153,7 @@ VALUES = sorted(
         0x1_5741_5244,
         0x7E0110000000,
         0xFFFFFFFF_FFFFFFFF,
+        0x20,
         0x22,
         0x32,
         0x4022,

@@ -19,7 +19,8 @@ def cases(program: str) -> list[str]:
 
 def build(program: str, folder: Path) -> Path:
     """One C file of this directory, with the source of the stub that it includes."""
-    return compile_c(folder / program, f"-I{STUB}", HERE / f"{program}.c", STUB / "copy.S")
+    rest = [STUB / name for name in ("copy.S", "fast.S", "patch.c")]
+    return compile_c(folder / program, f"-I{STUB}", HERE / f"{program}.c", *rest)
 
 
 @pytest.fixture(scope="session")

@@ -525,7 +525,7 @@ static void new_thread_starts_from_a_copy_of_the_frame(void)
     struct ucontext *copy = (struct ucontext *)frame_for_child(uc, 1, 2, GUEST);
     CHECK((uint64_t)copy == (uint64_t)uc + STACK_SIZE && copy->mc.fpstate == uc->mc.fpstate + STACK_SIZE);
     CHECK(copy->mc.sp == GUEST && copy->mc.ax == 0 && copy->mc.ip == uc->mc.ip && copy->mc.bx == 77);
-    CHECK(copy->stack.sp == STACKS_BASE + 2 * STACK_SIZE && copy->stack.size == STACK_SIZE);
+    CHECK(copy->stack.sp == STACKS_BASE + 2 * STACK_SIZE && copy->stack.size == SIGNAL_STACK_SIZE);
     CHECK(!memcmp((void *)copy->mc.fpstate, (void *)uc->mc.fpstate, 836));
     CHECK(((struct ucontext *)frame_for_child(uc, 1, 2, 0))->mc.sp == uc->mc.sp); /* vfork stays where it is */
 }

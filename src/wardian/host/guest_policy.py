@@ -66,6 +66,8 @@ _MREMAP_DONTUNMAP = 4
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
 _SIGCHLD = 17
+_SYNC_CORE = 1 << 5
+_REGISTER_SYNC_CORE = 1 << 6
 
 FENCE = layout.TRUSTED_BASE - layout.GUEST_TOP
 
@@ -102,6 +104,7 @@ ARCH_PRCTL: _Call = ("arch_prctl", 158)
 FUTEX: _Call = ("futex", 202)
 EXIT_GROUP: _Call = ("exit_group", 231)
 SECCOMP: _Call = ("seccomp", 317)
+MEMBARRIER: _Call = ("membarrier", 324)
 CLOSE_RANGE: _Call = ("close_range", 436)
 
 
@@ -179,6 +182,16 @@ def _time_rows() -> list[bpf.Rule]:
             "sandbox's shared memory, its channel. No operation that moves waiters, owns locks or"
             " runs arithmetic",
             bpf.IntIn("op", 1, _FUTEX_OPS, _FUTEX_FLAGS),
+        ),
+        _rule(
+            MEMBARRIER,
+            bpf.ALLOW,
+            OWN_TIME,
+            "before and after a call site is rewritten: has the cores that run threads of the same "
+            "process read their instructions again (PRIVATE_EXPEDITED_SYNC_CORE)",
+            _IN_STUB,
+            bpf.IntIn("command", 0, [_SYNC_CORE, _REGISTER_SYNC_CORE]),
+            bpf.Equal("flags", 1, 0),
         ),
         _rule(SCHED_YIELD, bpf.ALLOW, OWN_TIME, "gives up its own time slice; takes no arguments"),
         _rule(

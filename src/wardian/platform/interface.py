@@ -59,6 +59,7 @@ class ExecImage:
         self.entry = 0
         self.stack_pointer = 0
         self.brk_start = 0
+        self.patch_areas = (0, 0)  # ranges near the text that the engine may use; 0: none
 
 
 class HostMapping:

@@ -187,6 +187,7 @@ static void flags(void)
     pid = begin();
     if (pid == 0) {
         raise(SIGSTOP);
+        nap(100); /* the parent shall see it continued, not ended */
         _exit(0);
     }
     int status;

@@ -92,7 +92,9 @@ def auxv(image: ProgramImage) -> dict[int, int]:
 def test_static_program(task: Task) -> None:
     write_file(task, b"a", STATIC)
     image = build(task, b"/a")
-    text, data, bss, above, guard, stack_mapping = image.mappings
+    text, data, bss, above, guard, patches, stack_mapping = image.mappings
+    assert image.patch_areas == (guard.address, patches.address)
+    assert patches.address + patches.length == text.address and patches.prot == 0
     assert (text.address, text.length, text.prot) == (0x400000, 0x2000, 5)
     assert (data.address, data.length, data.prot) == (0x402000, 0x1000, 3)
     assert data.data_address == 0x402100 and data.data == bytes(0xF00)

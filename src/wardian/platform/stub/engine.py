@@ -6,10 +6,10 @@ calls the :class:`Events` it was given.
 
 from __future__ import annotations
 
+import _signal as signal
 import errno
 import os
 import select
-import signal
 from typing import Final
 
 from librt.strings import read_i64_le
@@ -33,11 +33,13 @@ from wardian.platform.stub.process import ProcFiles, Space, StubProcess
 from wardian.platform.stub.programs import Programs, Start
 from wardian.platform.stub.thread import Grant, StubThread
 from wardian.platform.stub.wire import (
+    ACTION_RETURN,
     KIND_CHECKIN,
     KIND_CLONED,
     KIND_FAULT,
     KIND_HOSTRET,
     KIND_INTERRUPTED,
+    KIND_PATCH,
     KIND_SYSCALL,
     SYS_ARCH_PRCTL,
     SYS_CLONE,
@@ -51,6 +53,7 @@ REPORTS: Final = (KIND_HOSTRET, KIND_CLONED, KIND_CHECKIN)
 FAULTS: Final = (4, 5, 7, 8, 11)  # SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV
 MARSHAL_OFFSET: Final = 0x2000
 VALIDATED_OFFSET: Final = 8  # shared_page.validated
+PATCHING_OFFSET: Final = 12  # shared_page.patching
 
 
 class StubEngine:
@@ -63,6 +66,7 @@ class StubEngine:
         marshal: bytes,
         proc_dir: int,
         validated: bool = False,
+        patching: bool = True,
     ) -> None:
         self.events = Events()
         self.shared_fd = os.memfd_create("wardian-shared", os.MFD_CLOEXEC)
@@ -71,6 +75,8 @@ class StubEngine:
         self.validated = validated  # guests' memory calls are notified and checked
         if validated:
             os.pwrite(self.shared_fd, b"\1", VALIDATED_OFFSET)
+        if patching:
+            os.pwrite(self.shared_fd, b"\1", PATCHING_OFFSET)
         self.doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.hub = _core.Hub(self.shared_fd, self.doorbell)
         self.poller = EnginePoller(self.hub)
@@ -95,6 +101,8 @@ class StubEngine:
         self.zygote.socket.setblocking(False)
         self.hub.epoll(EPOLL_CTL_ADD, self.zygote.socket.fileno(), select.EPOLLIN)
         self.zygote_gone = False
+        self.patched = 0  # call sites that the stub was let rewrite, and those that it was not
+        self.unpatched = 0
         self.report_maps = False  # every mmap's result is wanted (tracing)
         # Not SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: it brings the guest
         # to our core, and there both spin.
@@ -132,6 +140,9 @@ class StubEngine:
         if thread.awaited != (kind if kind in REPORTS else 0):
             self.tampered(thread)
             return
+        if kind == KIND_PATCH:
+            self.patch_asked(thread, Request(data))
+            return
         thread.awaited = 0
         first = int(read_i64_le(data, 24))
         if kind == KIND_INTERRUPTED:
@@ -152,6 +163,13 @@ class StubEngine:
             self.cloning.came_up(thread)
         else:
             self.events.frame_fault(thread)
+
+    def patch_asked(self, thread: StubThread, request: Request) -> None:
+        """A call site has trapped often: may the stub rewrite it?"""
+        yes = thread.stub_process.text.holds(request.arg(0), request.arg(1))
+        self.patched += yes
+        self.unpatched += not yes
+        self.hub.reply(thread.key, ACTION_RETURN, int(yes))
 
     def fault(self, thread: StubThread, request: Request) -> None:
         """A host signal that an instruction of the guest caused."""

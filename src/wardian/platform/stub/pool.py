@@ -160,5 +160,13 @@ def encode_image(image: ExecImage, fresh: PoolProcess) -> tuple[bytes, bytes, li
             room -= len(piece)
         else:
             fresh.rest.append((address, data))
-    header = IMAGE.pack(len(maps), len(placed), image.entry, image.stack_pointer, image.brk_start)
+    header = IMAGE.pack(
+        len(maps),
+        len(placed),
+        image.entry,
+        image.stack_pointer,
+        image.brk_start,
+        image.patch_areas[0],
+        image.patch_areas[1],
+    )
     return (b"W" if fresh.rest else b"G"), header + b"".join(maps) + b"".join(placed), fds

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import _signal as signal
 import os
 import resource as rlimits
-import signal
 import time
-from _socket import socket
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
@@ -14,9 +13,12 @@ from wardian.platform.hostfds import KEPT, MOST
 from wardian.platform.interface import HostMapping, HostProcess
 from wardian.platform.layout import CHANNEL_SIZE, GUEST_TOP, SLOTS
 from wardian.platform.log import Log
+from wardian.platform.stub.text import Text
 from wardian.sentry.errno import EACCES, EAGAIN, EFAULT
 
 if TYPE_CHECKING:
+    from _socket import socket
+
     from wardian.platform.stub.engine import StubEngine
     from wardian.platform.stub.thread import StubThread
 
@@ -101,6 +103,7 @@ class StubProcess(HostProcess):
         space.users += 1
         self.threads: list[StubThread] = []
         self.brk_start = 0
+        self.text = Text(self)
         self.control: socket | None = None  # where descriptors to map are sent
         self.granted_to: StubThread | None = None  # who has yet to take the one sent last
         self.user_ns = 0  # of the time used, as told last

@@ -10,6 +10,7 @@ KIND_FRAME_FAULT: Final = 4
 KIND_HOSTRET: Final = 5
 KIND_CLONED: Final = 6
 KIND_CHECKIN: Final = 7
+KIND_PATCH: Final = 9
 
 ACTION_RETURN: Final = 1
 ACTION_RESUME: Final = 2
@@ -33,7 +34,7 @@ DATA_SIZE: Final = 0x8000 - 512
 
 WORDS: Final = [struct.Struct(f"<{n}Q") for n in range(13)]
 DELIVER: Final = struct.Struct("<11Q")
-IMAGE: Final = struct.Struct("<5Q")
+IMAGE: Final = struct.Struct("<7Q")
 IMAGE_MAP: Final = struct.Struct("<4Qq")
 IMAGE_BLOB: Final = struct.Struct("<2Q")
 

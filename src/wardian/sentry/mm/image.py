@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wardian.sentry.vfs.file import File
     from wardian.sentry.vfs.inode import Inode
 
+HWCAP2_FSGSBASE: Final = 2
 MAX_SCRIPT_DEPTH: Final = 5
 COMM_LENGTH: Final = 15
 ADDR_NO_RANDOMIZE: Final = 0x0040000  # personality(2)
@@ -158,6 +159,7 @@ def _build(
     image.layout.vdso = vdso_base
     image.stack_pointer = initial.pointer
     image.brk_start = placement.brk_start
+    image.patch_areas = (placement.guard_low, placement.patch_low)
 
 
 def _resolve_scripts(
@@ -238,7 +240,8 @@ def _auxiliary_vector(
     vector.add(stack.AT_GID, credentials.gid)
     vector.add(stack.AT_EGID, credentials.egid)
     vector.add(stack.AT_SECURE, 1 if image.secure else 0)
-    vector.add(stack.AT_HWCAP2, host.hwcap2)
+    # Without FSGSBASE (bit 1): gs is the stub's, and arch_prctl(2) the way to ask for it.
+    vector.add(stack.AT_HWCAP2, host.hwcap2 & ~HWCAP2_FSGSBASE)
     return vector
 
 
@@ -258,6 +261,7 @@ def _fill_layout(
         if segment.flags & elf.PF_X:
             layout.end_code = max(layout.end_code, end)
     layout.start_brk = placement.brk_start
+    layout.patch_low = placement.patch_low
     layout.start_stack = initial.pointer
     layout.stack_low, layout.stack_high = placement.stack_low, placement.stack_high
     layout.guard_low = placement.guard_low

@@ -1,10 +1,11 @@
 """Places a program, its interpreter and its stack in an empty address space, and lists the
 mappings.
 
+    patch_low  a patch area, just below the program where there is room
     0x55.._... position-independent program, brk after it; a fixed one where it says
     ...        what the guest maps, downwards from the interpreter
     ...        the interpreter
-    guard_low  reserved: the stack's guard, of random length
+    guard_low  reserved: the stack's guard, of random length; it starts with a patch area
     stack_low  the stack, mapped whole
     stack_high reserved up to GUEST_TOP
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import Mapping
-from wardian.platform.layout import GUEST_TOP
+from wardian.platform.layout import GUEST_TOP, PATCH_AREA_SIZE
 from wardian.sentry.errno import ENODEV, ENOMEM
 from wardian.sentry.hostport import Clock
 from wardian.sentry.mm.elf import PROT_EXEC, PROT_READ, PROT_WRITE, ElfProgram, Segment
@@ -56,6 +57,7 @@ class Placement:
         self.guard_low = 0
         self.stack_low = 0
         self.stack_high = 0
+        self.patch_low = 0  # 0: no room
 
 
 class Loader:
@@ -98,8 +100,12 @@ class Loader:
         low, high = program.low + p.program_bias, program.high + p.program_bias
         if high > ceiling:
             raise ENOMEM("program is too large, or overlaps the stack")
+        p.patch_low = max(0, page_down(low) - PATCH_AREA_SIZE)
+        if p.patch_low < GUEST_BOTTOM:
+            p.patch_low = 0
         if interpreter is not None:
-            p.interpreter_bias = self._place_interpreter(interpreter, low, high, ceiling)
+            taken = p.patch_low or low
+            p.interpreter_bias = self._place_interpreter(interpreter, taken, high, ceiling)
         p.brk_start = high + self.random_pages(BRK_RANDOM_BITS)
         if p.brk_start > ceiling:
             p.brk_start = high
@@ -178,6 +184,8 @@ class Loader:
         p = placement
         self.mappings.append(Mapping(p.stack_high, GUEST_TOP - p.stack_high, 0, -1, 0))
         self.mappings.append(Mapping(p.guard_low, p.stack_low - p.guard_low, 0, -1, 0))
+        if p.patch_low:
+            self.mappings.append(Mapping(p.patch_low, PATCH_AREA_SIZE, 0, -1, 0))
         self.mappings.append(
             Mapping(p.stack_low, self.stack_size, prot, -1, 0, initial.data, initial.pointer)
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from wardian.platform.layout import PATCH_AREA_SIZE
 from wardian.sentry.mm.locked import LockedRanges
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Layout:
         self.env_start = 0
         self.env_end = 0
         self.vdso = 0
+        self.patch_low = 0  # the engine's, next to the program; another is at guard_low
 
     def copy(self) -> Layout:
         """The same numbers, for fork or before prctl(PR_SET_MM) changes one."""
@@ -54,13 +56,17 @@ class Layout:
         new.env_start, new.env_end = self.env_start, self.env_end
         new.guard_low = self.guard_low
         new.vdso = self.vdso
+        new.patch_low = self.patch_low
         return new
 
     def is_reserved(self, start: int, prot: str) -> bool:
-        """True for what exec mapped without access around the stack; no one is shown these."""
-        if not prot.startswith("---p"):
+        """True for what exec mapped without access around the stack, and for the engine's own
+        text in it; no one is shown these."""
+        if prot[1] == "w":
             return False
-        return self.guard_low <= start < self.stack_low or start >= self.stack_high > 0
+        if self.guard_low <= start < self.stack_low or start >= self.stack_high > 0:
+            return True
+        return 0 <= start - self.patch_low < PATCH_AREA_SIZE and self.patch_low > 0
 
 
 class FileMapping:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.platform.layout import GUEST_TOP
+from wardian.platform.layout import GUEST_TOP, PATCH_AREA_SIZE
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_AS, RLIMIT_DATA, Rlimits
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def pass_limit(memory: Memory, resource: int, soft: int) -> None:
     besides = layout.stack_high - layout.stack_low
     if resource == RLIMIT_AS and layout.stack_high:
         besides += layout.stack_low - layout.guard_low + GUEST_TOP - layout.stack_high
+        besides += PATCH_AREA_SIZE if layout.patch_low else 0
         besides -= INITIAL_STACK
     memory.process.set_limit(resource, soft, besides)
 

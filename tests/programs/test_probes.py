@@ -13,6 +13,8 @@ from harness import PROBES, Differential, needs
 def test_probe(source: Path, differential: Differential) -> None:
     needs("gcc")
     program = differential.directory / source.stem
-    subprocess.run(["gcc", "-O1", "-w", "-pthread", "-o", program, source, "-lrt"], check=True)
+    subprocess.run(
+        ["gcc", "-O1", "-w", "-pthread", "-o", program, source, "-lrt", "-lutil"], check=True
+    )
     # Below a shell, so that orphans are not the probe's children: inside, the first program is init.
     differential(["sh", "-c", f"./{source.stem}; exit $?"])

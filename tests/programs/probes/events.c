@@ -339,11 +339,45 @@ static void watches(void)
     SAY("not inotify", inotify_add_watch(0, "watched", IN_CREATE));
 }
 
+static int woken, watched;
+
+static void *wait_for_it(void *at)
+{
+    struct epoll_event event;
+    if (epoll_wait(*(int *)at, &event, 1, 1000) > 0)
+        __sync_fetch_and_add(&woken, 1);
+    return NULL;
+}
+
+/* Four threads, each with an epoll of its own, wait for one eventfd. */
+static void herd(const char *what, uint32_t flags)
+{
+    int epolls[4];
+    pthread_t threads[4];
+    watched = eventfd(0, EFD_NONBLOCK);
+    woken = 0;
+    for (int n = 0; n < 4; n++) {
+        struct epoll_event event = {EPOLLIN | flags};
+        epolls[n] = epoll_create1(0);
+        epoll_ctl(epolls[n], EPOLL_CTL_ADD, watched, &event);
+        pthread_create(&threads[n], NULL, wait_for_it, &epolls[n]);
+    }
+    nap(200);
+    eventfd_write(watched, 1);
+    for (int n = 0; n < 4; n++)
+        pthread_join(threads[n], NULL);
+    printf("%s: %d woken\n", what, woken);
+}
+
 int main(void)
 {
     epolls();
     polls();
     counters();
     watches();
+    BLOCK("a herd");
+    herd("all", 0);
+    herd("EPOLLEXCLUSIVE", EPOLLEXCLUSIVE);
+    herd("EPOLLEXCLUSIVE | EPOLLET", EPOLLEXCLUSIVE | EPOLLET);
     return 0;
 }

@@ -71,6 +71,9 @@ class EpollItem(Waiter):
             return
         self.epoll.enqueue(self)
 
+    def takes(self) -> bool:
+        return bool(self.epoll.queue.registrations)  # somebody waits (ep_poll_callback)
+
     def ready(self) -> int:
         """The wanted events that are true now."""
         wanted = self.events & ~PRIVATE_BITS
@@ -101,6 +104,7 @@ class Epoll(AnonFile):
         self.items[key] = item
         file.watchers.append(item.link)
         item.registration = file.poll_queue().add(item, item.events & ~PRIVATE_BITS)
+        item.registration.exclusive = bool(events & EPOLLEXCLUSIVE)
         if item.ready():
             self.enqueue(item)
 

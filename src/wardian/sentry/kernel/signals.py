@@ -169,6 +169,7 @@ class SigInfo:
         self.addr = 0
         self.band = 0
         self.fd = 0
+        self.is_poll = False  # of a file's readiness, whatever the signal is (F_SETSIG)
         self.raw = b""  # when set: the 128 bytes as rt_sigqueueinfo(2) was given them
         self.timer: SignalTimer | None = None  # the timer that sent it, waiting to be told
 
@@ -183,7 +184,7 @@ class SigInfo:
         """The union behind the head (siginfo_layout() of Linux decides which member)."""
         if self.code == SI_TIMER:
             return TIMER_PART.pack(self.timer_id, self.overrun, self.value)
-        if self.code == SI_SIGIO:
+        if self.code == SI_SIGIO or self.is_poll:
             return POLL_PART.pack(self.band, self.fd)
         if self.code <= 0 or self.code == SI_KERNEL:
             return KILL_PART.pack(self.pid, self.uid, self.value)

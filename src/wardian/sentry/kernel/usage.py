@@ -1,7 +1,7 @@
 """struct rusage (getrusage(2)).
 
-User and system time are the host's: its kernel runs a guest's memory calls and page faults. What the
-Sentry does for a guest is nobody's, but waiting for an answer may spin, which is user time.
+User and system time are the host's: its kernel runs a guest's memory calls and page faults. What
+the Sentry does for a guest is nobody's, but waiting for an answer may spin, which is user time.
 """
 
 from __future__ import annotations

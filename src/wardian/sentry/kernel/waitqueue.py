@@ -14,6 +14,10 @@ class Waiter:
         """Called by :meth:`WaitQueue.wake`; must not block and must not raise."""
         raise NotImplementedError
 
+    def takes(self) -> bool:
+        """Whether a waiter registered as exclusive will do something about a wake."""
+        return True
+
 
 class Registration:
     """One waiter on one queue, with the poll events it cares about (0 means any)."""
@@ -22,6 +26,7 @@ class Registration:
         self.queue = queue
         self.waiter = waiter
         self.events = events
+        self.exclusive = False  # of those, one that takes the wake is enough
 
     def cancel(self) -> None:
         """Take the waiter off the queue; harmless when done twice."""
@@ -46,9 +51,15 @@ class WaitQueue:
             self.registrations.remove(registration)
 
     def wake(self, events: int) -> None:
-        """Tell every waiter interested in ``events``; they may remove themselves meanwhile."""
+        """Tell every waiter interested in ``events``; they may remove themselves meanwhile. Of the
+        exclusive ones the first that takes it is the last to be told, unless all must know (0)."""
         if not self.registrations:
             return
+        taken = False
         for registration in list(self.registrations):
             if events == 0 or registration.events == 0 or registration.events & events:
+                if registration.exclusive and events:
+                    if taken:
+                        continue
+                    taken = registration.waiter.takes()
                 registration.waiter.woken(self, events)

@@ -168,6 +168,8 @@ def file_command(t: Task, file: File, cmd: int, arg: int) -> int:
         return set_owner_ex(t, file, arg)
     if cmd == F_GETOWN_EX:
         kind = F_OWNER_PGRP if file.owner_pid < 0 else F_OWNER_PID
+        if file.owner_is_thread:
+            kind = F_OWNER_TID
         t.copy_out(arg, _OWNER_EX.pack(kind, abs(file.owner_pid)))
         return 0
     if cmd == F_GETPIPE_SZ:
@@ -206,6 +208,7 @@ def set_owner(t: Task, file: File, owner: int) -> int:
     if owner < 0 and t.kernel.pids.process_group(-owner) is None:
         raise ESRCH("no such process group")
     file.owner_pid = owner
+    file.owner_is_thread = False
     return 0
 
 
@@ -214,7 +217,9 @@ def set_owner_ex(t: Task, file: File, address: int) -> int:
     kind, pid = _OWNER_EX.unpack(t.copy_in(address, 8))
     if kind not in (F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP):
         raise EINVAL("owner type")
-    return set_owner(t, file, -pid if kind == F_OWNER_PGRP else pid)
+    set_owner(t, file, -pid if kind == F_OWNER_PGRP else pid)
+    file.owner_is_thread = kind == F_OWNER_TID
+    return 0
 
 
 def set_pipe_size(t: Task, file: File, wanted: int) -> int:

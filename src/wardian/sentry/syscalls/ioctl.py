@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EBADF, ENOTTY
+from wardian.sentry.syscalls.descriptors import set_owner
 from wardian.sentry.syscalls.kinds import FD, UInt, ULong
 from wardian.sentry.vfs.fasync import set_async
 from wardian.sentry.vfs.file import O_ASYNC, O_NONBLOCK, O_PATH, File
-from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFREG
+from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFREG, S_IFSOCK
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
@@ -18,6 +19,9 @@ FIONBIO: Final = 0x5421
 FIONCLEX: Final = 0x5450
 FIOCLEX: Final = 0x5451
 FIOASYNC: Final = 0x5452
+FIOSETOWN: Final = 0x8901
+SIOCSPGRP: Final = 0x8902
+SIOCGPGRP: Final = 0x8904
 FIOQSIZE: Final = 0x5460
 FIGETBSZ: Final = 2
 
@@ -39,6 +43,8 @@ def ioctl(t: Task, fd: FD, command: UInt, argument: ULong) -> int:
         return 0
     inode = file.inode
     kind = inode.kind if inode is not None else 0
+    if kind == S_IFSOCK and FIOSETOWN <= command <= SIOCGPGRP:
+        return owner_ioctl(t, file, command, argument)
     if kind == S_IFREG and command == FIONREAD:
         assert inode is not None
         left = max(0, inode.getattr().size - file.offset)
@@ -55,6 +61,14 @@ def set_cloexec(t: Task, fd: int, on: bool) -> None:
         t.files.cloexec.add(fd)
     else:
         t.files.cloexec.discard(fd)
+
+
+def owner_ioctl(t: Task, file: File, command: int, argument: int) -> int:
+    """F_SETOWN and F_GETOWN as sockets also know them (socket(7))."""
+    if command in (FIOSETOWN, SIOCSPGRP):
+        return set_owner(t, file, int.from_bytes(t.copy_in(argument, 4), "little", signed=True))
+    t.copy_out(argument, (file.owner_pid & 0xFFFFFFFF).to_bytes(4, "little"))
+    return 0
 
 
 def size_ioctl(t: Task, file: File, command: int, argument: int) -> int:

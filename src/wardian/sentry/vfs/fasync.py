@@ -14,9 +14,22 @@ from wardian.sentry.kernel.signals import (
     SigInfo,
     send_to_group,
     send_to_process_group,
+    send_to_task,
 )
 from wardian.sentry.kernel.waitqueue import Registration, Waiter, WaitQueue
-from wardian.sentry.vfs.file import O_ASYNC, POLLERR, POLLHUP, POLLIN, POLLOUT, File, FileWatcher
+from wardian.sentry.vfs.file import (
+    O_ASYNC,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLRDNORM,
+    POLLWRBAND,
+    POLLWRNORM,
+    File,
+    FileWatcher,
+)
+from wardian.sentry.vfs.inode import S_IFIFO
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
@@ -25,6 +38,13 @@ SIG_POLL_IN: Final = 1
 SIG_POLL_OUT: Final = 2
 SIG_POLL_ERR: Final = 4
 SIG_POLL_HUP: Final = 6
+BANDS: Final = {
+    SIG_POLL_IN: POLLIN | POLLRDNORM,
+    SIG_POLL_OUT: POLLOUT | POLLWRNORM | POLLWRBAND,
+    SIG_POLL_ERR: POLLERR,
+    SIG_POLL_HUP: POLLHUP | POLLERR,
+}
+"""si_band for each si_code (band_table of fs/fcntl.c)."""
 
 
 class SignalIO(Waiter):
@@ -47,29 +67,31 @@ class SignalIO(Waiter):
         if file.owner_signal:
             info.signo = file.owner_signal
             info.code = self.reason(found)
-            info.band = found
+            info.band = BANDS[info.code]
             info.fd = self.fd
+            info.is_poll = True
         self.send(info)
 
     def reason(self, found: int) -> int:
-        """si_code for the poll(2) events."""
+        """si_code for the poll(2) events; the end of a pipe is something to read."""
+        inode = self.file.inode
         if found & POLLHUP:
-            return SIG_POLL_HUP
+            return SIG_POLL_IN if inode is not None and inode.kind == S_IFIFO else SIG_POLL_HUP
         if found & POLLERR:
             return SIG_POLL_ERR
         return SIG_POLL_IN if found & POLLIN else SIG_POLL_OUT
 
     def send(self, info: SigInfo) -> None:
-        """To a process (its thread group), or to a process group when negative."""
+        """To a process (its thread group), a thread, or to a process group when negative."""
         owner = self.file.owner_pid
         pids = self.kernel.pids
         try:
             if owner > 0:
                 group = pids.group(owner)
                 task = pids.task(owner)
-                if group is None and task is not None:
-                    group = task.group
-                if group is not None:
+                if self.file.owner_is_thread and task is not None:
+                    send_to_task(task, info)
+                elif group is not None:
                     send_to_group(group, info)
             elif owner < 0:
                 process_group = pids.process_group(-owner)

@@ -87,6 +87,7 @@ class File:
         self.references = 0  # held by descriptor tables, messages in flight, mappings
         self.queue = WaitQueue()
         self.owner_pid = 0  # fcntl(2) F_SETOWN
+        self.owner_is_thread = False  # F_OWNER_TID
         self.owner_signal = 0
         self.watchers: list[FileWatcher] = []
         self.written: Inode | None = None  # the regular file this counts as a writer of

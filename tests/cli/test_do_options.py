@@ -83,6 +83,30 @@ def test_read_only_volume_refuses(wardian: Wardian) -> None:
     assert (source / "f").read_text() == "one\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root inside may mount")
+def test_guest_root_keeps_a_volume_as_it_is(wardian: Wardian) -> None:
+    source = wardian.directory / "kept"
+    source.mkdir()
+    (source / "file").write_text("x")
+    script = (
+        "import ctypes, os\nc = ctypes.CDLL(None, use_errno=True)\n"
+        "def show(result):\n    print(result and os.strerror(ctypes.get_errno()))\n"
+        "os.makedirs('/tmp/b')\n"
+        "show(c.mount(b'x', b'/mnt', None, 32, None))\n"
+        "show(c.mount(b'x', b'/mnt', None, 32 | 4096, None))\n"
+        "show(c.umount2(b'/mnt', 0))\nshow(c.umount2(b'/mnt', 2))\n"
+        "show(c.mount(b'/mnt', b'/tmp/b', None, 8192, None))\n"
+        "show(c.mount(b'/mnt', b'/tmp/b', None, 4096, None))\n"
+        "show(c.mount(b'x', b'/tmp/b', None, 32 | 4096, None))\n"
+        "show(c.mount(b'x', b'/', None, 16384 | 1 << 18, None))\n"
+        "print(os.listdir('/mnt'), os.listdir('/tmp/b'))\n"
+    )
+    outcome = wardian.do("--volume", f"{source}:/mnt:ro", "python3", "-c", script)
+    forbidden, invalid = "Operation not permitted", "Invalid argument"
+    expected = [forbidden, forbidden, invalid, invalid, invalid, "0", forbidden, "0"]
+    assert outcome.out.splitlines() == [*expected, "['file'] ['file']"], outcome
+
+
 def test_volume_of_a_single_file(wardian: Wardian) -> None:
     one, two = wardian.directory / "one", wardian.directory / "two"
     one.write_text("1\n")

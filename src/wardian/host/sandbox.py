@@ -43,12 +43,13 @@ from wardian.sentry.kernel.loop import Loop
 from wardian.sentry.kernel.signals import SIG_IGN
 from wardian.sentry.syscalls.marshal_gen import MARSHAL
 from wardian.sentry.vfs import namei
-from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOSUID
+from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOSUID, MS_RDONLY
 from wardian.sentry.vfs.inode import SuperBlock
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.task import Task
+    from wardian.sentry.vfs.dentry import Mount
 
 LOG = Log("wardian.sandbox")
 TIMEOUT_STATUS = 124
@@ -190,12 +191,14 @@ class Sandbox:
         for volume in self.config.volumes:
             granted = self.grant(volume.source, not volume.read_only)
             sb = self.super_block(granted, shared=True, read_only=volume.read_only)
-            self.mount(sb, volume.target, flags, volume.source, not granted[1])
+            access = MS_RDONLY if volume.read_only else 0
+            source, directory = volume.source, not granted[1]
+            self.mount(sb, volume.target, flags | access, source, directory).hold()
         for target in self.config.tmpfs:
             sb = TmpFS(self.kernel.anonymous_dev(), self.clock, whole=self.kernel.file_space)
             self.mount(sb, target, flags, "tmpfs", True)
 
-    def mount(self, sb: SuperBlock, target: str, flags: int, source: str, directory: bool) -> None:
+    def mount(self, sb: SuperBlock, target: str, flags: int, source: str, directory: bool) -> Mount:
         name = os.fsencode(target)
         if not target.startswith("/"):
             raise ConfigError(f"bad mount point {target!r}: it must be absolute")
@@ -204,8 +207,9 @@ class Sandbox:
         try:
             if not directory:
                 boot.make_file(self.task, name)
-            if boot.mount_at(self.task, sb, name, flags, source):
-                return
+            mounted = boot.mount_at(self.task, sb, name, flags, source)
+            if mounted is not None:
+                return mounted
         except LinuxError as e:
             why = "it is a directory" if isinstance(e, ENOTDIR) and not directory else plain(e)
             raise ConfigError(f"cannot mount {source} on {target}: {why}") from None

@@ -134,9 +134,27 @@ def test_nodev_and_noexec(task: Task) -> None:
 def test_locked_mounts_stay_as_the_host_gave_them(task: Task) -> None:
     do_mount(task, b"x", b"/a", flags=MS_RDONLY)
     at = task.kernel.mounts.mounts()[-1]
-    at.locked = MS_RDONLY
+    at.hold()
     assert do_mount(task, b"x", b"/a", flags=MS_REMOUNT) == -errno.EPERM
-    assert call(task, mount.umount2, b"/a", 0) == -errno.EPERM
+    assert call(task, mount.umount2, b"/a", 0) == -errno.EINVAL
+    assert call(task, mount.umount2, b"/a", 2) == -errno.EINVAL
+    assert do_mount(task, b"/a", b"/b", flags=MS_MOVE) == -errno.EINVAL
+    assert do_mount(task, b"/", b"/b", flags=MS_BIND) == -errno.EINVAL
+    assert do_mount(task, b"/a", b"/b", flags=MS_BIND) == 0
+    assert do_mount(task, b"x", b"/b", flags=MS_REMOUNT | MS_BIND) == -errno.EPERM
+    assert call(task, mount.umount2, b"/b", 0) == 0
+    assert do_mount(task, b"/", b"/b", flags=MS_BIND | MS_REC) == 0
+    assert call(task, mount.umount2, b"/b/a", 0) == -errno.EINVAL
+
+
+def test_propagation_is_taken_and_checked(task: Task) -> None:
+    do_mount(task, b"x", b"/a")
+    call(task, dir.mkdir, b"/a/sub", 0o755)
+    for kind in (17, 18, 19, 20):
+        assert do_mount(task, b"x", b"/a", flags=1 << kind | MS_REC) == 0
+    assert do_mount(task, b"x", b"/a", flags=3 << 18) == -errno.EINVAL
+    assert do_mount(task, b"x", b"/a", flags=1 << 18 | MS_RDONLY) == -errno.EINVAL
+    assert do_mount(task, b"x", b"/a/sub", flags=1 << 18) == -errno.EINVAL
 
 
 def test_move_and_its_loops(task: Task) -> None:

@@ -30,7 +30,7 @@ from wardian.sentry.net.stack import NetworkStack
 from wardian.sentry.syscalls.mount import TmpFSType
 from wardian.sentry.tty.devpts import DevPts, DevPtsType, register_terminals
 from wardian.sentry.vfs import dcache, namei
-from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, Path
+from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, Mount, Path
 from wardian.sentry.vfs.filesystems import SharedFileSystem
 from wardian.sentry.vfs.inode import S_IFREG
 from wardian.sentry.vfs.mount_tree import MountNamespace
@@ -134,13 +134,12 @@ def read_small_file(task: Task, path: bytes) -> bytes:
         return b""
 
 
-def mount_at(task: Task, sb: SuperBlock, path: bytes, flags: int, source: str) -> bool:
-    """Mount ``sb`` on ``path``; False when there is no such place and it cannot be made."""
+def mount_at(task: Task, sb: SuperBlock, path: bytes, flags: int, source: str) -> Mount | None:
+    """Mount ``sb`` on ``path``; None when there is no such place and it cannot be made."""
     place = make_directories(task, path)
     if place is None:
-        return False
-    task.kernel.mounts.mount(sb, place, flags, source)
-    return True
+        return None
+    return task.kernel.mounts.mount(sb, place, flags, source)
 
 
 def mount_system(task: Task) -> None:

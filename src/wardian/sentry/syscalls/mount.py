@@ -55,6 +55,7 @@ MS_UNBINDABLE: Final = 1 << 17
 MS_PRIVATE: Final = 1 << 18
 MS_SLAVE: Final = 1 << 19
 MS_SHARED: Final = 1 << 20
+MS_SILENT: Final = 32768
 MS_MGC_VAL: Final = 0xC0ED0000
 MS_MGC_MSK: Final = 0xFFFF0000
 MS_PROPAGATION: Final = MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED
@@ -80,7 +81,7 @@ def mount(t: Task, source: Addr, target: UserPath, kind: Addr, flags: LongFlags,
     if wanted & MS_BIND:
         return bind(t, string_at(t, source), place, bool(wanted & MS_REC))
     if wanted & MS_PROPAGATION:
-        return 0  # every mount is private; mounts of one namespace cannot tell
+        return check_propagation(place, wanted)
     if wanted & MS_MOVE:
         return move(t, string_at(t, source), place)
     return mount_new(
@@ -91,6 +92,17 @@ def mount(t: Task, source: Addr, target: UserPath, kind: Addr, flags: LongFlags,
         kept,
         string_at(t, data) if data else b"",
     )
+
+
+def check_propagation(place: Path, wanted: int) -> int:
+    """mount_namespaces(7): one type, of a mount point. Nothing changes: every mount is private,
+    and in a single mount namespace only peers could tell."""
+    kinds = wanted & MS_PROPAGATION
+    if kinds & (kinds - 1) or wanted & ~(MS_PROPAGATION | MS_REC | MS_SILENT):
+        raise EINVAL("one type of propagation, and MS_REC")
+    if place.dentry is not place.mount.root:
+        raise EINVAL("not a mount point")
+    return 0
 
 
 def string_at(t: Task, address: int) -> bytes:
@@ -114,8 +126,7 @@ def remount(place: Path, wanted: int, kept: int) -> int:
 def bind(t: Task, source: bytes, place: Path, recursive: bool) -> int:
     """MS_BIND."""
     what = resolve(t, AT_FDCWD, source)
-    new = t.kernel.mounts.bind(what, place, 0, recursive)
-    new.locked = what.mount.locked
+    t.kernel.mounts.bind(what, place, 0, recursive)
     return 0
 
 
@@ -124,6 +135,8 @@ def move(t: Task, source: bytes, place: Path) -> int:
     what = resolve(t, AT_FDCWD, source)
     if what.dentry is not what.mount.root:
         raise EINVAL("not a mount point")
+    if what.mount.held:
+        raise EINVAL("this mount was given by the host")
     t.kernel.mounts.move(what.mount, place)
     return 0
 
@@ -149,8 +162,8 @@ def umount2(t: Task, target: UserPath, flags: Flags) -> int:
         raise EINVAL("not a mount point")
     if not t.credentials.has_cap(CAP_SYS_ADMIN):
         raise EPERM("CAP_SYS_ADMIN")
-    if place.mount.locked:
-        raise EPERM("this mount was given by the host")
+    if place.mount.held:
+        raise EINVAL("this mount was given by the host")
     if not flags & MNT_DETACH and in_use(t.kernel, place.mount):
         raise EBUSY("in use")
     t.kernel.mounts.umount(place.mount, flags)

@@ -10,6 +10,7 @@ MS_RDONLY: Final = 1
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
 MS_NOEXEC: Final = 8
+LOCKABLE: Final = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
 MS_NOATIME: Final = 1024
 MS_NODIRATIME: Final = 2048
 MS_RELATIME: Final = 1 << 21
@@ -43,11 +44,17 @@ class Mount:
         self.sb = sb
         self.root = root
         self.flags = flags
-        self.locked = 0  # MS_* flags the guest may not take away; with any, it cannot unmount
+        self.locked = 0  # MS_* flags the guest may not take away
+        self.held = False  # nor may it unmount or move it
         self.source = source
         self.parent: Mount | None = None
         self.mountpoint: Dentry | None = None  # a dentry of ``parent``
         self.submounts: dict[Dentry, Mount] = {}  # what is mounted on dentries seen through here
+
+    def hold(self) -> None:
+        """The host gave it: guests keep it as it is (mount_namespaces(7), "locked" mounts)."""
+        self.held = True
+        self.locked = self.flags & LOCKABLE
 
     @property
     def read_only(self) -> bool:

@@ -59,7 +59,11 @@ class MountNamespace:
         """Make ``what`` visible at ``at`` too (MS_BIND, with MS_REC when ``recursive``)."""
         new = self._copy_one(what.mount, what.dentry)
         new.flags |= flags
-        below = _submounts_below(what.mount, what.dentry) if recursive else []
+        below = _submounts_below(what.mount, what.dentry)
+        if not recursive:
+            if any([mount.held for mount in below]):
+                raise EINVAL("shows what a mount of the host covers")
+            below = []
         self._attach(new, at)
         self._copy_below(below, {what.mount: new})
         return new
@@ -85,7 +89,9 @@ class MountNamespace:
         self.count += 1
 
     def _copy_one(self, mount: Mount, root: Dentry) -> Mount:
-        return Mount(self.ids.next(), mount.sb, root, mount.flags, mount.source)
+        copy = Mount(self.ids.next(), mount.sb, root, mount.flags, mount.source)
+        copy.locked = mount.locked
+        return copy
 
     def _copy_below(self, below: list[Mount], copies: dict[Mount, Mount]) -> None:
         """Copy ``below`` (parents first) under the copies of their parents."""
@@ -94,6 +100,7 @@ class MountNamespace:
             if self.count >= MOUNT_MAX:
                 raise ENOSPC(f"more than {MOUNT_MAX} mounts")
             copy = self._copy_one(old, old.root)
+            copy.held = old.held
             self._hang(copy, copies[old.parent], old.mountpoint)
             copies[old] = copy
 

@@ -29,6 +29,7 @@ COMPILED = ["src/wardian/sentry", "src/wardian/platform"]
 INTERPRETED = (
     "errno.py table.py numbers.py marshal_gen.py strace_gen.py hostcpu.py kinds.py constants.py "
     "specs.py zygote.py boot.py host_interfaces.py "
+    "__init__.py log.py terminal.py "  # for the launcher, which has no need of the shared library
     "observe.py"  # the tracer, which stays interpreted, is a subclass
 ).split()
 

@@ -87,10 +87,10 @@ if os.environ.get("WARDIAN_INTERPRETED"):
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
     for home, names in _HOMES.items():
         if name in names:
+            from importlib import import_module  # not for submodules, which get here first
+
             module = import_module(home)
             value = module if name == "aio" else getattr(module, name)
             globals()[name] = value

@@ -80,6 +80,7 @@ def build_parser() -> Parser:
         "MODE",
         "direct",
     ).choices = ("direct", "validated")
+    add("--no-patching", "leave the guest's call sites as they are: every system call traps")
     add("--log", "write the log there (default: standard error)", "FILE")
     add("--debug", "log everything")
     return parser
@@ -123,6 +124,7 @@ def make_config(options: Options, command: list[str]) -> Config:
     config.umask = current_umask()
     config.debug = options.debug
     config.memory_mode = options.memory_mode
+    config.patching = not options.no_patching
     return config
 
 
@@ -162,7 +164,7 @@ def main(arguments: list[str], streams: list[int] | None = None) -> int:
         config = make_config(options, options.rest)
         config.streams = streams or config.streams
         set_up_log(options)
-        from wardian.host.sandbox import run_here
+        from wardian.host.launch import run_here
 
         return run_here(config)
     except ConfigError as e:

@@ -60,6 +60,7 @@ class Config:
         self.timeout = 0.0  # seconds, 0: none
         self.strace: str | None = None  # None: off; "": all; else a list of calls
         self.memory_mode = "direct"  # or validated
+        self.patching = True  # call sites that trap often become jumps into the stub
         self.streams = [0, 1, 2]  # the command's; -1: closed
         self.debug = False  # a host call outside the Sentry's filter fails instead of killing
         for name, value in others.items():

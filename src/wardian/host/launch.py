@@ -1,10 +1,10 @@
 """Launching a confined Sentry: the launcher stays outside with nothing to do but wait and clean up.
 
     launcher  prepare() namespaces and limits ── fork ── wait, forward signals, finish()
-    Sentry                                        └─ enter(), build, seal(), run the guests
+    Sentry                                        └─ import, enter(), build, seal(), run the guests
 
-The Sentry is the first process of its pid namespace and dies with the
-launcher; guests die with the Sentry.
+The launcher imports nothing of the Sentry: it stays small, and is forked fast. The Sentry is the
+first process of its pid namespace and dies with the launcher; guests die with the Sentry.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wardian.host.confine import Confinement, Plan
 from wardian.host.grants import FileGrant
 from wardian.host.layers import words
 from wardian.host.messages import complain
-from wardian.host.signals import Relay
+from wardian.host.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,14 +89,27 @@ def say_killed(signo: int, out_of_memory: bool) -> None:
     complain(f"the sandbox {why}")
 
 
+def run_here(config: Config) -> int:
+    """``wardian do``: the exit status; ConfigError for what the user can mend."""
+    relay = Relay()
+
+    def sentry(box: Confinement) -> int:
+        from wardian.host.sandbox import run_sentry  # not in the launcher
+
+        return run_sentry(config, box, relay)
+
+    return supervise(config, sentry, relay=relay)
+
+
 def supervise(
     config: Config,
     sentry: Callable[[Confinement], int],
     killed: Callable[[int, bool], None] = say_killed,
     relay: Relay | None = None,
 ) -> int:
-    """Run ``sentry`` in a confined child; its exit status. ``killed`` is told of its death by a
-    signal and whether memory was the reason, while the limits still exist."""
+    """Run ``sentry`` in a child, which confines itself (``Confinement.enter``); its exit status.
+    ``killed`` is told of its death by a signal and whether memory was the reason, while the limits
+    still exist."""
     check_descriptors()
     box = Confinement(make_plan(config))
     relay = relay or Relay()
@@ -136,7 +149,6 @@ def status_of_sentry(box: Confinement, sentry: Callable[[Confinement], int]) -> 
         os.umask(0)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        box.enter()
         return sentry(box)
     except ConfigError as e:
         complain(str(e))

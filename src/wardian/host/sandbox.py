@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from wardian.host import guest_policy
 from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement
-from wardian.host.launch import report_bug, supervise
+from wardian.host.launch import report_bug
 from wardian.host.memory_watch import MemoryWatch
 from wardian.host.messages import STDERR, complain, write_line
 from wardian.host.program import encode, first_that_runs, plain
-from wardian.host.signals import HostSignals, Relay
+from wardian.host.relay import Relay
+from wardian.host.signals import HostSignals
 from wardian.host.user import guest_user
 from wardian.platform.interface import HostProcess
 from wardian.platform.log import Log
@@ -162,7 +163,14 @@ class Sandbox:
         validated = self.config.memory_mode == "validated"
         filters = (guest_policy.first_filter(validated), guest_policy.second_filter())
         try:
-            return StubEngine(self.box.stub, filters, MARSHAL, self.box.proc_fd, validated)
+            return StubEngine(
+                self.box.stub,
+                filters,
+                MARSHAL,
+                self.box.proc_fd,
+                validated,
+                self.config.patching,
+            )
         except ZygoteError as e:
             raise ConfigError(
                 f"cannot start guest processes: {e}: `wardian doctor` says what is missing"
@@ -295,13 +303,6 @@ def keep_what_there_is() -> None:
     gc.enable()
 
 
-def run_here(config: Config) -> int:
-    """``wardian do``: confine, build, run; ConfigError for what the user can mend."""
-    preload(config)
-    relay = Relay()
-    return supervise(config, lambda box: run_sentry(Sandbox(config, box), relay), relay=relay)
-
-
 def preload(config: Config) -> None:
     """Import what this sandbox needs later: behind the confinement
     there are no files to import from."""
@@ -312,8 +313,11 @@ def preload(config: Config) -> None:
         import wardian.sentry.strace.tracer  # noqa: F401
 
 
-def run_sentry(sandbox: Sandbox, relay: Relay) -> int:
+def run_sentry(config: Config, box: Confinement, relay: Relay) -> int:
     """In the Sentry: everything the host must give is taken before the last layer closes."""
+    preload(config)
+    box.enter()
+    sandbox = Sandbox(config, box)
     sandbox.build()
     try:
         sandbox.attach_streams(relay)

@@ -27,8 +27,9 @@ from wardian.host.config import Config, ConfigError, Volume
 from wardian.host.confine import Confinement
 from wardian.host.launch import report_bug, supervise
 from wardian.host.program import encode, first_that_runs
+from wardian.host.relay import Relay
 from wardian.host.sandbox import BUG_STATUS, Sandbox, keep_what_there_is, preload
-from wardian.host.signals import HostSignals, Relay
+from wardian.host.signals import HostSignals
 from wardian.platform.log import Log
 from wardian.sdk import wire
 from wardian.sdk.server_files import Files, error_of
@@ -315,6 +316,7 @@ class Wish:
 
 def run_sentry(wish: Wish, box: Confinement, relay: Relay) -> str:
     """In the Sentry: build, close the last layer, serve; why it ended."""
+    box.enter()
     sandbox = Sandbox(wish.config, box)
     sandbox.build()
     try:

@@ -7,6 +7,8 @@ paths (would-block, end of file) are returned, never raised: see :data:`WOULD_BL
 Source: errno(3), include/uapi/asm-generic/errno.h.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar, Final
 
 WOULD_BLOCK: Final = -11

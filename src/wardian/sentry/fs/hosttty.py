@@ -18,26 +18,21 @@ in a pid namespace of our own, the host hides the terminal's process group from 
 
 from __future__ import annotations
 
-import _signal as signal
 import fcntl
 import os
 import select
-import struct
 import time
 from typing import Final
 
+from wardian.platform.terminal import TERMIOS, restore_terminal, terminal_settings
 from wardian.sentry.hostport import HostPoller
 from wardian.sentry.kernel.waitqueue import Registration, Waiter, WaitQueue
 from wardian.sentry.tty.pty import Pty
 from wardian.sentry.tty.termios import parse_termios
 from wardian.sentry.vfs.file import POLLHUP, POLLIN, POLLOUT
 
-TCGETS: Final = 0x5401
-TCSETS: Final = 0x5402
-TIOCGPGRP: Final = 0x540F
 TIOCGWINSZ: Final = 0x5413
 
-TERMIOS: Final = struct.Struct("=IIIIB19s")  # the kernel's struct termios
 VTIME: Final = 5
 VMIN: Final = 6
 INPUT_PROCESSING: Final = 0o2753  # IGNBRK BRKINT PARMRK ISTRIP INLCR IGNCR ICRNL IXON
@@ -50,35 +45,6 @@ READ_PIECE: Final = 4096
 WRITE_PIECE: Final = 65536
 BLOCKING_WRITE_PIECE: Final = 256  # what a terminal that polls writable surely takes
 DRAIN_SECONDS: Final = 2.0
-
-
-def terminal_settings(fd: int) -> bytes | None:
-    """The termios of a terminal, to be given to :func:`restore_terminal`; None when it has none."""
-    try:
-        return fcntl.ioctl(fd, TCGETS, bytes(TERMIOS.size))
-    except OSError:
-        return None
-
-
-def restore_terminal(fd: int, settings: bytes) -> None:
-    """Set a terminal's termios, from the background too (SIGTTOU is blocked meanwhile)."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTTOU,))
-    try:
-        fcntl.ioctl(fd, TCSETS, settings)
-    except OSError:
-        pass
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
-
-
-def in_foreground(fd: int) -> bool:
-    """True when our host process group may read the terminal
-    ``fd`` and set it; for the launcher."""
-    try:
-        group = struct.unpack("=i", fcntl.ioctl(fd, TIOCGPGRP, bytes(4)))[0]
-    except OSError:
-        return True  # not our controlling terminal: there is no job control to respect
-    return bool(group == os.getpgrp())
 
 
 def raw_settings(settings: bytes, keys: bool) -> bytes:

@@ -18,3 +18,18 @@ def test_probe(source: Path, differential: Differential) -> None:
     )
     # Below a shell, so that orphans are not the probe's children: inside, the first program is init.
     differential(["sh", "-c", f"./{source.stem}; exit $?"])
+
+
+@pytest.mark.parametrize("option", ["", "--no-patching"])
+def test_call_sites_are_patched_unless_told_not_to(option: str, differential: Differential) -> None:
+    needs("gcc")
+    program = differential.directory / "callsites"
+    source = PROBES / "callsites.c"
+    subprocess.run(["gcc", "-O1", "-w", "-pthread", "-o", program, source, "-lrt"], check=True)
+    outcome = differential.inside([str(program), "show"], [option] if option else [])
+    last = outcome.stdout.splitlines()[-6:]
+    known = "traps" if option else "jumps"
+    assert last == [f"{name} {known}" for name in ("plain", "wide", "zero", "any")] + [
+        "shorter traps",
+        "other traps",
+    ]

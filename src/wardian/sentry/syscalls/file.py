@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from wardian.sentry.errno import (
     E2BIG,
     EBADF,
+    EFAULT,
     EFBIG,
     EINVAL,
     EISDIR,
@@ -15,7 +16,7 @@ from wardian.sentry.errno import (
     EOPNOTSUPP,
     ESPIPE,
 )
-from wardian.sentry.mm.usercopy import UserSink, source_of
+from wardian.sentry.mm.usercopy import USER_END, UserSink, source_of
 from wardian.sentry.syscalls.kinds import (
     FD,
     Addr,
@@ -135,33 +136,34 @@ def close(t: Task, fd: FD) -> int:
 def read(t: Task, fd: FD, buf: OutBuf, count: Size) -> int:
     """read(2)."""
     f = io.file_of(t, fd)
-    return done_reading(f, io.read(t, f, UserSink(t, buf, clamp(count))))
+    return done_reading(f, io.read(t, f, UserSink(t, buf, clamp(buf, count))))
 
 
 def pread64(t: Task, fd: FD, buf: OutBuf, count: Size, offset: Offset) -> int:
     """pread(2)."""
     f = positioned(t, fd, offset)
-    return done_reading(f, io.read(t, f, UserSink(t, buf, clamp(count)), offset))
+    return done_reading(f, io.read(t, f, UserSink(t, buf, clamp(buf, count)), offset))
 
 
 def write(t: Task, fd: FD, buf: InBuf, count: Size) -> int:
     """write(2)."""
     f = io.file_of(t, fd)
-    return done_writing(f, io.write(t, f, source_of(t, buf, clamp(count))))
+    return done_writing(f, io.write(t, f, source_of(t, buf, clamp(0, count))))
 
 
 def pwrite64(t: Task, fd: FD, buf: InBuf, count: Size, offset: Offset) -> int:
     """pwrite(2)."""
     f = positioned(t, fd, offset)
-    return done_writing(f, io.write(t, f, source_of(t, buf, clamp(count)), offset))
+    return done_writing(f, io.write(t, f, source_of(t, buf, clamp(0, count)), offset))
 
 
-def clamp(count: int) -> int:
-    """What one call moves at most (read(2), NOTES); EINVAL beyond ssize_t is EFAULT in practice."""
+def clamp(buf: int, count: int) -> int:
+    """What one call moves at most (read(2), NOTES); EFAULT for a buffer that ends beyond every
+    address."""
     if count <= MAX_RW_COUNT:
         return count
-    if count > OFFSET_MAX:
-        raise EINVAL("count")
+    if buf + count > USER_END:
+        raise EFAULT("buffer ends beyond the address space")
     return MAX_RW_COUNT
 
 

@@ -87,7 +87,12 @@ struct slot {
     uint64_t args[6];
     uint64_t ip;
     uint64_t sp;
-    uint8_t pad2[48];
+    /* what the stub answers by itself (design D8); written by the Sentry */
+    struct ids {
+        uint32_t valid;
+        uint32_t pid, tid, uid, euid, gid, egid;
+    } ids;
+    uint8_t pad2[20];
     /* the reply */
     uint32_t action;
     uint32_t nouts;

@@ -296,7 +296,23 @@ static int repeat_memory_call(struct sigcontext *mc, const uint64_t *a)
     return 1;
 }
 
-static int answered_here(struct sigcontext *mc, const uint64_t *args)
+/* Calls that only ask who the caller is, once the Sentry has told. */
+static int answered_from_ids(const struct slot *s, uint32_t nr, uint64_t *result)
+{
+    if (!s->ids.valid)
+        return 0;
+    switch (nr) {
+    case SYS_getpid: *result = s->ids.pid; return 1;
+    case SYS_gettid: *result = s->ids.tid; return 1;
+    case SYS_getuid: *result = s->ids.uid; return 1;
+    case SYS_geteuid: *result = s->ids.euid; return 1;
+    case SYS_getgid: *result = s->ids.gid; return 1;
+    case SYS_getegid: *result = s->ids.egid; return 1;
+    default: return 0;
+    }
+}
+
+static int answered_here(const struct slot *s, struct sigcontext *mc, const uint64_t *args)
 {
     switch ((uint32_t)mc->ax) {
     case SYS_mmap:
@@ -315,7 +331,7 @@ static int answered_here(struct sigcontext *mc, const uint64_t *args)
         mc->ax = (uint64_t)stub_futex(args);
         return 1;
     default:
-        return 0;
+        return answered_from_ids(s, (uint32_t)mc->ax, &mc->ax);
     }
 }
 
@@ -672,6 +688,8 @@ void fast_call(struct fast_regs *r)
         r->ax = (uint64_t)stub_brk(args[0]);
         return;
     }
+    if (answered_from_ids(s, nr, &r->ax))
+        return;
     s->nr = nr;
     memcpy(s->args, args, sizeof args);
     s->data_len = marshal(s, nr, args);
@@ -752,12 +770,12 @@ static int trapped_call(struct slot *s, struct siginfo *si, struct ucontext *uc)
         mc->ax = (uint64_t)-ENOSYS_; /* int 0x80: a kernel without IA32 emulation says the same */
         return 0;
     }
-    if (answered_here(mc, args))
-        return 0;
     uint32_t nr = (uint32_t)mc->ax; /* Linux, and so the filter, looks at eax alone */
     mc->ip = original_ip(mc->ip);
     if (!goes_slowly(nr))
         consider_site(s, mc->ip, nr);
+    if (answered_here(s, mc, args))
+        return 0;
     s->nr = nr;
     memcpy(s->args, args, sizeof args);
     s->data_len = nr == SYS_rt_sigreturn ? marshal_sigreturn(s, mc->sp) : marshal(s, nr, args);

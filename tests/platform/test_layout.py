@@ -24,6 +24,8 @@ STRUCTS = {
     "sizeof(struct image_map)": wire.IMAGE_MAP.size,
     "sizeof(struct image_blob)": wire.IMAGE_BLOB.size,
     "sizeof(struct deliver)": wire.DELIVER.size,
+    "sizeof(struct ids)": wire.IDS.size,
+    "offsetof(struct slot, ids)": wire.IDS_OFFSET,
     "offsetof(struct slot, siginfo)": wire.SIGINFO_OFFSET,
     "offsetof(struct slot, data)": wire.DATA_OFFSET,
 }

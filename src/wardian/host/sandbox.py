@@ -148,7 +148,7 @@ class Sandbox:
 
         try:
             self.dispatcher.observer = Tracer(self.config.strace, write_line)
-            self.engine.report_maps = True
+            self.engine.traced = True
         except UnknownCall as e:
             raise ConfigError(f"--strace: {e}") from None
 

@@ -200,6 +200,12 @@ class HostThread:
     def drop_outs(self) -> None:
         """Forget what :meth:`queue_out` collected: the handler will run again."""
 
+    def tell_ids(self, pid: int, tid: int, uid: int, euid: int, gid: int, egid: int) -> None:
+        """The engine may answer getpid(2) and its like by itself from now on, with these."""
+
+    def forget_ids(self) -> None:
+        """They have changed: ask again."""
+
     def park(self) -> None:
         """The answer will take long: the guest thread may sleep at once."""
 

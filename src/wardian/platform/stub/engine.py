@@ -103,7 +103,7 @@ class StubEngine:
         self.zygote_gone = False
         self.patched = 0  # call sites that the stub was let rewrite, and those that it was not
         self.unpatched = 0
-        self.report_maps = False  # every mmap's result is wanted (tracing)
+        self.traced = False  # every call, and the result of every mmap, is wanted
         # Not SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: it brings the guest
         # to our core, and there both spin.
         self.pool.fill()

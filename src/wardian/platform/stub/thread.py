@@ -34,6 +34,8 @@ from wardian.platform.stub.wire import (
     ACTION_SIGNAL,
     ACTION_SIGRETURN,
     DELIVER,
+    IDS,
+    IDS_OFFSET,
     INTERRUPT_SIGNAL,
     KIND_CLONED,
     KIND_HOSTRET,
@@ -119,6 +121,14 @@ class StubThread(HostThread):
         """Forget what :meth:`queue_out` collected: the handler will run again."""
         self.engine.hub.drop_outs(self.key)
 
+    def tell_ids(self, pid: int, tid: int, uid: int, euid: int, gid: int, egid: int) -> None:
+        if not self.engine.traced:
+            ids = IDS.pack(1, pid, tid, uid, euid, gid, egid)
+            self.engine.hub.put(self.key, IDS_OFFSET, ids)
+
+    def forget_ids(self) -> None:
+        self.engine.hub.put(self.key, IDS_OFFSET, bytes(IDS.size))
+
     def park(self) -> None:
         """The answer will take long: the guest thread may sleep at once."""
         self.engine.hub.park(self.key)
@@ -201,7 +211,7 @@ class StubThread(HostThread):
         control = process.control
         if control is None or process.granted_to is not None:
             return False
-        if self.engine.report_maps or self.engine.validated:
+        if self.engine.traced or self.engine.validated:
             return False
         if opened_for_writing(fd):
             return False

@@ -28,12 +28,14 @@ REQUEST: Final = struct.Struct("<4I9Q")
 """key, kind, length, 0; nr, six arguments, ip, sp; the data follows."""
 REQUEST_SIZE: Final = 88
 
+IDS_OFFSET: Final = 208
 SIGINFO_OFFSET: Final = 384
 DATA_OFFSET: Final = 512
 DATA_SIZE: Final = 0x8000 - 512
 
 WORDS: Final = [struct.Struct(f"<{n}Q") for n in range(13)]
 DELIVER: Final = struct.Struct("<11Q")
+IDS: Final = struct.Struct("<7I")
 IMAGE: Final = struct.Struct("<7Q")
 IMAGE_MAP: Final = struct.Struct("<4Qq")
 IMAGE_BLOB: Final = struct.Struct("<2Q")

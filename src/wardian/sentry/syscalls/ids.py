@@ -31,23 +31,34 @@ LOW: Final = 0xFFFF_FFFF
 
 
 # -- reading ----------------------------------------------------------------------------------
+def tell_ids(t: Task) -> None:
+    """Somebody asks who it is, and may again: let the engine answer next time (design D8)."""
+    if t.host is not None:
+        c = t.credentials
+        t.host.tell_ids(t.group.pid, t.tid, c.uid, c.euid, c.gid, c.egid)
+
+
 def getuid(t: Task) -> int:
     """getuid(2)."""
+    tell_ids(t)
     return t.credentials.uid
 
 
 def geteuid(t: Task) -> int:
     """geteuid(2)."""
+    tell_ids(t)
     return t.credentials.euid
 
 
 def getgid(t: Task) -> int:
     """getgid(2)."""
+    tell_ids(t)
     return t.credentials.gid
 
 
 def getegid(t: Task) -> int:
     """getegid(2)."""
+    tell_ids(t)
     return t.credentials.egid
 
 
@@ -91,6 +102,8 @@ def adopt(t: Task, new: Credentials) -> int:
         t.group.dumpable = SUID_DUMP_DISABLE
         t.death_signal = 0
     t.credentials = new
+    if t.host is not None:
+        t.host.forget_ids()
     return 0
 
 

@@ -33,6 +33,7 @@ from wardian.sentry.kernel.wait import (
     find_child,
     wait4_selector,
 )
+from wardian.sentry.syscalls.ids import tell_ids
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Int, Pid
 from wardian.sentry.time import CLOCK_TICK_NS, thread_cpu_ns
 from wardian.sentry.vfs.file import O_NONBLOCK
@@ -52,11 +53,13 @@ PIDFD_THREAD: Final = 0x80
 # -- ids --------------------------------------------------------------------------------------
 def getpid(t: Task) -> int:
     """getpid(2)."""
+    tell_ids(t)
     return t.group.pid
 
 
 def gettid(t: Task) -> int:
     """gettid(2)."""
+    tell_ids(t)
     return t.tid
 
 

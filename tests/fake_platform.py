@@ -122,6 +122,7 @@ class FakeThread(HostThread):
         self.resumed = 0
         self.sigreturns = 0
         self.mapped: list[tuple[int, int, int, int, int, int]] = []
+        self.unmapped: list[tuple[int, int]] = []
         self.clones: list[CloneRequest] = []
         self.images: list[ExecImage] = []
         self.exits: list[int] = []
@@ -160,6 +161,9 @@ class FakeThread(HostThread):
         read_only: bool,
     ) -> None:
         self.mapped.append((address, length, prot, flags, fd, offset))
+
+    def unmap(self, address: int, length: int) -> None:
+        self.unmapped.append((address, length))
 
     def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:
         self.mapped.append((address, length, prot, flags, -1, 0))

@@ -185,6 +185,10 @@ class HostThread:
         """
         raise NotImplementedError
 
+    def unmap(self, address: int, length: int) -> None:
+        """Finish shmdt(2): munmap(2) of the range; the guest sees the host's result."""
+        raise NotImplementedError
+
     def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:
         """Finish mmap(2) of private anonymous memory with these
         arguments instead of the guest's own."""

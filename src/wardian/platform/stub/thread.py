@@ -42,6 +42,7 @@ from wardian.platform.stub.wire import (
     SIGINFO_OFFSET,
     SYS_MMAP,
     SYS_MPROTECT,
+    SYS_MUNMAP,
     WORDS,
 )
 from wardian.sentry.errno import from_os_error
@@ -221,6 +222,9 @@ class StubThread(HostThread):
             return False
         process.granted_to = self
         return True
+
+    def unmap(self, address: int, length: int) -> None:
+        self.host_call(SYS_MUNMAP, address, length, 0, 0, 0, 0)
 
     def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:
         self.host_call(SYS_MMAP, address, length, prot, flags, 0xFFFFFFFF, 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardian.sentry.kernel.robust import release_robust_futexes
+from wardian.sentry.kernel.sem import undo_all
 from wardian.sentry.kernel.signals import (
     CLD_EXITED,
     CLD_KILLED,
@@ -89,6 +90,7 @@ def release_parts(task: Task) -> None:
 def end_group(group: ThreadGroup) -> None:
     """The last task is gone: give up children, terminal and timers, and tell the parent."""
     group.exiting = True
+    undo_all(group.kernel, group.pid)
     if group.timers is not None:
         group.timers.cancel_all()
     session = group.process_group.session

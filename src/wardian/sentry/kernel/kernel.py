@@ -10,6 +10,7 @@ from wardian.sentry.fs.contents import Quota
 from wardian.sentry.fs.devices import DeviceTable
 from wardian.sentry.hostcpu import HostCpu
 from wardian.sentry.hostport import Clock, HostPoller
+from wardian.sentry.kernel.ipc import IpcNamespace
 from wardian.sentry.kernel.timers import TimerQueue
 from wardian.sentry.syscalls.unimplemented import UnimplementedLog
 from wardian.sentry.sysctl import Sysctls
@@ -48,6 +49,7 @@ class Kernel:
         self.cpu_limit = 0.0  # processors, as --cpus says; 0: none
         self.devices = DeviceTable(clock)
         self.sysctls = Sysctls()
+        self.ipc = IpcNamespace()
         self.unimplemented = UnimplementedLog()
         self.anonymous_devs = 0x20
         self.filesystems: dict[bytes, FileSystemType] = {}  # what mount(2) can mount, by name

@@ -15,6 +15,7 @@ from wardian.sentry.syscalls import (
     ids,
     ioctl,
     iov,
+    ipc,
     limits,
     memory,
     mount,
@@ -67,6 +68,7 @@ from wardian.sentry.syscalls.kinds import (
     InTimespec2,
     InTimeval,
     InTimeval2,
+    Long,
     LongFlags,
     Mode,
     Offset,
@@ -91,11 +93,11 @@ RESTART_NEVER: Final = 1  # EINTR whenever a handler ran
 RESTART_NOHAND: Final = 2  # restarted only when no handler runs
 RESTARTS: Final[bytes] = bytes.fromhex(
     "00000000000000020000000000000000000000000000000200000000000000000000020200000000"
-    "00000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "00000000000000000000000000000000000000000000000000020000000202000000000000000000"
     "00000000000000000000000000000000000000000000000000000000000000000000000000000000"
     "00000000000000000100020000000000000000000000000000000000000000000000000000000000"
     "00000000000000000000000000000000000000000000000000000000000000000000000000000000"
-    "00000000000000000000000000000000000000000000000000000000000002000200000000000000"
+    "00000000000000000000000000000000000000000200000000000000000002000200000000000000"
     "00000000000000000000000000000000000000000000000000000000000002020000000000000000"
     "00020000000000000000000000000000000000000000000000000000000000000000000000000000"
     "00000000000000000000000000000000000000000000000000000000000000000000000000000000"
@@ -112,23 +114,25 @@ def dispatch(t: Task, r: Request) -> int:
     nr = r.nr
     if not 0 <= nr < 512:
         return unimplemented(t, nr)
-    if nr < 143:
-        if nr < 75:
-            if nr < 35:
+    if nr < 167:
+        if nr < 64:
+            if nr < 32:
                 return _calls_0(t, r, nr)
             return _calls_1(t, r, nr)
-        if nr < 108:
+        if nr < 96:
             return _calls_2(t, r, nr)
-        return _calls_3(t, r, nr)
-    if nr < 233:
-        if nr < 188:
-            return _calls_4(t, r, nr)
-        return _calls_5(t, r, nr)
-    if nr < 277:
+        if nr < 129:
+            return _calls_3(t, r, nr)
+        return _calls_4(t, r, nr)
+    if nr < 264:
+        if nr < 221:
+            return _calls_5(t, r, nr)
         return _calls_6(t, r, nr)
-    if nr < 315:
+    if nr < 297:
         return _calls_7(t, r, nr)
-    return _calls_8(t, r, nr)
+    if nr < 436:
+        return _calls_8(t, r, nr)
+    return _calls_9(t, r, nr)
 
 
 def _calls_0(t: Task, r: Request, nr: int) -> int:
@@ -349,8 +353,8 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                         if nr == 27:  # mincore
                             return memory.mincore(t, Addr(r.arg(0)), Size(r.arg(1)), Addr(r.arg(2)))
             else:
-                if nr < 33:
-                    if nr < 32:
+                if nr < 30:
+                    if nr < 29:
                         if nr == 28:  # madvise
                             return memory.madvise(
                                 t,
@@ -359,24 +363,49 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(r.arg(2))),
                             )
                     else:
-                        if nr == 32:  # dup
-                            return descriptors.dup(t, FD(s32(r.arg(0))))
+                        if nr == 29:  # shmget
+                            return ipc.shmget(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Size(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                            )
                 else:
-                    if nr < 34:
-                        if nr == 33:  # dup2
-                            return descriptors.dup2(t, FD(s32(r.arg(0))), FD(s32(r.arg(1))))
+                    if nr < 31:
+                        if nr == 30:  # shmat
+                            return ipc.shmat(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Int(s32(r.arg(2))),
+                            )
                     else:
-                        if nr == 34:  # pause
-                            return signal.pause(t)
+                        if nr == 31:  # shmctl
+                            return ipc.shmctl(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Addr(r.arg(2)),
+                            )
     return unimplemented(t, nr)
 
 
 def _calls_1(t: Task, r: Request, nr: int) -> int:
-    if nr < 51:
-        if nr < 43:
-            if nr < 39:
-                if nr < 37:
-                    if nr < 36:
+    if nr < 48:
+        if nr < 40:
+            if nr < 36:
+                if nr < 34:
+                    if nr < 33:
+                        if nr == 32:  # dup
+                            return descriptors.dup(t, FD(s32(r.arg(0))))
+                    else:
+                        if nr == 33:  # dup2
+                            return descriptors.dup2(t, FD(s32(r.arg(0))), FD(s32(r.arg(1))))
+                else:
+                    if nr < 35:
+                        if nr == 34:  # pause
+                            return signal.pause(t)
+                    else:
                         if nr == 35:  # nanosleep
                             d = r.data
                             return time.nanosleep(
@@ -384,14 +413,16 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 InTimespec(struct(t, d, 0, r.arg(0), 16)),
                                 Addr(r.arg(1)),
                             )
-                    else:
+            else:
+                if nr < 38:
+                    if nr < 37:
                         if nr == 36:  # getitimer
                             return time.getitimer(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
-                else:
-                    if nr < 38:
+                    else:
                         if nr == 37:  # alarm
                             return time.alarm(t, UInt(u32(r.arg(0))))
-                    else:
+                else:
+                    if nr < 39:
                         if nr == 38:  # setitimer
                             d = r.data
                             n1 = struct_or_none(t, d, 0, r.arg(1), 32)
@@ -401,12 +432,13 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 cast("InItimerval | None", n1),
                                 Addr(r.arg(2)),
                             )
-            else:
-                if nr < 41:
-                    if nr < 40:
+                    else:
                         if nr == 39:  # getpid
                             return process.getpid(t)
-                    else:
+        else:
+            if nr < 44:
+                if nr < 42:
+                    if nr < 41:
                         if nr == 40:  # sendfile
                             return iov.sendfile(
                                 t,
@@ -415,8 +447,7 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(2)),
                                 Size(r.arg(3)),
                             )
-                else:
-                    if nr < 42:
+                    else:
                         if nr == 41:  # socket
                             return socket.socket(
                                 t,
@@ -424,7 +455,8 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(r.arg(1))),
                                 Int(s32(r.arg(2))),
                             )
-                    else:
+                else:
+                    if nr < 43:
                         if nr == 42:  # connect
                             d = r.data
                             return socket.connect(
@@ -433,10 +465,7 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 InBuf(buf(t, d, 0, r.arg(1), s32(r.arg(2)), SMALL_BUF_MAX)),
                                 Int(s32(r.arg(2))),
                             )
-        else:
-            if nr < 47:
-                if nr < 45:
-                    if nr < 44:
+                    else:
                         if nr == 43:  # accept
                             return socket.accept(
                                 t,
@@ -444,7 +473,9 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(1)),
                                 Addr(r.arg(2)),
                             )
-                    else:
+            else:
+                if nr < 46:
+                    if nr < 45:
                         if nr == 44:  # sendto
                             d = r.data
                             p1 = skip(d, 0)
@@ -458,8 +489,7 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 cast("InBuf | None", n4),
                                 Int(s32(r.arg(5))),
                             )
-                else:
-                    if nr < 46:
+                    else:
                         if nr == 45:  # recvfrom
                             return socket.recvfrom(
                                 t,
@@ -470,7 +500,8 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(4)),
                                 Addr(r.arg(5)),
                             )
-                    else:
+                else:
+                    if nr < 47:
                         if nr == 46:  # sendmsg
                             return socket_msg.sendmsg(
                                 t,
@@ -478,9 +509,7 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(1)),
                                 Flags(u32(r.arg(2))),
                             )
-            else:
-                if nr < 49:
-                    if nr < 48:
+                    else:
                         if nr == 47:  # recvmsg
                             return socket_msg.recvmsg(
                                 t,
@@ -488,11 +517,14 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(1)),
                                 Flags(u32(r.arg(2))),
                             )
-                    else:
+    else:
+        if nr < 56:
+            if nr < 52:
+                if nr < 50:
+                    if nr < 49:
                         if nr == 48:  # shutdown
                             return socket.shutdown(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
-                else:
-                    if nr < 50:
+                    else:
                         if nr == 49:  # bind
                             d = r.data
                             return socket.bind(
@@ -501,14 +533,11 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 InBuf(buf(t, d, 0, r.arg(1), s32(r.arg(2)), SMALL_BUF_MAX)),
                                 Int(s32(r.arg(2))),
                             )
-                    else:
+                else:
+                    if nr < 51:
                         if nr == 50:  # listen
                             return socket.listen(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
-    else:
-        if nr < 59:
-            if nr < 55:
-                if nr < 53:
-                    if nr < 52:
+                    else:
                         if nr == 51:  # getsockname
                             return socket.getsockname(
                                 t,
@@ -516,7 +545,9 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(1)),
                                 Addr(r.arg(2)),
                             )
-                    else:
+            else:
+                if nr < 54:
+                    if nr < 53:
                         if nr == 52:  # getpeername
                             return socket.getpeername(
                                 t,
@@ -524,8 +555,7 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(1)),
                                 Addr(r.arg(2)),
                             )
-                else:
-                    if nr < 54:
+                    else:
                         if nr == 53:  # socketpair
                             return socket.socketpair(
                                 t,
@@ -534,7 +564,8 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(r.arg(2))),
                                 OutBuf(r.arg(3)),
                             )
-                    else:
+                else:
+                    if nr < 55:
                         if nr == 54:  # setsockopt
                             d = r.data
                             n3 = buf_or_none(t, d, 0, r.arg(3), s32(r.arg(4)), SMALL_BUF_MAX)
@@ -546,9 +577,7 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 cast("InBuf | None", n3),
                                 Int(s32(r.arg(4))),
                             )
-            else:
-                if nr < 57:
-                    if nr < 56:
+                    else:
                         if nr == 55:  # getsockopt
                             return socket.getsockopt(
                                 t,
@@ -558,7 +587,10 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(3)),
                                 Addr(r.arg(4)),
                             )
-                    else:
+        else:
+            if nr < 60:
+                if nr < 58:
+                    if nr < 57:
                         if nr == 56:  # clone
                             return task.clone(
                                 t,
@@ -568,17 +600,14 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(3)),
                                 Addr(r.arg(4)),
                             )
-                else:
-                    if nr < 58:
+                    else:
                         if nr == 57:  # fork
                             return task.fork(t)
-                    else:
+                else:
+                    if nr < 59:
                         if nr == 58:  # vfork
                             return task.vfork(t)
-        else:
-            if nr < 63:
-                if nr < 61:
-                    if nr < 60:
+                    else:
                         if nr == 59:  # execve
                             d = r.data
                             return task.execve(
@@ -587,11 +616,12 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(1)),
                                 Addr(r.arg(2)),
                             )
-                    else:
+            else:
+                if nr < 62:
+                    if nr < 61:
                         if nr == 60:  # exit
                             return task.exit(t, Int(s32(r.arg(0))))
-                else:
-                    if nr < 62:
+                    else:
                         if nr == 61:  # wait4
                             return process.wait4(
                                 t,
@@ -600,15 +630,82 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Flags(u32(r.arg(2))),
                                 Addr(r.arg(3)),
                             )
-                    else:
+                else:
+                    if nr < 63:
                         if nr == 62:  # kill
                             return signal.kill(t, Pid(s32(r.arg(0))), Signo(s32(r.arg(1))))
-            else:
-                if nr < 73:
-                    if nr < 72:
+                    else:
                         if nr == 63:  # uname
                             return system.uname(t, Addr(r.arg(0)))
+    return unimplemented(t, nr)
+
+
+def _calls_2(t: Task, r: Request, nr: int) -> int:
+    if nr < 80:
+        if nr < 72:
+            if nr < 68:
+                if nr < 66:
+                    if nr < 65:
+                        if nr == 64:  # semget
+                            return ipc.semget(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Int(s32(r.arg(2))),
+                            )
                     else:
+                        if nr == 65:  # semop
+                            return ipc.semop(t, Int(s32(r.arg(0))), Addr(r.arg(1)), Size(r.arg(2)))
+                else:
+                    if nr < 67:
+                        if nr == 66:  # semctl
+                            return ipc.semctl(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Int(s32(r.arg(2))),
+                                ULong(r.arg(3)),
+                            )
+                    else:
+                        if nr == 67:  # shmdt
+                            return ipc.shmdt(t, Addr(r.arg(0)))
+            else:
+                if nr < 70:
+                    if nr < 69:
+                        if nr == 68:  # msgget
+                            return ipc.msgget(t, Int(s32(r.arg(0))), Int(s32(r.arg(1))))
+                    else:
+                        if nr == 69:  # msgsnd
+                            return ipc.msgsnd(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Size(r.arg(2)),
+                                Int(s32(r.arg(3))),
+                            )
+                else:
+                    if nr < 71:
+                        if nr == 70:  # msgrcv
+                            return ipc.msgrcv(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Long(s64(r.arg(2))),
+                                Long(s64(r.arg(3))),
+                                Int(s32(r.arg(4))),
+                            )
+                    else:
+                        if nr == 71:  # msgctl
+                            return ipc.msgctl(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Int(s32(r.arg(1))),
+                                Addr(r.arg(2)),
+                            )
+        else:
+            if nr < 76:
+                if nr < 74:
+                    if nr < 73:
                         if nr == 72:  # fcntl
                             return descriptors.fcntl(
                                 t,
@@ -616,25 +713,19 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(r.arg(1))),
                                 ULong(r.arg(2)),
                             )
-                else:
-                    if nr < 74:
+                    else:
                         if nr == 73:  # flock
                             return descriptors.flock(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
-                    else:
+                else:
+                    if nr < 75:
                         if nr == 74:  # fsync
                             return file.fsync(t, FD(s32(r.arg(0))))
-    return unimplemented(t, nr)
-
-
-def _calls_2(t: Task, r: Request, nr: int) -> int:
-    if nr < 91:
-        if nr < 83:
-            if nr < 79:
-                if nr < 77:
-                    if nr < 76:
+                    else:
                         if nr == 75:  # fdatasync
                             return file.fdatasync(t, FD(s32(r.arg(0))))
-                    else:
+            else:
+                if nr < 78:
+                    if nr < 77:
                         if nr == 76:  # truncate
                             d = r.data
                             return file.truncate(
@@ -642,11 +733,11 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 Offset(s64(r.arg(1))),
                             )
-                else:
-                    if nr < 78:
+                    else:
                         if nr == 77:  # ftruncate
                             return file.ftruncate(t, FD(s32(r.arg(0))), Offset(s64(r.arg(1))))
-                    else:
+                else:
+                    if nr < 79:
                         if nr == 78:  # getdents
                             return dir.getdents(
                                 t,
@@ -654,20 +745,22 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 OutBuf(r.arg(1)),
                                 UInt(u32(r.arg(2))),
                             )
-            else:
-                if nr < 81:
-                    if nr < 80:
+                    else:
                         if nr == 79:  # getcwd
                             return dir.getcwd(t, OutBuf(r.arg(0)), ULong(r.arg(1)))
-                    else:
+    else:
+        if nr < 88:
+            if nr < 84:
+                if nr < 82:
+                    if nr < 81:
                         if nr == 80:  # chdir
                             d = r.data
                             return dir.chdir(t, UserPath(string(t, d, 0, r.arg(0))))
-                else:
-                    if nr < 82:
+                    else:
                         if nr == 81:  # fchdir
                             return dir.fchdir(t, FD(s32(r.arg(0))))
-                    else:
+                else:
+                    if nr < 83:
                         if nr == 82:  # rename
                             d = r.data
                             p0 = skip(d, 0)
@@ -676,10 +769,7 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 UserPath(string(t, d, p0, r.arg(1))),
                             )
-        else:
-            if nr < 87:
-                if nr < 85:
-                    if nr < 84:
+                    else:
                         if nr == 83:  # mkdir
                             d = r.data
                             return dir.mkdir(
@@ -687,12 +777,13 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 Mode(u32(r.arg(1))),
                             )
-                    else:
+            else:
+                if nr < 86:
+                    if nr < 85:
                         if nr == 84:  # rmdir
                             d = r.data
                             return dir.rmdir(t, UserPath(string(t, d, 0, r.arg(0))))
-                else:
-                    if nr < 86:
+                    else:
                         if nr == 85:  # creat
                             d = r.data
                             return file.creat(
@@ -700,7 +791,8 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 Mode(u32(r.arg(1))),
                             )
-                    else:
+                else:
+                    if nr < 87:
                         if nr == 86:  # link
                             d = r.data
                             p0 = skip(d, 0)
@@ -709,13 +801,14 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 UserPath(string(t, d, p0, r.arg(1))),
                             )
-            else:
-                if nr < 89:
-                    if nr < 88:
+                    else:
                         if nr == 87:  # unlink
                             d = r.data
                             return dir.unlink(t, UserPath(string(t, d, 0, r.arg(0))))
-                    else:
+        else:
+            if nr < 92:
+                if nr < 90:
+                    if nr < 89:
                         if nr == 88:  # symlink
                             d = r.data
                             p0 = skip(d, 0)
@@ -724,8 +817,7 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 UserPath(string(t, d, p0, r.arg(1))),
                             )
-                else:
-                    if nr < 90:
+                    else:
                         if nr == 89:  # readlink
                             d = r.data
                             return dir.readlink(
@@ -734,7 +826,8 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 OutBuf(r.arg(1)),
                                 Int(s32(r.arg(2))),
                             )
-                    else:
+                else:
+                    if nr < 91:
                         if nr == 90:  # chmod
                             d = r.data
                             return stat.chmod(
@@ -742,14 +835,12 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 Mode(u32(r.arg(1))),
                             )
-    else:
-        if nr < 99:
-            if nr < 95:
-                if nr < 93:
-                    if nr < 92:
+                    else:
                         if nr == 91:  # fchmod
                             return stat.fchmod(t, FD(s32(r.arg(0))), Mode(u32(r.arg(1))))
-                    else:
+            else:
+                if nr < 94:
+                    if nr < 93:
                         if nr == 92:  # chown
                             d = r.data
                             return stat.chown(
@@ -758,8 +849,7 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 Uid(u32(r.arg(1))),
                                 Gid(u32(r.arg(2))),
                             )
-                else:
-                    if nr < 94:
+                    else:
                         if nr == 93:  # fchown
                             return stat.fchown(
                                 t,
@@ -767,7 +857,8 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 Uid(u32(r.arg(1))),
                                 Gid(u32(r.arg(2))),
                             )
-                    else:
+                else:
+                    if nr < 95:
                         if nr == 94:  # lchown
                             d = r.data
                             return stat.lchown(
@@ -776,35 +867,40 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 Uid(u32(r.arg(1))),
                                 Gid(u32(r.arg(2))),
                             )
-            else:
-                if nr < 97:
-                    if nr < 96:
+                    else:
                         if nr == 95:  # umask
                             return dir.umask(t, Mode(u32(r.arg(0))))
-                    else:
+    return unimplemented(t, nr)
+
+
+def _calls_3(t: Task, r: Request, nr: int) -> int:
+    if nr < 113:
+        if nr < 105:
+            if nr < 100:
+                if nr < 98:
+                    if nr < 97:
                         if nr == 96:  # gettimeofday
                             return time.gettimeofday(t, Addr(r.arg(0)), Addr(r.arg(1)))
-                else:
-                    if nr < 98:
+                    else:
                         if nr == 97:  # getrlimit
                             return limits.getrlimit(t, UInt(u32(r.arg(0))), Addr(r.arg(1)))
-                    else:
+                else:
+                    if nr < 99:
                         if nr == 98:  # getrusage
                             return process.getrusage(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
-        else:
-            if nr < 104:
-                if nr < 102:
-                    if nr < 100:
+                    else:
                         if nr == 99:  # sysinfo
                             return system.sysinfo(t, Addr(r.arg(0)))
-                    else:
+            else:
+                if nr < 103:
+                    if nr < 102:
                         if nr == 100:  # times
                             return process.times(t, Addr(r.arg(0)))
-                else:
-                    if nr < 103:
+                    else:
                         if nr == 102:  # getuid
                             return ids.getuid(t)
-                    else:
+                else:
+                    if nr < 104:
                         if nr == 103:  # syslog
                             return system.syslog(
                                 t,
@@ -812,64 +908,60 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(1)),
                                 Int(s32(r.arg(2))),
                             )
-            else:
-                if nr < 106:
-                    if nr < 105:
+                    else:
                         if nr == 104:  # getgid
                             return ids.getgid(t)
-                    else:
+        else:
+            if nr < 109:
+                if nr < 107:
+                    if nr < 106:
                         if nr == 105:  # setuid
                             return ids.setuid(t, Uid(u32(r.arg(0))))
-                else:
-                    if nr < 107:
+                    else:
                         if nr == 106:  # setgid
                             return ids.setgid(t, Gid(u32(r.arg(0))))
-                    else:
+                else:
+                    if nr < 108:
                         if nr == 107:  # geteuid
                             return ids.geteuid(t)
-    return unimplemented(t, nr)
-
-
-def _calls_3(t: Task, r: Request, nr: int) -> int:
-    if nr < 124:
-        if nr < 116:
-            if nr < 112:
-                if nr < 110:
-                    if nr < 109:
+                    else:
                         if nr == 108:  # getegid
                             return ids.getegid(t)
-                    else:
+            else:
+                if nr < 111:
+                    if nr < 110:
                         if nr == 109:  # setpgid
                             return process.setpgid(t, Pid(s32(r.arg(0))), Pid(s32(r.arg(1))))
-                else:
-                    if nr < 111:
+                    else:
                         if nr == 110:  # getppid
                             return process.getppid(t)
-                    else:
+                else:
+                    if nr < 112:
                         if nr == 111:  # getpgrp
                             return process.getpgrp(t)
-            else:
-                if nr < 114:
-                    if nr < 113:
+                    else:
                         if nr == 112:  # setsid
                             return process.setsid(t)
-                    else:
+    else:
+        if nr < 121:
+            if nr < 117:
+                if nr < 115:
+                    if nr < 114:
                         if nr == 113:  # setreuid
                             return ids.setreuid(t, Uid(u32(r.arg(0))), Uid(u32(r.arg(1))))
-                else:
-                    if nr < 115:
+                    else:
                         if nr == 114:  # setregid
                             return ids.setregid(t, Gid(u32(r.arg(0))), Gid(u32(r.arg(1))))
-                    else:
+                else:
+                    if nr < 116:
                         if nr == 115:  # getgroups
                             return ids.getgroups(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
-        else:
-            if nr < 120:
-                if nr < 118:
-                    if nr < 117:
+                    else:
                         if nr == 116:  # setgroups
                             return ids.setgroups(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
-                    else:
+            else:
+                if nr < 119:
+                    if nr < 118:
                         if nr == 117:  # setresuid
                             return ids.setresuid(
                                 t,
@@ -877,11 +969,11 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 Uid(u32(r.arg(1))),
                                 Uid(u32(r.arg(2))),
                             )
-                else:
-                    if nr < 119:
+                    else:
                         if nr == 118:  # getresuid
                             return ids.getresuid(t, Addr(r.arg(0)), Addr(r.arg(1)), Addr(r.arg(2)))
-                    else:
+                else:
+                    if nr < 120:
                         if nr == 119:  # setresgid
                             return ids.setresgid(
                                 t,
@@ -889,41 +981,38 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 Gid(u32(r.arg(1))),
                                 Gid(u32(r.arg(2))),
                             )
-            else:
-                if nr < 122:
-                    if nr < 121:
+                    else:
                         if nr == 120:  # getresgid
                             return ids.getresgid(t, Addr(r.arg(0)), Addr(r.arg(1)), Addr(r.arg(2)))
-                    else:
+        else:
+            if nr < 125:
+                if nr < 123:
+                    if nr < 122:
                         if nr == 121:  # getpgid
                             return process.getpgid(t, Pid(s32(r.arg(0))))
-                else:
-                    if nr < 123:
+                    else:
                         if nr == 122:  # setfsuid
                             return ids.setfsuid(t, Uid(u32(r.arg(0))))
-                    else:
+                else:
+                    if nr < 124:
                         if nr == 123:  # setfsgid
                             return ids.setfsgid(t, Gid(u32(r.arg(0))))
-    else:
-        if nr < 132:
-            if nr < 128:
-                if nr < 126:
-                    if nr < 125:
+                    else:
                         if nr == 124:  # getsid
                             return process.getsid(t, Pid(s32(r.arg(0))))
-                    else:
+            else:
+                if nr < 127:
+                    if nr < 126:
                         if nr == 125:  # capget
                             return ids.capget(t, Addr(r.arg(0)), Addr(r.arg(1)))
-                else:
-                    if nr < 127:
+                    else:
                         if nr == 126:  # capset
                             return ids.capset(t, Addr(r.arg(0)), Addr(r.arg(1)))
-                    else:
+                else:
+                    if nr < 128:
                         if nr == 127:  # rt_sigpending
                             return signal.rt_sigpending(t, Addr(r.arg(0)), Size(r.arg(1)))
-            else:
-                if nr < 130:
-                    if nr < 129:
+                    else:
                         if nr == 128:  # rt_sigtimedwait
                             d = r.data
                             p0 = skip(d, 0)
@@ -935,7 +1024,15 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 cast("InTimespec | None", n2),
                                 Size(r.arg(3)),
                             )
-                    else:
+    return unimplemented(t, nr)
+
+
+def _calls_4(t: Task, r: Request, nr: int) -> int:
+    if nr < 148:
+        if nr < 140:
+            if nr < 133:
+                if nr < 131:
+                    if nr < 130:
                         if nr == 129:  # rt_sigqueueinfo
                             d = r.data
                             return signal.rt_sigqueueinfo(
@@ -944,8 +1041,7 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 Signo(s32(r.arg(1))),
                                 InSiginfo(struct(t, d, 0, r.arg(2), 128)),
                             )
-                else:
-                    if nr < 131:
+                    else:
                         if nr == 130:  # rt_sigsuspend
                             d = r.data
                             return signal.rt_sigsuspend(
@@ -953,15 +1049,13 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 InSigset(struct(t, d, 0, r.arg(0), 8)),
                                 Size(r.arg(1)),
                             )
-                    else:
+                else:
+                    if nr < 132:
                         if nr == 131:  # sigaltstack
                             d = r.data
                             n0 = struct_or_none(t, d, 0, r.arg(0), 24)
                             return signal.sigaltstack(t, cast("InStack | None", n0), Addr(r.arg(1)))
-        else:
-            if nr < 138:
-                if nr < 135:
-                    if nr < 133:
+                    else:
                         if nr == 132:  # utime
                             d = r.data
                             return stat.utime(
@@ -969,7 +1063,9 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 Addr(r.arg(1)),
                             )
-                    else:
+            else:
+                if nr < 137:
+                    if nr < 135:
                         if nr == 133:  # mknod
                             d = r.data
                             return dir.mknod(
@@ -978,11 +1074,11 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 Mode(u32(r.arg(1))),
                                 ULong(r.arg(2)),
                             )
-                else:
-                    if nr < 137:
+                    else:
                         if nr == 135:  # personality
                             return system.personality(t, UInt(u32(r.arg(0))))
-                    else:
+                else:
+                    if nr < 138:
                         if nr == 137:  # statfs
                             d = r.data
                             return stat.statfs(
@@ -990,16 +1086,16 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 OutBuf(r.arg(1)),
                             )
-            else:
-                if nr < 141:
-                    if nr < 140:
+                    else:
                         if nr == 138:  # fstatfs
                             return stat.fstatfs(t, FD(s32(r.arg(0))), OutBuf(r.arg(1)))
-                    else:
+        else:
+            if nr < 144:
+                if nr < 142:
+                    if nr < 141:
                         if nr == 140:  # getpriority
                             return limits.getpriority(t, Int(s32(r.arg(0))), Int(s32(r.arg(1))))
-                else:
-                    if nr < 142:
+                    else:
                         if nr == 141:  # setpriority
                             return limits.setpriority(
                                 t,
@@ -1007,21 +1103,16 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(r.arg(1))),
                                 Int(s32(r.arg(2))),
                             )
-                    else:
+                else:
+                    if nr < 143:
                         if nr == 142:  # sched_setparam
                             return sched.sched_setparam(t, Pid(s32(r.arg(0))), Addr(r.arg(1)))
-    return unimplemented(t, nr)
-
-
-def _calls_4(t: Task, r: Request, nr: int) -> int:
-    if nr < 162:
-        if nr < 151:
-            if nr < 147:
-                if nr < 145:
-                    if nr < 144:
+                    else:
                         if nr == 143:  # sched_getparam
                             return sched.sched_getparam(t, Pid(s32(r.arg(0))), Addr(r.arg(1)))
-                    else:
+            else:
+                if nr < 146:
+                    if nr < 145:
                         if nr == 144:  # sched_setscheduler
                             return sched.sched_setscheduler(
                                 t,
@@ -1029,46 +1120,47 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(r.arg(1))),
                                 Addr(r.arg(2)),
                             )
-                else:
-                    if nr < 146:
+                    else:
                         if nr == 145:  # sched_getscheduler
                             return sched.sched_getscheduler(t, Pid(s32(r.arg(0))))
-                    else:
+                else:
+                    if nr < 147:
                         if nr == 146:  # sched_get_priority_max
                             return sched.sched_get_priority_max(t, Int(s32(r.arg(0))))
-            else:
-                if nr < 149:
-                    if nr < 148:
+                    else:
                         if nr == 147:  # sched_get_priority_min
                             return sched.sched_get_priority_min(t, Int(s32(r.arg(0))))
-                    else:
+    else:
+        if nr < 159:
+            if nr < 152:
+                if nr < 150:
+                    if nr < 149:
                         if nr == 148:  # sched_rr_get_interval
                             return sched.sched_rr_get_interval(
                                 t,
                                 Pid(s32(r.arg(0))),
                                 Addr(r.arg(1)),
                             )
-                else:
-                    if nr < 150:
+                    else:
                         if nr == 149:  # mlock
                             return memory.mlock(t, Addr(r.arg(0)), Size(r.arg(1)))
-                    else:
+                else:
+                    if nr < 151:
                         if nr == 150:  # munlock
                             return memory.munlock(t, Addr(r.arg(0)), Size(r.arg(1)))
-        else:
-            if nr < 157:
-                if nr < 153:
-                    if nr < 152:
+                    else:
                         if nr == 151:  # mlockall
                             return memory.mlockall(t, Int(s32(r.arg(0))))
-                    else:
+            else:
+                if nr < 155:
+                    if nr < 153:
                         if nr == 152:  # munlockall
                             return memory.munlockall(t)
-                else:
-                    if nr < 155:
+                    else:
                         if nr == 153:  # vhangup
                             return system.vhangup(t)
-                    else:
+                else:
+                    if nr < 157:
                         if nr == 155:  # pivot_root
                             d = r.data
                             p0 = skip(d, 0)
@@ -1077,9 +1169,7 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 UserPath(string(t, d, p0, r.arg(1))),
                             )
-            else:
-                if nr < 160:
-                    if nr < 159:
+                    else:
                         if nr == 157:  # prctl
                             return prctl.prctl(
                                 t,
@@ -1089,11 +1179,13 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 ULong(r.arg(3)),
                                 ULong(r.arg(4)),
                             )
-                    else:
+        else:
+            if nr < 163:
+                if nr < 161:
+                    if nr < 160:
                         if nr == 159:  # adjtimex
                             return time.adjtimex(t, Addr(r.arg(0)))
-                else:
-                    if nr < 161:
+                    else:
                         if nr == 160:  # setrlimit
                             d = r.data
                             return limits.setrlimit(
@@ -1101,22 +1193,20 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 UInt(u32(r.arg(0))),
                                 InRlimit(struct(t, d, 0, r.arg(1), 16)),
                             )
-                    else:
+                else:
+                    if nr < 162:
                         if nr == 161:  # chroot
                             d = r.data
                             return mount.chroot(t, UserPath(string(t, d, 0, r.arg(0))))
-    else:
-        if nr < 170:
-            if nr < 166:
-                if nr < 164:
-                    if nr < 163:
+                    else:
                         if nr == 162:  # sync
                             return file.sync(t)
-                    else:
+            else:
+                if nr < 165:
+                    if nr < 164:
                         if nr == 163:  # acct
                             return system.acct(t, Addr(r.arg(0)))
-                else:
-                    if nr < 165:
+                    else:
                         if nr == 164:  # settimeofday
                             d = r.data
                             n0 = struct_or_none(t, d, 0, r.arg(0), 16)
@@ -1125,7 +1215,8 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 cast("InTimeval | None", n0),
                                 Addr(r.arg(1)),
                             )
-                    else:
+                else:
+                    if nr < 166:
                         if nr == 165:  # mount
                             d = r.data
                             return mount.mount(
@@ -1136,9 +1227,7 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 LongFlags(r.arg(3)),
                                 Addr(r.arg(4)),
                             )
-            else:
-                if nr < 168:
-                    if nr < 167:
+                    else:
                         if nr == 166:  # umount2
                             d = r.data
                             return mount.umount2(
@@ -1146,14 +1235,22 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 Flags(u32(r.arg(1))),
                             )
-                    else:
+    return unimplemented(t, nr)
+
+
+def _calls_5(t: Task, r: Request, nr: int) -> int:
+    if nr < 193:
+        if nr < 176:
+            if nr < 171:
+                if nr < 169:
+                    if nr < 168:
                         if nr == 167:  # swapon
                             return system.swapon(t, Addr(r.arg(0)), Flags(u32(r.arg(1))))
-                else:
-                    if nr < 169:
+                    else:
                         if nr == 168:  # swapoff
                             return system.swapoff(t, Addr(r.arg(0)))
-                    else:
+                else:
+                    if nr < 170:
                         if nr == 169:  # reboot
                             return system.reboot(
                                 t,
@@ -1162,20 +1259,19 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 UInt(u32(r.arg(2))),
                                 Addr(r.arg(3)),
                             )
-        else:
-            if nr < 175:
-                if nr < 172:
-                    if nr < 171:
+                    else:
                         if nr == 170:  # sethostname
                             return system.sethostname(t, Addr(r.arg(0)), Int(s32(r.arg(1))))
-                    else:
+            else:
+                if nr < 173:
+                    if nr < 172:
                         if nr == 171:  # setdomainname
                             return system.setdomainname(t, Addr(r.arg(0)), Int(s32(r.arg(1))))
-                else:
-                    if nr < 173:
+                    else:
                         if nr == 172:  # iopl
                             return system.iopl(t, UInt(u32(r.arg(0))))
-                    else:
+                else:
+                    if nr < 175:
                         if nr == 173:  # ioperm
                             return system.ioperm(
                                 t,
@@ -1183,9 +1279,7 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 ULong(r.arg(1)),
                                 Int(s32(r.arg(2))),
                             )
-            else:
-                if nr < 186:
-                    if nr < 176:
+                    else:
                         if nr == 175:  # init_module
                             return system.init_module(
                                 t,
@@ -1193,14 +1287,17 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 ULong(r.arg(1)),
                                 Addr(r.arg(2)),
                             )
-                    else:
+        else:
+            if nr < 189:
+                if nr < 187:
+                    if nr < 186:
                         if nr == 176:  # delete_module
                             return system.delete_module(t, Addr(r.arg(0)), Flags(u32(r.arg(1))))
-                else:
-                    if nr < 187:
+                    else:
                         if nr == 186:  # gettid
                             return process.gettid(t)
-                    else:
+                else:
+                    if nr < 188:
                         if nr == 187:  # readahead
                             return file.readahead(
                                 t,
@@ -1208,15 +1305,7 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                                 Offset(s64(r.arg(1))),
                                 Size(r.arg(2)),
                             )
-    return unimplemented(t, nr)
-
-
-def _calls_5(t: Task, r: Request, nr: int) -> int:
-    if nr < 213:
-        if nr < 196:
-            if nr < 192:
-                if nr < 190:
-                    if nr < 189:
+                    else:
                         if nr == 188:  # setxattr
                             d = r.data
                             p0 = skip(d, 0)
@@ -1228,7 +1317,9 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 Size(r.arg(3)),
                                 Flags(u32(r.arg(4))),
                             )
-                    else:
+            else:
+                if nr < 191:
+                    if nr < 190:
                         if nr == 189:  # lsetxattr
                             d = r.data
                             p0 = skip(d, 0)
@@ -1240,8 +1331,7 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 Size(r.arg(3)),
                                 Flags(u32(r.arg(4))),
                             )
-                else:
-                    if nr < 191:
+                    else:
                         if nr == 190:  # fsetxattr
                             d = r.data
                             return xattr.fsetxattr(
@@ -1252,7 +1342,8 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 Size(r.arg(3)),
                                 Flags(u32(r.arg(4))),
                             )
-                    else:
+                else:
+                    if nr < 192:
                         if nr == 191:  # getxattr
                             d = r.data
                             p0 = skip(d, 0)
@@ -1263,9 +1354,7 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 OutBuf(r.arg(2)),
                                 Size(r.arg(3)),
                             )
-            else:
-                if nr < 194:
-                    if nr < 193:
+                    else:
                         if nr == 192:  # lgetxattr
                             d = r.data
                             p0 = skip(d, 0)
@@ -1276,7 +1365,11 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 OutBuf(r.arg(2)),
                                 Size(r.arg(3)),
                             )
-                    else:
+    else:
+        if nr < 201:
+            if nr < 197:
+                if nr < 195:
+                    if nr < 194:
                         if nr == 193:  # fgetxattr
                             d = r.data
                             return xattr.fgetxattr(
@@ -1286,8 +1379,7 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 OutBuf(r.arg(2)),
                                 Size(r.arg(3)),
                             )
-                else:
-                    if nr < 195:
+                    else:
                         if nr == 194:  # listxattr
                             d = r.data
                             return xattr.listxattr(
@@ -1296,7 +1388,8 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 OutBuf(r.arg(1)),
                                 Size(r.arg(2)),
                             )
-                    else:
+                else:
+                    if nr < 196:
                         if nr == 195:  # llistxattr
                             d = r.data
                             return xattr.llistxattr(
@@ -1305,10 +1398,7 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 OutBuf(r.arg(1)),
                                 Size(r.arg(2)),
                             )
-        else:
-            if nr < 200:
-                if nr < 198:
-                    if nr < 197:
+                    else:
                         if nr == 196:  # flistxattr
                             return xattr.flistxattr(
                                 t,
@@ -1316,7 +1406,9 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 OutBuf(r.arg(1)),
                                 Size(r.arg(2)),
                             )
-                    else:
+            else:
+                if nr < 199:
+                    if nr < 198:
                         if nr == 197:  # removexattr
                             d = r.data
                             p0 = skip(d, 0)
@@ -1325,8 +1417,7 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 UserString(string(t, d, p0, r.arg(1))),
                             )
-                else:
-                    if nr < 199:
+                    else:
                         if nr == 198:  # lremovexattr
                             d = r.data
                             p0 = skip(d, 0)
@@ -1335,7 +1426,8 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(0))),
                                 UserString(string(t, d, p0, r.arg(1))),
                             )
-                    else:
+                else:
+                    if nr < 200:
                         if nr == 199:  # fremovexattr
                             d = r.data
                             return xattr.fremovexattr(
@@ -1343,16 +1435,16 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 FD(s32(r.arg(0))),
                                 UserString(string(t, d, 0, r.arg(1))),
                             )
-            else:
-                if nr < 203:
-                    if nr < 201:
+                    else:
                         if nr == 200:  # tkill
                             return signal.tkill(t, Pid(s32(r.arg(0))), Signo(s32(r.arg(1))))
-                    else:
+        else:
+            if nr < 216:
+                if nr < 204:
+                    if nr < 203:
                         if nr == 201:  # time
                             return time.time(t, Addr(r.arg(0)))
-                else:
-                    if nr < 204:
+                    else:
                         if nr == 203:  # sched_setaffinity
                             return sched.sched_setaffinity(
                                 t,
@@ -1360,7 +1452,8 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 UInt(u32(r.arg(1))),
                                 Addr(r.arg(2)),
                             )
-                    else:
+                else:
+                    if nr < 213:
                         if nr == 204:  # sched_getaffinity
                             return sched.sched_getaffinity(
                                 t,
@@ -1368,14 +1461,12 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 UInt(u32(r.arg(1))),
                                 Addr(r.arg(2)),
                             )
-    else:
-        if nr < 225:
-            if nr < 221:
-                if nr < 217:
-                    if nr < 216:
+                    else:
                         if nr == 213:  # epoll_create
                             return events.epoll_create(t, Int(s32(r.arg(0))))
-                    else:
+            else:
+                if nr < 218:
+                    if nr < 217:
                         if nr == 216:  # remap_file_pages
                             return memory.remap_file_pages(
                                 t,
@@ -1385,8 +1476,7 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 Size(r.arg(3)),
                                 Flags(u32(r.arg(4))),
                             )
-                else:
-                    if nr < 218:
+                    else:
                         if nr == 217:  # getdents64
                             return dir.getdents64(
                                 t,
@@ -1394,10 +1484,28 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 OutBuf(r.arg(1)),
                                 UInt(u32(r.arg(2))),
                             )
-                    else:
+                else:
+                    if nr < 220:
                         if nr == 218:  # set_tid_address
                             return task.set_tid_address(t, Addr(r.arg(0)))
-            else:
+                    else:
+                        if nr == 220:  # semtimedop
+                            d = r.data
+                            n3 = struct_or_none(t, d, 0, r.arg(3), 16)
+                            return ipc.semtimedop(
+                                t,
+                                Int(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                Size(r.arg(2)),
+                                cast("InTimespec | None", n3),
+                            )
+    return unimplemented(t, nr)
+
+
+def _calls_6(t: Task, r: Request, nr: int) -> int:
+    if nr < 238:
+        if nr < 229:
+            if nr < 225:
                 if nr < 223:
                     if nr < 222:
                         if nr == 221:  # fadvise64
@@ -1430,8 +1538,7 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 224:  # timer_gettime
                             return time.timer_gettime(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
-        else:
-            if nr < 229:
+            else:
                 if nr < 227:
                     if nr < 226:
                         if nr == 225:  # timer_getoverrun
@@ -1451,7 +1558,8 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 228:  # clock_gettime
                             return time.clock_gettime(t, ClockId(s32(r.arg(0))), Addr(r.arg(1)))
-            else:
+        else:
+            if nr < 233:
                 if nr < 231:
                     if nr < 230:
                         if nr == 229:  # clock_getres
@@ -1479,13 +1587,7 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(r.arg(2))),
                                 Int(s32(r.arg(3))),
                             )
-    return unimplemented(t, nr)
-
-
-def _calls_6(t: Task, r: Request, nr: int) -> int:
-    if nr < 260:
-        if nr < 252:
-            if nr < 238:
+            else:
                 if nr < 235:
                     if nr < 234:
                         if nr == 233:  # epoll_ctl
@@ -1528,7 +1630,9 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                                 ULong(r.arg(4)),
                                 Flags(u32(r.arg(5))),
                             )
-            else:
+    else:
+        if nr < 256:
+            if nr < 252:
                 if nr < 247:
                     if nr < 239:
                         if nr == 238:  # set_mempolicy
@@ -1567,8 +1671,7 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                                 Int(s32(r.arg(1))),
                                 Int(s32(r.arg(2))),
                             )
-        else:
-            if nr < 256:
+            else:
                 if nr < 254:
                     if nr < 253:
                         if nr == 252:  # ioprio_get
@@ -1589,7 +1692,8 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 255:  # inotify_rm_watch
                             return events.inotify_rm_watch(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
-            else:
+        else:
+            if nr < 260:
                 if nr < 258:
                     if nr < 257:
                         if nr == 256:  # migrate_pages
@@ -1630,9 +1734,7 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                                 Mode(u32(r.arg(2))),
                                 ULong(r.arg(3)),
                             )
-    else:
-        if nr < 268:
-            if nr < 264:
+            else:
                 if nr < 262:
                     if nr < 261:
                         if nr == 260:  # fchownat
@@ -1677,7 +1779,13 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, 0, r.arg(1))),
                                 Flags(u32(r.arg(2))),
                             )
-            else:
+    return unimplemented(t, nr)
+
+
+def _calls_7(t: Task, r: Request, nr: int) -> int:
+    if nr < 281:
+        if nr < 273:
+            if nr < 268:
                 if nr < 266:
                     if nr < 265:
                         if nr == 264:  # renameat
@@ -1723,8 +1831,7 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                                 OutBuf(r.arg(2)),
                                 Int(s32(r.arg(3))),
                             )
-        else:
-            if nr < 273:
+            else:
                 if nr < 270:
                     if nr < 269:
                         if nr == 268:  # fchmodat
@@ -1772,7 +1879,8 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                                 cast("InSigset | None", n3),
                                 Size(r.arg(4)),
                             )
-            else:
+        else:
+            if nr < 277:
                 if nr < 275:
                     if nr < 274:
                         if nr == 273:  # set_robust_list
@@ -1806,13 +1914,7 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                                 Size(r.arg(2)),
                                 Flags(u32(r.arg(3))),
                             )
-    return unimplemented(t, nr)
-
-
-def _calls_7(t: Task, r: Request, nr: int) -> int:
-    if nr < 293:
-        if nr < 285:
-            if nr < 281:
+            else:
                 if nr < 279:
                     if nr < 278:
                         if nr == 277:  # sync_file_range
@@ -1857,7 +1959,9 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                                 cast("InTimespec2 | None", n2),
                                 Flags(u32(r.arg(3))),
                             )
-            else:
+    else:
+        if nr < 289:
+            if nr < 285:
                 if nr < 283:
                     if nr < 282:
                         if nr == 281:  # epoll_pwait
@@ -1892,8 +1996,7 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 284:  # eventfd
                             return events.eventfd(t, UInt(u32(r.arg(0))))
-        else:
-            if nr < 289:
+            else:
                 if nr < 287:
                     if nr < 286:
                         if nr == 285:  # fallocate
@@ -1927,7 +2030,8 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(2)),
                                 Flags(u32(r.arg(3))),
                             )
-            else:
+        else:
+            if nr < 293:
                 if nr < 291:
                     if nr < 290:
                         if nr == 289:  # signalfd4
@@ -1954,9 +2058,7 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                                 FD(s32(r.arg(1))),
                                 Flags(u32(r.arg(2))),
                             )
-    else:
-        if nr < 305:
-            if nr < 297:
+            else:
                 if nr < 295:
                     if nr < 294:
                         if nr == 293:  # pipe2
@@ -1985,7 +2087,13 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                                 Offset(s64(r.arg(3))),
                                 ULong(r.arg(4)),
                             )
-            else:
+    return unimplemented(t, nr)
+
+
+def _calls_8(t: Task, r: Request, nr: int) -> int:
+    if nr < 319:
+        if nr < 310:
+            if nr < 305:
                 if nr < 302:
                     if nr < 299:
                         if nr == 297:  # rt_tgsigqueueinfo
@@ -2032,8 +2140,7 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(3)),
                                 Flags(u32(r.arg(4))),
                             )
-        else:
-            if nr < 310:
+            else:
                 if nr < 307:
                     if nr < 306:
                         if nr == 305:  # clock_adjtime
@@ -2054,7 +2161,8 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 309:  # getcpu
                             return sched.getcpu(t, Addr(r.arg(0)), Addr(r.arg(1)), Addr(r.arg(2)))
-            else:
+        else:
+            if nr < 315:
                 if nr < 313:
                     if nr < 311:
                         if nr == 310:  # process_vm_readv
@@ -2095,24 +2203,18 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(1)),
                                 UInt(u32(r.arg(2))),
                             )
-    return unimplemented(t, nr)
-
-
-def _calls_8(t: Task, r: Request, nr: int) -> int:
-    if nr < 330:
-        if nr < 323:
-            if nr < 318:
-                if nr < 316:
-                    if nr == 315:  # sched_getattr
-                        return sched.sched_getattr(
-                            t,
-                            Pid(s32(r.arg(0))),
-                            Addr(r.arg(1)),
-                            UInt(u32(r.arg(2))),
-                            UInt(u32(r.arg(3))),
-                        )
-                else:
-                    if nr < 317:
+            else:
+                if nr < 317:
+                    if nr < 316:
+                        if nr == 315:  # sched_getattr
+                            return sched.sched_getattr(
+                                t,
+                                Pid(s32(r.arg(0))),
+                                Addr(r.arg(1)),
+                                UInt(u32(r.arg(2))),
+                                UInt(u32(r.arg(3))),
+                            )
+                    else:
                         if nr == 316:  # renameat2
                             d = r.data
                             p1 = skip(d, 0)
@@ -2124,7 +2226,8 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                                 UserPath(string(t, d, p1, r.arg(3))),
                                 Flags(u32(r.arg(4))),
                             )
-                    else:
+                else:
+                    if nr < 318:
                         if nr == 317:  # seccomp
                             return system.seccomp(
                                 t,
@@ -2132,16 +2235,18 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                                 UInt(u32(r.arg(1))),
                                 Addr(r.arg(2)),
                             )
-            else:
-                if nr < 319:
-                    if nr == 318:  # getrandom
-                        return system.getrandom(
-                            t,
-                            OutBuf(r.arg(0)),
-                            Size(r.arg(1)),
-                            Flags(u32(r.arg(2))),
-                        )
-                else:
+                    else:
+                        if nr == 318:  # getrandom
+                            return system.getrandom(
+                                t,
+                                OutBuf(r.arg(0)),
+                                Size(r.arg(1)),
+                                Flags(u32(r.arg(2))),
+                            )
+    else:
+        if nr < 329:
+            if nr < 325:
+                if nr < 323:
                     if nr < 322:
                         if nr == 319:  # memfd_create
                             d = r.data
@@ -2161,13 +2266,11 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                                 Addr(r.arg(3)),
                                 Int(s32(r.arg(4))),
                             )
-        else:
-            if nr < 326:
-                if nr < 324:
-                    if nr == 323:  # userfaultfd
-                        return memory.userfaultfd(t, Flags(u32(r.arg(0))))
                 else:
-                    if nr < 325:
+                    if nr < 324:
+                        if nr == 323:  # userfaultfd
+                            return memory.userfaultfd(t, Flags(u32(r.arg(0))))
+                    else:
                         if nr == 324:  # membarrier
                             return memory.membarrier(
                                 t,
@@ -2175,7 +2278,9 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                                 Flags(u32(r.arg(1))),
                                 Int(s32(r.arg(2))),
                             )
-                    else:
+            else:
+                if nr < 327:
+                    if nr < 326:
                         if nr == 325:  # mlock2
                             return memory.mlock2(
                                 t,
@@ -2183,9 +2288,7 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                                 Size(r.arg(1)),
                                 Int(s32(r.arg(2))),
                             )
-            else:
-                if nr < 328:
-                    if nr < 327:
+                    else:
                         if nr == 326:  # copy_file_range
                             return iov.copy_file_range(
                                 t,
@@ -2196,7 +2299,8 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                                 Size(r.arg(4)),
                                 Flags(u32(r.arg(5))),
                             )
-                    else:
+                else:
+                    if nr < 328:
                         if nr == 327:  # preadv2
                             return iov.preadv2(
                                 t,
@@ -2207,8 +2311,7 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                                 ULong(r.arg(4)),
                                 Flags(u32(r.arg(5))),
                             )
-                else:
-                    if nr < 329:
+                    else:
                         if nr == 328:  # pwritev2
                             return iov.pwritev2(
                                 t,
@@ -2219,7 +2322,10 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                                 ULong(r.arg(4)),
                                 Flags(u32(r.arg(5))),
                             )
-                    else:
+        else:
+            if nr < 334:
+                if nr < 331:
+                    if nr < 330:
                         if nr == 329:  # pkey_mprotect
                             return memory.pkey_mprotect(
                                 t,
@@ -2228,12 +2334,9 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                                 ULong(r.arg(2)),
                                 Int(s32(r.arg(3))),
                             )
-    else:
-        if nr < 436:
-            if nr < 334:
-                if nr < 331:
-                    if nr == 330:  # pkey_alloc
-                        return memory.pkey_alloc(t, ULong(r.arg(0)), ULong(r.arg(1)))
+                    else:
+                        if nr == 330:  # pkey_alloc
+                            return memory.pkey_alloc(t, ULong(r.arg(0)), ULong(r.arg(1)))
                 else:
                     if nr < 332:
                         if nr == 331:  # pkey_free
@@ -2279,81 +2382,84 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                     else:
                         if nr == 435:  # clone3
                             return task.clone3(t, Addr(r.arg(0)), Size(r.arg(1)))
+    return unimplemented(t, nr)
+
+
+def _calls_9(t: Task, r: Request, nr: int) -> int:
+    if nr < 439:
+        if nr < 437:
+            if nr == 436:  # close_range
+                return descriptors.close_range(
+                    t,
+                    UInt(u32(r.arg(0))),
+                    UInt(u32(r.arg(1))),
+                    Flags(u32(r.arg(2))),
+                )
         else:
-            if nr < 439:
-                if nr < 437:
-                    if nr == 436:  # close_range
-                        return descriptors.close_range(
-                            t,
-                            UInt(u32(r.arg(0))),
-                            UInt(u32(r.arg(1))),
-                            Flags(u32(r.arg(2))),
-                        )
-                else:
-                    if nr < 438:
-                        if nr == 437:  # openat2
-                            d = r.data
-                            return file.openat2(
-                                t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Addr(r.arg(2)),
-                                Size(r.arg(3)),
-                            )
-                    else:
-                        if nr == 438:  # pidfd_getfd
-                            return process.pidfd_getfd(
-                                t,
-                                FD(s32(r.arg(0))),
-                                FD(s32(r.arg(1))),
-                                Flags(u32(r.arg(2))),
-                            )
+            if nr < 438:
+                if nr == 437:  # openat2
+                    d = r.data
+                    return file.openat2(
+                        t,
+                        FD(s32(r.arg(0))),
+                        UserPath(string(t, d, 0, r.arg(1))),
+                        Addr(r.arg(2)),
+                        Size(r.arg(3)),
+                    )
             else:
-                if nr < 441:
-                    if nr < 440:
-                        if nr == 439:  # faccessat2
-                            d = r.data
-                            return stat.faccessat2(
-                                t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Int(s32(r.arg(2))),
-                                Flags(u32(r.arg(3))),
-                            )
-                    else:
-                        if nr == 440:  # process_madvise
-                            return memory.process_madvise(
-                                t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Size(r.arg(2)),
-                                Int(s32(r.arg(3))),
-                                Flags(u32(r.arg(4))),
-                            )
-                else:
-                    if nr < 452:
-                        if nr == 441:  # epoll_pwait2
-                            d = r.data
-                            n3 = struct_or_none(t, d, 0, r.arg(3), 16)
-                            p3 = skip(d, 0)
-                            n4 = struct_or_none(t, d, p3, r.arg(4), 8)
-                            return events.epoll_pwait2(
-                                t,
-                                FD(s32(r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                Int(s32(r.arg(2))),
-                                cast("InTimespec | None", n3),
-                                cast("InSigset | None", n4),
-                                Size(r.arg(5)),
-                            )
-                    else:
-                        if nr == 452:  # fchmodat2
-                            d = r.data
-                            return stat.fchmodat2(
-                                t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Mode(u32(r.arg(2))),
-                                Flags(u32(r.arg(3))),
-                            )
+                if nr == 438:  # pidfd_getfd
+                    return process.pidfd_getfd(
+                        t,
+                        FD(s32(r.arg(0))),
+                        FD(s32(r.arg(1))),
+                        Flags(u32(r.arg(2))),
+                    )
+    else:
+        if nr < 441:
+            if nr < 440:
+                if nr == 439:  # faccessat2
+                    d = r.data
+                    return stat.faccessat2(
+                        t,
+                        FD(s32(r.arg(0))),
+                        UserPath(string(t, d, 0, r.arg(1))),
+                        Int(s32(r.arg(2))),
+                        Flags(u32(r.arg(3))),
+                    )
+            else:
+                if nr == 440:  # process_madvise
+                    return memory.process_madvise(
+                        t,
+                        FD(s32(r.arg(0))),
+                        Addr(r.arg(1)),
+                        Size(r.arg(2)),
+                        Int(s32(r.arg(3))),
+                        Flags(u32(r.arg(4))),
+                    )
+        else:
+            if nr < 452:
+                if nr == 441:  # epoll_pwait2
+                    d = r.data
+                    n3 = struct_or_none(t, d, 0, r.arg(3), 16)
+                    p3 = skip(d, 0)
+                    n4 = struct_or_none(t, d, p3, r.arg(4), 8)
+                    return events.epoll_pwait2(
+                        t,
+                        FD(s32(r.arg(0))),
+                        OutBuf(r.arg(1)),
+                        Int(s32(r.arg(2))),
+                        cast("InTimespec | None", n3),
+                        cast("InSigset | None", n4),
+                        Size(r.arg(5)),
+                    )
+            else:
+                if nr == 452:  # fchmodat2
+                    d = r.data
+                    return stat.fchmodat2(
+                        t,
+                        FD(s32(r.arg(0))),
+                        UserPath(string(t, d, 0, r.arg(1))),
+                        Mode(u32(r.arg(2))),
+                        Flags(u32(r.arg(3))),
+                    )
     return unimplemented(t, nr)

@@ -81,6 +81,7 @@ ENTRIES: Final[dict[int, str]] = {
     197: "0101000000000000",  # removexattr
     198: "0101000000000000",  # lremovexattr
     199: "0001000000000000",  # fremovexattr
+    220: "0000008200000000",  # semtimedop
     223: "0000840000000000",  # timer_settime
     227: "0082000000000000",  # clock_settime
     230: "0000820000000000",  # clock_nanosleep

@@ -18,6 +18,7 @@ from wardian.sentry.syscalls import (
     ids,
     ioctl,
     iov,
+    ipc,
     limits,
     memory,
     mount,
@@ -396,6 +397,20 @@ row("tkill", signal.tkill, 200)
 row("tgkill", signal.tgkill, 234)
 row("rt_tgsigqueueinfo", signal.rt_tgsigqueueinfo, 297)
 row("pidfd_send_signal", signal.pidfd_send_signal, 424)
+
+# -- System V IPC (syscalls/ipc.py) --
+row("shmget", ipc.shmget, 29)
+row("shmat", ipc.shmat, 30)
+row("shmctl", ipc.shmctl, 31)
+row("semget", ipc.semget, 64)
+row("semop", ipc.semop, 65, restart="nohand")
+row("semctl", ipc.semctl, 66)
+row("shmdt", ipc.shmdt, 67)
+row("msgget", ipc.msgget, 68)
+row("msgsnd", ipc.msgsnd, 69, restart="nohand")
+row("msgrcv", ipc.msgrcv, 70, restart="nohand")
+row("msgctl", ipc.msgctl, 71)
+row("semtimedop", ipc.semtimedop, 220, restart="nohand")
 
 # -- time (syscalls/time.py) --
 row("nanosleep", time.nanosleep, 35, restart="nohand")

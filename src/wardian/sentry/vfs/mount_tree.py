@@ -61,7 +61,7 @@ class MountNamespace:
         new.flags |= flags
         below = _submounts_below(what.mount, what.dentry)
         if not recursive:
-            if any([mount.held for mount in below]):
+            if any(mount.held for mount in below):
                 raise EINVAL("shows what a mount of the host covers")
             below = []
         self._attach(new, at)

@@ -61,10 +61,16 @@ def test_descriptors_of_the_host_process(hostile: Runner, memory: str) -> None:
 def test_registers_stacks_and_frames_as_no_compiler_leaves_them(
     hostile: Runner, memory: str
 ) -> None:
-    hostile("registers", options=mode(memory))
+    hostile("registers", options=(*mode(memory), "--no-patching"))
+    hostile("registers", "patched", options=mode(memory))
 
 
 @pytest.mark.parametrize("memory", MODES)
 @pytest.mark.parametrize("seed", ["1", "random"])
 def test_memory_that_changes_during_the_call(hostile: Runner, memory: str, seed: str) -> None:
     hostile("races", number(seed), options=mode(memory))
+
+
+@pytest.mark.parametrize("memory", MODES)
+def test_processes_that_the_sentry_does_not_know(hostile: Runner, memory: str) -> None:
+    hostile("clones", options=mode(memory))

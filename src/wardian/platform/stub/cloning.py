@@ -59,6 +59,9 @@ class Cloning:
             awaited = True
         if awaited:
             self.engine.hub.expect(-1)
+        if parent.clone_allowed:
+            parent.clone_allowed = False
+            self.engine.strays.begin()
         for fd, other in list(self.unborn.items()):
             if other is parent:
                 self.stop_watching(fd)
@@ -98,6 +101,7 @@ class Cloning:
             self.engine.refuse(ident)
             return
         self.cloning.remove(parent)
+        parent.clone_allowed = True
         _core.notify_send(self.engine.listener, ident, 0, 0, True)
 
     def as_told(
@@ -123,6 +127,7 @@ class Cloning:
         if parent is None or tid in self.engine.pids:
             self.engine.refuse(ident)
             return
+        parent.clone_allowed = False
         self.stop_awaiting(parent)
         request = parent.clone_request
         assert request is not None
@@ -130,6 +135,7 @@ class Cloning:
             child = self.forked_child(parent, request, ident, tid)
         except OSError:
             self.engine.refuse(ident)
+            self.engine.strays.begin()
             self.lost(parent)
             return
         parent.clone_child = child

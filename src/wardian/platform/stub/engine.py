@@ -31,6 +31,7 @@ from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL, EnginePol
 from wardian.platform.stub.pool import Pool
 from wardian.platform.stub.process import ProcFiles, Space, StubProcess
 from wardian.platform.stub.programs import Programs, Start
+from wardian.platform.stub.strays import Strays
 from wardian.platform.stub.thread import Grant, StubThread
 from wardian.platform.stub.wire import (
     ACTION_RETURN,
@@ -88,6 +89,7 @@ class StubEngine:
         self.processes: dict[int, StubProcess] = {}  # by pidfd
         self.pids: set[int] = set()  # of all of them
         self.cloning = Cloning(self)
+        self.strays = Strays(self)
         self.pool = Pool(self)
         self.programs = Programs(self)
         self.zygote = Zygote(stub, self.shared_fd, self.doorbell)
@@ -117,6 +119,8 @@ class StubEngine:
     def poll(self, timeout_ns: int) -> None:
         """Wait for something to happen and tell ``events``; at
         most ``timeout_ns`` (-1: no limit)."""
+        if self.strays.hunting:
+            timeout_ns = self.strays.hunt(timeout_ns)
         found = self.hub.wait(timeout_ns)
         if isinstance(found, bytes):
             self.message(found)

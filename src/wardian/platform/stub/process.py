@@ -272,6 +272,22 @@ class ProcFiles:
                 return int(line.split()[1]) * 1024
         return 0
 
+    def pids(self) -> list[int]:
+        """All processes that we can see."""
+        if self.directory < 0:
+            return []
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            fd = _core.openat2(self.directory, b".", flags, 0, 0)
+        except OSError:
+            return []
+        try:
+            return [int(name) for name in os.listdir(fd) if name.isdigit()]
+        except OSError:
+            return []
+        finally:
+            os.close(fd)
+
     def read(self, pid: int, name: str) -> str:
         """The text of /proc/<pid>/<name>; empty when it cannot be read."""
         if self.directory < 0:

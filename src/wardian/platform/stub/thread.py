@@ -98,6 +98,7 @@ class StubThread(HostThread):
         self.clone_child: StubThread | None = None
         self.clone_nonce = 0
         self.clone_expect = (0, 0, 0)  # host flags, slot, TLS the notification must show
+        self.clone_allowed = False  # the host makes a child, which has yet to check in
         self.clone_returned = False  # the parent's host call came back
         self.clone_up = False  # the child spoke
         self.clone_lost = False  # and never will

@@ -102,3 +102,20 @@ def test_cplusplus(differential: Differential) -> None:
 def test_sqlite_shell(differential: Differential) -> None:
     needs("sqlite3")
     differential(["sqlite3", "file.db"], stdin=SQL, status=1)
+
+
+IPC = r"""
+ipcmk -M 5000 >made; ipcmk -S 3 >>made; ipcmk -Q >>made; cut -d: -f1 made
+m=$(sed -n '1s/.*: //p' made); s=$(sed -n '2s/.*: //p' made); q=$(sed -n '3s/.*: //p' made)
+for table in shm/$m sem/$s msg/$q; do
+    awk -v id=${table#*/} 'NR == 1 || $2 == id { $1 = $2 = "-"; print }' /proc/sysvipc/${table%/*} |
+        sed 's/1[0-9]\{9\}/TIME/; s/ 5000 [0-9]* / 5000 PID /'
+done
+ipcs -m -i $m | grep -c bytes=5000; ipcs -s -i $s | grep nsems; ipcs -q -i $q | grep -o 'qnum=.*qbytes=[0-9]*'
+ipcrm -m $m -s $s -q $q; ipcs -m -i $m 2>&1 | sed "s/$m/ID/"; ipcrm -q $q 2>&1 | sed "s/$q/ID/"
+"""
+
+
+def test_ipcs_shows_what_ipcmk_made(differential: Differential) -> None:
+    needs("ipcs", "ipcmk", "ipcrm")
+    differential(IPC, expect="TIME")

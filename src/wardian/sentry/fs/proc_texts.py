@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from wardian.sentry.fs import proc_sysvipc
 from wardian.sentry.kernel.uts import UTSNamespace
 
 if TYPE_CHECKING:
@@ -214,55 +215,6 @@ def consoles(kernel: Kernel) -> bytes:
     return b""
 
 
-def sysvipc_shm(kernel: Kernel) -> bytes:
-    """System V shared memory: none."""
-    names = (
-        "size",
-        "cpid",
-        "lpid",
-        "nattch",
-        "uid",
-        "gid",
-        "cuid",
-        "cgid",
-        "atime",
-        "dtime",
-        "ctime",
-        "rss",
-        "swap",
-    )
-    return ipc_head("shmid", names)
-
-
-def sysvipc_sem(kernel: Kernel) -> bytes:
-    """System V semaphores: none."""
-    return ipc_head("semid", ("nsems", "uid", "gid", "cuid", "cgid", "otime", "ctime"))
-
-
-def sysvipc_msg(kernel: Kernel) -> bytes:
-    """System V message queues: none."""
-    names = (
-        "cbytes",
-        "qnum",
-        "lspid",
-        "lrpid",
-        "uid",
-        "gid",
-        "cuid",
-        "cgid",
-        "stime",
-        "rtime",
-        "ctime",
-    )
-    return ipc_head("msqid", names)
-
-
-def ipc_head(identifier: str, names: tuple[str, ...]) -> bytes:
-    """The head line of a table in /proc/sysvipc."""
-    words = "".join([f" {name:>10}" for name in names])
-    return f"       key {identifier:>10} perms{words}\n".encode()
-
-
 def pressure(kernel: Kernel) -> bytes:
     """Pressure-stall information: none is measured."""
     line = b"avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
@@ -289,9 +241,9 @@ FILES: Final[list[tuple[str, int, Render]]] = [
     ("pressure/memory", 0o444, pressure),
     ("stat", 0o444, stat),
     ("swaps", 0o444, swaps),
-    ("sysvipc/msg", 0o444, sysvipc_msg),
-    ("sysvipc/sem", 0o444, sysvipc_sem),
-    ("sysvipc/shm", 0o444, sysvipc_shm),
+    ("sysvipc/msg", 0o444, proc_sysvipc.message_queues),
+    ("sysvipc/sem", 0o444, proc_sysvipc.semaphores),
+    ("sysvipc/shm", 0o444, proc_sysvipc.shared_memory),
     ("uptime", 0o444, uptime),
     ("version", 0o444, version),
     ("vmstat", 0o444, vmstat),

@@ -169,6 +169,7 @@ def test_maps_show_guest_names_only(t: Task) -> None:
     record = FileMapping(0, 4096, namei.Path(t.fs.root.mount, dentry), 0, False)
     record.dev, record.ino = 0x801, 77
     t.memory.file_mappings.append(record)
+    t.memory.layout.guard_low = 0x8000
     t.memory.layout.stack_low, t.memory.layout.stack_high = 0x9000, 0xA000
     t.memory.layout.vdso = 0x7E00_3000_0000
     support.memory(t).brk = (0x5000, 0x7000)

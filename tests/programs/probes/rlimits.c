@@ -243,8 +243,8 @@ static void pending_signals(void)
     sigset_t all;
     siginfo_t info;
     timer_t timer;
-    if (geteuid() == 0 && (setgid(54324) || setuid(54324)))
-        return;
+    if (geteuid() != 0 || setgid(54324) || setuid(54324))
+        return; /* an ordinary user's signals and timers are counted on the whole machine */
     limit(RLIMIT_SIGPENDING, 4, 4);
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);

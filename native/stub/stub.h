@@ -51,6 +51,7 @@ static inline struct thread_block *block_at(uint64_t index)
 /* trap.c */
 void ask(struct slot *s, uint64_t index, uint32_t kind);
 void fast_call(struct fast_regs *r);
+extern uint32_t guest_runs; /* from the guest's first instruction on */
 uint64_t open_block(uint64_t index); /* for a new thread; what gs must be */
 
 /* fast.S */

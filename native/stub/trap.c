@@ -18,6 +18,7 @@ enum { CLONE_VM_ = 0x100, CLONE_SETTLS_ = 0x80000 };
 #define SS_AUTODISARM_ (1UL << 31)
 
 uint64_t brk_start, brk_now;
+uint32_t guest_runs;
 
 /* -- the hand-off (design D6) ------------------------------------------------------------------- */
 
@@ -790,6 +791,12 @@ void on_signal(int signo, void *info, void *context)
 
     if ((signo == SIGSEGV_ || signo == SIGBUS_) && uc->mc.ip >= (uint64_t)copy_begin && uc->mc.ip < (uint64_t)copy_end) {
         uc->mc.ip = (uint64_t)copy_fault;
+        return;
+    }
+    if (!guest_runs) {
+        /* The zygote or a pool process, which nobody has a reason to signal. Faults end it. */
+        if (signo != INTERRUPT_SIGNAL && signo != SIGSYS_)
+            sys1(SYS_exit_group, 1);
         return;
     }
     if (in_patched_site(&uc->mc, signo))

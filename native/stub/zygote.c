@@ -227,6 +227,7 @@ static _Noreturn void pool_process(void)
     sys6(SYS_close_range, CONTROL_FD + 1, ~0U, 0, 0, 0, 0); /* grants come on CONTROL_FD from now on */
     memset(slot->data, 0, 4096);
     install_second_filter();
+    guest_runs = 1;
     __asm__ volatile("wrgsbase %0" : : "r"(open_block(1)));
     enter_guest(image.entry, image.sp);
 }

@@ -5,10 +5,8 @@
 
 const char text_end[1], rodata_end[1], data_end[1]; /* stub.lds has them */
 uint64_t brk_start, brk_now;                         /* the rest is trap.c's */
-
-#ifdef WARDIAN_STUB_STUB_H
-struct patch_areas patch_areas;
-#endif
+uint32_t guest_runs;
+struct patch_areas patch_areas; /* and patch.c's */
 
 uint64_t open_block(uint64_t index)
 {

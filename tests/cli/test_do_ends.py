@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 from collections.abc import Callable
 
 import pytest
@@ -205,6 +206,16 @@ def test_host_signals_to_a_guest_from_outside_do_not_hang_the_sandbox(
     outcome = finish(process)
     assert outcome.status in (0, 128 + signal.SIGKILL, 128 + number), outcome
     assert "Traceback" not in outcome.err
+
+
+def test_a_guests_parent_that_was_stopped_from_outside_is_ended(wardian: Wardian) -> None:
+    process = wardian.start("do", "sh", "-c", "echo up; sleep 1; echo end")
+    started(process)
+    for pid in sorted(descendants(process.pid)):
+        if Path(f"/proc/{pid}/comm").read_text() == "stub\n":
+            os.kill(pid, signal.SIGSTOP)  # the zygote, which was there first
+            break
+    assert finish(process).out == "end\n"
 
 
 def test_stop_and_continue_of_the_launcher(wardian: Wardian) -> None:

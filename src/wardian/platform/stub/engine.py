@@ -55,6 +55,7 @@ FAULTS: Final = (4, 5, 7, 8, 11)  # SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV
 MARSHAL_OFFSET: Final = 0x2000
 VALIDATED_OFFSET: Final = 8  # shared_page.validated
 PATCHING_OFFSET: Final = 12  # shared_page.patching
+ZYGOTE_PATIENCE_MS: Final = 2000
 
 
 class StubEngine:
@@ -368,6 +369,16 @@ class StubEngine:
         for fresh in self.pool.by_fd.values():
             fresh.control.close()
         try:
-            os.waitpid(self.zygote.pid, 0)
-        except ChildProcessError:
-            pass
+            self.await_zygote()
+        except OSError:
+            pass  # somebody has waited for it already
+
+    def await_zygote(self) -> None:
+        """It ends by itself when its socket closes, unless somebody has put it out of action."""
+        fd = os.pidfd_open(self.zygote.pid)
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        if not poller.poll(ZYGOTE_PATIENCE_MS):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        os.waitpid(self.zygote.pid, 0)
+        os.close(fd)

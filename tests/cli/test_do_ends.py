@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from command import Wardian, assert_one_line, descendants, finish, wait_until

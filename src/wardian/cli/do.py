@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 
-from wardian.cli.options import Options, Parser
+from wardian.cli.options import Parser
 from wardian.host.config import (
     Config,
     ConfigError,
@@ -24,66 +25,104 @@ LOG_LEVELS = ("error", "warning", "info", "debug")
 def build_parser() -> Parser:
     """Every option of the command."""
     parser = Parser(
-        "wardian do",
-        "wardian do [options] [--] COMMAND [ARGUMENT...]",
-        "Run COMMAND on a kernel of its own. It sees this machine's files read-only below "
+        prog="wardian do",
+        allow_abbrev=False,
+        usage="wardian do [options] [--] COMMAND [ARGUMENT...]",
+        description="Run COMMAND on a kernel of its own. It sees this machine's files read-only "
+        "below "
         "a memory overlay: what it writes is gone when it ends. The exit status is the command's; "
         "128+N when signal N killed it, 124 after --timeout, 125 for an error of wardian itself, "
         "126 when the command cannot be executed and 127 when it does not exist.",
     )
-    add = parser.add
-    add("--rootfs", "take DIR as the root file system instead of this machine's own", "DIR")
+    add = parser.add_argument
     add(
-        "-v --volume",
-        "show the host's SRC at DST; writes go to the host unless ro",
-        "SRC:DST[:ro]",
-        [],
-    )
-    add("--tmpfs", "an empty memory file system at DST", "DST", [])
-    add(
-        "-e --env",
-        "set a variable (without =VALUE: pass it on); the environment is passed on as it is",
-        "NAME[=VALUE]",
-        [],
+        "--rootfs",
+        metavar="DIR",
+        help="take DIR as the root file system instead of this machine's own",
     )
     add(
-        "-w --workdir",
-        "start in DIR (default: the current directory if it exists inside)",
-        "DIR",
+        "-v",
+        "--volume",
+        metavar="SRC:DST[:ro]",
+        action="append",
+        default=[],
+        help="show the host's SRC at DST; writes go to the host unless ro",
     )
-    add("-u --user", "run as this user", "UID[:GID]", "")
-    add("--hostname", "the host name inside", "NAME", "wardian")
-    add("--read-only", "no overlay: the root cannot be written to")
     add(
-        "-m --memory",
-        "memory limit, such as 512m. Files in memory (the overlay, every tmpfs, memfds) may use "
-        "half of it together; without a limit, half of the machine's memory",
-        "SIZE",
+        "--tmpfs",
+        metavar="DST",
+        action="append",
+        default=[],
+        help="an empty memory file system at DST",
     )
-    add("--cpus", "CPU limit, such as 1.5", "N")
-    add("--pids", "limit on processes and threads", "N")
+    add(
+        "-e",
+        "--env",
+        metavar="NAME[=VALUE]",
+        action="append",
+        default=[],
+        help="set a variable (without =VALUE: pass it on); the environment is passed on as it is",
+    )
+    add(
+        "-w",
+        "--workdir",
+        metavar="DIR",
+        help="start in DIR (default: the current directory if it exists inside)",
+    )
+    add("-u", "--user", metavar="UID[:GID]", default="", help="run as this user")
+    add("--hostname", default="wardian", help="the host name inside")
+    add("--read-only", action="store_true", help="no overlay: the root cannot be written to")
+    add(
+        "-m",
+        "--memory",
+        metavar="SIZE",
+        help="memory limit, such as 512m. Files in memory (the overlay, "
+        "every tmpfs, memfds) may use half of it together; without a limit, half of the "
+        "machine's memory",
+    )
+    add("--cpus", metavar="N", help="CPU limit, such as 1.5")
+    add("--pids", metavar="N", help="limit on processes and threads")
     add(
         "--network",
-        "none (not even 127.0.0.1), loopback (an internal one), or host (the host's TCP and UDP)",
-        "NETWORK",
-        "loopback",
-    ).choices = ("none", "loopback", "host")
-    add("--timeout", "end everything after this time (status 124)", "SECONDS")
+        choices=("none", "loopback", "host"),
+        default="loopback",
+        help="none (not even 127.0.0.1), an internal loopback (default), or the host's TCP and UDP",
+    )
+    add("--timeout", metavar="SECONDS", help="end everything after this time (status 124)")
     add(
         "--strace",
-        "print every system call, or those of CALLS, as strace(1) does",
-        "CALLS",
-    ).bare = ""
+        metavar="CALLS",
+        nargs="?",
+        const="",
+        help="print every system call, or those of CALLS, as strace(1) does; write --strace=CALLS",
+    )
     add(
         "--memory-mode",
-        "validated: every change of memory mappings is checked by the Sentry, one by one",
-        "MODE",
-        "direct",
-    ).choices = ("direct", "validated")
-    add("--no-patching", "leave the guest's call sites as they are: every system call traps")
-    add("--log", "write the log there (default: standard error)", "FILE")
-    add("--debug", "log everything")
+        choices=("direct", "validated"),
+        default="direct",
+        help="validated: every change of memory mappings is checked by the Sentry, one by one",
+    )
+    add(
+        "--no-patching",
+        action="store_true",
+        help="leave the guest's call sites as they are: every system call traps",
+    )
+    add("--log", metavar="FILE", help="write the log there (default: standard error)")
+    add("--debug", action="store_true", help="log everything")
     return parser
+
+
+def split_command(parser: Parser, words: list[str]) -> tuple[list[str], list[str]]:
+    """Our own options, and the command from its first word on. A
+    bare ``--strace`` takes no value."""
+    takes_value = {
+        name for action in parser._actions if action.nargs is None for name in action.option_strings
+    }
+    at = 0
+    while at < len(words) and words[at].startswith("-") and words[at] != "--":
+        at += 2 if words[at] in takes_value else 1
+    ours = ["--strace=" if word == "--strace" else word for word in words[:at]]
+    return ours, words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
 
 
 def environment(words: list[str]) -> dict[str, str]:
@@ -100,7 +139,7 @@ def environment(words: list[str]) -> dict[str, str]:
     return env
 
 
-def make_config(options: Options, command: list[str]) -> Config:
+def make_config(options: argparse.Namespace, command: list[str]) -> Config:
     """The sandbox that the options describe; ConfigError."""
     if not command:
         raise ConfigError("no command given: wardian do [options] [--] COMMAND")
@@ -143,7 +182,7 @@ def current_directory() -> str:
         return "/"
 
 
-def set_up_log(options: Options) -> None:
+def set_up_log(options: argparse.Namespace) -> None:
     """Errors to standard error, all with --debug, elsewhere with --log."""
     from wardian.platform import log
 
@@ -159,9 +198,11 @@ def set_up_log(options: Options) -> None:
 
 def main(arguments: list[str], streams: list[int] | None = None) -> int:
     """Parse, run, answer the exit status. ``streams``: the command's, -1 for a closed one."""
-    options = build_parser().parse(arguments)
+    parser = build_parser()
+    ours, command = split_command(parser, arguments)
+    options = parser.parse_args(ours)
     try:
-        config = make_config(options, options.rest)
+        config = make_config(options, command)
         config.streams = streams or config.streams
         set_up_log(options)
         from wardian.host.launch import run_here

@@ -22,13 +22,15 @@ WIDTH = 100
 def build_parser() -> Parser:
     """Every option of the command."""
     parser = Parser(
-        "wardian doctor",
-        "wardian doctor [options]",
-        "Examine this host, as this user. The exit status is 0 when sandboxes can run "
+        prog="wardian doctor",
+        allow_abbrev=False,
+        description="Examine this host, as this user. The exit status is 0 when sandboxes can run "
         "here, if perhaps with fewer layers, and 1 when they cannot.",
     )
-    parser.add("--json", "print the report as JSON")
-    parser.add("--strict", "exit with 1 when any layer is missing, too")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 when any layer is missing, too"
+    )
     return parser
 
 
@@ -74,10 +76,7 @@ def _wrapped(start: str, text: str) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """The command; answers the exit status."""
-    parser = build_parser()
-    options = parser.parse(arguments)
-    if options.rest:
-        parser.fail(f"unrecognized argument {options.rest[0]}")
+    options = build_parser().parse_args(arguments)
     report = doctor.examine(stub_path())
     if options.json:
         sys.stdout.write(json.dumps(report.as_dict(), indent=2) + "\n")

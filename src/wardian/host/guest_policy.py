@@ -161,8 +161,8 @@ def _memory_rows(validated: bool) -> list[bpf.Rule]:
         ),
         own(
             MREMAP,
-            "moves its own memory to a place that passes the same check; MREMAP_DONTUNMAP keeps the "
-            "emptied range",
+            "moves its own memory to a place that passes the same check; MREMAP_DONTUNMAP keeps "
+            "the emptied range",
             _ADDRESS,
             old_size,
             new_size,

@@ -13,11 +13,11 @@ import pytest
 from real_poller import RealPoller
 
 from support import make_kernel, make_task
+from wardian.platform.terminal import terminal_settings
 from wardian.sentry.errno import EBADF, WOULD_BLOCK
 from wardian.sentry.fs.devices import NullFile
 from wardian.sentry.fs.devtmpfs import DevTmpFS
 from wardian.sentry.fs.hostcalls import HostFS
-from wardian.platform.terminal import terminal_settings
 from wardian.sentry.fs.hosttty import HostTerminal, raw_settings
 from wardian.sentry.fs.stdio import inherit_stdio
 from wardian.sentry.kernel.signals import SIGINT, SIGWINCH, bit

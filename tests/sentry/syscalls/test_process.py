@@ -14,8 +14,8 @@ from support import (
     host,
     make_kernel,
     make_task,
-    memory,
     make_thread,
+    memory,
     room,
     run,
 )

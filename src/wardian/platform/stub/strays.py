@@ -9,8 +9,8 @@ reported.
 
 from __future__ import annotations
 
+import _signal as signal
 import os
-import signal
 import time
 from typing import TYPE_CHECKING, Final
 

@@ -39,4 +39,4 @@ class Text:
         return self.known(start, end)
 
     def known(self, start: int, end: int) -> bool:
-        return any([low <= start < end <= high for low, high in self.ranges])
+        return any(low <= start < end <= high for low, high in self.ranges)

@@ -165,7 +165,12 @@ static PyObject *take(Hub *hub, uint32_t key)
     uint8_t *to = (uint8_t *)PyBytes_AS_STRING(bytes);
     uint32_t head[4] = {key, slot->kind, length, 0};
     memcpy(to, head, 16);
-    memcpy(to + 16, (void *)&slot->nr, 72);
+    uint64_t nr = slot->nr, where[2] = {0, 0};
+    memcpy(to + 16, &nr, 8);
+    memcpy(to + 24, (void *)slot->args, 48);
+    if (length)
+        memcpy(where, (void *)&slot->ip, 16);
+    memcpy(to + 72, where, 16);
     memcpy(to + 88, slot->data, length);
     hub->requests++;
     return bytes;
@@ -751,6 +756,16 @@ static PyObject *hub_host_tid(Hub *hub, PyObject *arg)
     return PyLong_FromUnsignedLong(__atomic_load_n(&slot->host_tid, __ATOMIC_ACQUIRE));
 }
 
+PyDoc_STRVAR(pointers_doc, "pointers(key) -> (ip, sp)\n\nWhere the thread stood when it last spoke: a claim, not a fact.");
+static PyObject *hub_pointers(Hub *hub, PyObject *arg)
+{
+    struct slot *slot;
+    uint32_t key;
+    if (!answerable(hub, arg, &key, &slot))
+        return NULL;
+    return Py_BuildValue("(KK)", (unsigned long long)slot->ip, (unsigned long long)slot->sp);
+}
+
 /* -- host descriptors ------------------------------------------------------------------------------ */
 
 static PyObject *hub_epoll(Hub *hub, PyObject *args)
@@ -874,6 +889,7 @@ static PyMethodDef hub_methods[] = {
     {"activate", (PyCFunction)hub_activate, METH_O, activate_doc},
     {"deactivate", (PyCFunction)hub_deactivate, METH_O, deactivate_doc},
     {"host_tid", (PyCFunction)hub_host_tid, METH_O, host_tid_doc},
+    {"pointers", (PyCFunction)hub_pointers, METH_O, pointers_doc},
     {"epoll", (PyCFunction)hub_epoll, METH_VARARGS, "epoll(operation, fd, events=0): epoll_ctl(2) on the hub's set."},
     {"set_notify", (PyCFunction)hub_set_notify, METH_O, "set_notify(fd): the seccomp listener to poll while spinning."},
     {"expect", (PyCFunction)hub_expect, METH_O, "expect(n): n more (or fewer) notifications are on their way."},

@@ -67,41 +67,41 @@ enum {
                             prot, flags, offset; the result goes to rax, nothing is reported */
 };
 
+/* A call costs as many transfers between two cores as it touches cache lines: the request is line 0, the reply
+ * line 1, and what is needed less often stands further down. */
 struct slot {
-    /* line 0: written by the guest thread */
+    /* line 0, the request: written by the guest thread */
     uint32_t req_seq;
-    uint32_t sleeping;
-    uint32_t host_tid; /* written by the host kernel: CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID */
-    uint32_t spin;     /* the thread's adaptive spin budget, in pauses */
-    uint8_t pad0[48];
-    /* line 1: written by the Sentry */
+    uint16_t kind;
+    uint16_t sleeping;
+    uint32_t data_len;
+    uint32_t nr;
+    uint64_t args[6];
+    /* line 1, the reply: written by the Sentry */
     uint32_t rep_seq;
     uint32_t watched; /* the Sentry looks at req_seq by itself: no need to announce */
     uint32_t parked;  /* the answer will take long: sleep at once */
     uint32_t spin_max;
-    uint8_t pad1[48];
-    /* the request */
-    uint32_t kind;
-    uint32_t data_len;
-    uint64_t nr;
-    uint64_t args[6];
-    uint64_t ip;
+    uint32_t action;
+    uint32_t nouts;
+    int64_t result;
+    uint64_t p[12]; /* line 2 from p[4] on */
+    /* line 3: the guest thread's own */
+    uint64_t ip; /* read with a request that has data, or when asked for */
     uint64_t sp;
+    uint32_t host_tid; /* written by the host kernel: CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID */
+    uint32_t spin;     /* the thread's adaptive spin budget, in pauses */
     /* what the stub answers by itself (design D8); written by the Sentry */
     struct ids {
         uint32_t valid;
         uint32_t pid, tid, uid, euid, gid, egid;
     } ids;
-    uint8_t pad2[20];
-    /* the reply */
-    uint32_t action;
-    uint32_t nouts;
-    int64_t result;
-    uint64_t p[12];
-    uint8_t pad3[16];
+    uint8_t pad[140];
     uint8_t siginfo[128]; /* of ACTION_SIGNAL */
     uint8_t data[SLOT_SIZE - 512];
 };
+
+#define SLOT_TID_OFFSET 208 /* of host_tid */
 
 #define DATA_SIZE (SLOT_SIZE - 512)
 
@@ -159,6 +159,9 @@ struct image {
 };
 
 _Static_assert(sizeof(struct slot) == SLOT_SIZE, "slot size");
+_Static_assert(__builtin_offsetof(struct slot, rep_seq) == 64, "the reply has a line of its own");
+_Static_assert(__builtin_offsetof(struct slot, ip) == 192, "and so has the rest");
+_Static_assert(__builtin_offsetof(struct slot, host_tid) == SLOT_TID_OFFSET, "host_tid");
 _Static_assert(sizeof(struct space_header) <= SLOT_SIZE, "header size");
 
 #endif

@@ -82,7 +82,7 @@ void ask(struct slot *s, uint64_t index, uint32_t kind)
 {
     uint32_t seq = s->req_seq + 1;
 
-    s->kind = kind;
+    s->kind = (uint16_t)kind;
     __atomic_exchange_n(&s->req_seq, seq, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&s->watched, __ATOMIC_SEQ_CST))
         announce(index);
@@ -753,7 +753,7 @@ static void after_fast_trap(struct slot *s, struct ucontext *uc, uint64_t index)
     if (!block->pending)
         return;
     block->pending = 0;
-    s->nr = ~0UL;
+    s->nr = ~0U;
     s->data_len = 0;
     s->ip = uc->mc.ip;
     s->sp = uc->mc.sp;
@@ -815,10 +815,10 @@ void on_signal(int signo, void *info, void *context)
         if (interrupted_inside(&uc->mc, index))
             return;
         kind = KIND_INTERRUPTED;
-        s->nr = ~0UL;
+        s->nr = ~0U;
     } else {
         struct siginfo *si = info;
-        s->nr = (uint64_t)signo;
+        s->nr = (uint32_t)signo;
         s->args[0] = (uint64_t)(int64_t)si->code;
         s->args[1] = si->u.fault.addr;
         memcpy(s->data, si, 128);

@@ -13,9 +13,10 @@ from wardian.platform.layout import CHANNEL_SIZE, SHARED_SIZE, SLOT_SIZE
 from wardian.platform.stub.wire import DATA_OFFSET, KIND_SYSCALL
 
 DATA_SIZE = SLOT_SIZE - DATA_OFFSET
-REQ_SEQ, SLEEPING = 0, 4
+REQ_SEQ, SLEEPING = 0, 6
 REP_SEQ, WATCHED = 64, 68
-REQUEST, REPLY = 128, 256  # kind, data_len, nr, args, ip, sp; action, nouts, result, p
+REQUEST, REPLY, POINTERS = 4, 80, 192
+"""kind, sleeping, data_len, nr, args; action, nouts, result, p; ip, sp."""
 HEAD = struct.Struct("<4I")
 WRONG_TYPES: list[Any] = [None, "1", b"1", 1.5, [], (), {}, object(), ...]
 WRONG_NUMBERS = [-1, -(1 << 63), -(1 << 64), 1 << 32, 1 << 63, 1 << 64, 1 << 100]
@@ -42,8 +43,9 @@ class Channel:
         """Make a request without announcing it, claiming ``length`` bytes of data."""
         at = slot * SLOT_SIZE
         claimed = len(data) if length is None else length
-        words = struct.pack("<2I9Q", KIND_SYSCALL, claimed, 39, 1, 2, 3, 4, 5, 6, 7, 8)
+        words = struct.pack("<2H2I6Q", KIND_SYSCALL, 0, claimed, 39, 1, 2, 3, 4, 5, 6)
         self.memory[at + REQUEST : at + REQUEST + len(words)] = words
+        struct.pack_into("<2Q", self.memory, at + POINTERS, 7, 8)
         self.memory[at + DATA_OFFSET : at + DATA_OFFSET + len(data)] = data
         self.poke(slot, REQ_SEQ, self.peek(slot, REQ_SEQ) + 1)
 

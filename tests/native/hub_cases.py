@@ -38,6 +38,9 @@ def case_request_arrives_as_one_copy() -> None:
     assert HEAD.unpack_from(taken) == (c.key(1), KIND_SYSCALL, 5, 0)
     assert struct.unpack_from("<9Q", taken, 16) == (39, 1, 2, 3, 4, 5, 6, 7, 8)
     assert taken[88:] == b"hello"
+    c.hub.reply(c.key(1), ACTION_RETURN, 0)
+    assert struct.unpack_from("<9Q", c.take(1), 16) == (39, 1, 2, 3, 4, 5, 6, 0, 0)
+    assert c.hub.pointers(c.key(1)) == (7, 8)
     assert c.hub.wait(0) == []
 
 

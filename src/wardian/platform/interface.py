@@ -204,6 +204,10 @@ class HostThread:
     def drop_outs(self) -> None:
         """Forget what :meth:`queue_out` collected: the handler will run again."""
 
+    def pointers(self) -> tuple[int, int]:
+        """Instruction and stack pointer of the request: what the thread says, for display."""
+        return (0, 0)
+
     def tell_ids(self, pid: int, tid: int, uid: int, euid: int, gid: int, egid: int) -> None:
         """The engine may answer getpid(2) and its like by itself from now on, with these."""
 
@@ -345,7 +349,8 @@ class Request:
 
     @property
     def ip(self) -> int:
-        """The address after the guest's system-call instruction."""
+        """The address after the guest's system-call instruction; this and ``sp`` come along with
+        in-arguments only, ``HostThread.pointers`` has them at any time."""
         return self.arg(6)
 
     @property

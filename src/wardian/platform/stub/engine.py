@@ -10,7 +10,7 @@ import _signal as signal
 import errno
 import os
 import select
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from librt.strings import read_i64_le
 from mypy_extensions import i64
@@ -49,6 +49,9 @@ from wardian.platform.stub.wire import (
 )
 from wardian.platform.stub.zygote import Zygote
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 REPORTS: Final = (KIND_HOSTRET, KIND_CLONED, KIND_CHECKIN)
 """What a thread says only when it was told to do something (``StubThread.awaited``)."""
 FAULTS: Final = (4, 5, 7, 8, 11)  # SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV
@@ -81,6 +84,8 @@ class StubEngine:
             os.pwrite(self.shared_fd, b"\1", PATCHING_OFFSET)
         self.doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.hub = _core.Hub(self.shared_fd, self.doorbell)
+        # Bound once: looking a method up costs as much as the call.
+        self.wait: Callable[[int], bytes | list[tuple[int, int]]] = self.hub.wait
         self.poller = EnginePoller(self.hub)
         self.proc = ProcFiles(proc_dir)
         self.threads: dict[int, StubThread] = {}
@@ -122,7 +127,7 @@ class StubEngine:
         most ``timeout_ns`` (-1: no limit)."""
         if self.strays.hunting:
             timeout_ns = self.strays.hunt(timeout_ns)
-        found = self.hub.wait(timeout_ns)
+        found = self.wait(timeout_ns)
         if isinstance(found, bytes):
             self.message(found)
             return

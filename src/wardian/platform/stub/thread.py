@@ -20,6 +20,7 @@ from wardian.platform.layout import (
     GRANT_FD_FIRST,
     GUEST_TOP,
     SLOT_SIZE,
+    SLOT_TID_OFFSET,
     THREAD_FLAGS,
 )
 from wardian.platform.stub import sockets
@@ -48,6 +49,8 @@ from wardian.platform.stub.wire import (
 from wardian.sentry.errno import from_os_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wardian.platform.stub.engine import StubEngine
 
 CLONE_VM: Final = 0x100
@@ -83,6 +86,8 @@ class StubThread(HostThread):
         self.stub_process = process
         self.slot = slot
         self.key = process.space.key(slot)
+        self.reply: Callable[[int, int, int], None] = engine.hub.reply
+        self.queue: Callable[[int, int, bytes], bool] = engine.hub.queue_out
         self.host_tid = host_tid  # 0 until the host kernel's word was checked
         self.tid_is_fact = host_tid != 0  # told by the host kernel, not read from the slot
         self.reports_end = False  # the host kernel clears the slot's tid when the thread is gone
@@ -112,16 +117,19 @@ class StubThread(HostThread):
         if self.unasked:
             self.unasked = False
             return
-        self.engine.hub.reply(self.key, ACTION_RETURN, result)
+        self.reply(self.key, ACTION_RETURN, result)
 
     def queue_out(self, address: int, data: bytes) -> bool:
         if not 0 <= address < GUEST_TOP:
             return False  # the write that follows says EFAULT
-        return self.engine.hub.queue_out(self.key, address, data)
+        return self.queue(self.key, address, data)
 
     def drop_outs(self) -> None:
         """Forget what :meth:`queue_out` collected: the handler will run again."""
         self.engine.hub.drop_outs(self.key)
+
+    def pointers(self) -> tuple[int, int]:
+        return self.engine.hub.pointers(self.key)
 
     def tell_ids(self, pid: int, tid: int, uid: int, euid: int, gid: int, egid: int) -> None:
         if not self.engine.traced:
@@ -326,4 +334,4 @@ def opened_for_writing(fd: int) -> bool:
 
 def slot_tid_address(slot: int) -> int:
     """Where the host kernel writes a new thread's tid, as the guest's address."""
-    return CHANNEL_BASE + slot * SLOT_SIZE + 8
+    return CHANNEL_BASE + slot * SLOT_SIZE + SLOT_TID_OFFSET

@@ -399,7 +399,8 @@ def syscall(task: Task) -> bytes:
     if not task.parked or call is None:
         return b"running\n"
     request = call.request
-    numbers = " ".join([f"{value:#x}" for value in (*request.args, request.sp, request.ip)])
+    ip, sp = task.host.pointers() if task.host is not None else (0, 0)
+    numbers = " ".join([f"{value:#x}" for value in (*request.args, sp, ip)])
     return f"{request.nr} {numbers}\n".encode()
 
 

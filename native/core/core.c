@@ -33,8 +33,11 @@
 
 #define WATCHES 4
 #define MAX_EVENTS 64
+#define GUEST_SPIN 4000U /* pauses, about 120 us */
 #define MIN_SPIN_NS 3000UL
-#define PROBE_EVERY 16
+#define MAX_SPIN_NS 150000UL /* longer than the two wake-ups that a spin saves */
+#define WAKE_NS 50000UL      /* about what a wake-up takes */
+#define LOOK_AROUND_NS 20000UL /* between looks at host descriptors while spinning */
 #define FIRST_ROOM 256 /* pending keys */
 #define PREEMPTED_NS 300000UL /* a gap this long in a spin: somebody else ran on our core */
 #define CALM_NS 20000000UL
@@ -72,7 +75,7 @@ typedef struct {
     uint64_t spin_ns;  /* the longest spin; 0: never */
     uint64_t spin_now; /* the present one: grown when spinning paid, shrunk when it did not */
     uint64_t calm_at;  /* until then other work wants our core: spin no longer than MIN_SPIN_NS */
-    uint32_t probes;
+    int64_t running;   /* active slots that are not being answered: these may speak */
     uint32_t spin_hits, spin_misses;
     uint32_t since_poll;
     uint64_t last_poll_ns;
@@ -155,6 +158,7 @@ static PyObject *take(Hub *hub, uint32_t key)
 
     state->last_seq = __atomic_load_n(&slot->req_seq, __ATOMIC_ACQUIRE);
     state->busy = true;
+    hub->running--;
     state->outs_used = 0;
     state->nouts = 0;
     if (length > DATA_SIZE)
@@ -379,37 +383,53 @@ static PyObject *poll_events(Hub *hub, int timeout_ms)
     return events_list(events, kept);
 }
 
-/* How long to spin this time. A long spin is tried now and then, or short ones could never grow again. */
+/* How long to spin this time. Where no thread can speak there is nothing to wait for; on a core that others want,
+   not for long. */
 static uint64_t spin_budget(Hub *hub, uint64_t now)
 {
+    if (hub->running <= 0 && hub->expected <= 0)
+        return 0;
     if (now < hub->calm_at)
         return hub->spin_now < MIN_SPIN_NS ? hub->spin_now : MIN_SPIN_NS;
     hub->shared->spin_guests = 1;
-    return ++hub->probes % PROBE_EVERY ? hub->spin_now : hub->spin_ns;
+    return hub->spin_now;
 }
 
-static void spin_paid(Hub *hub, bool paid)
+/* A request came after ``gap``: spin longer where that saves a wake-up, less where it was in vain. This is learnt
+   from the requests that we slept through too, or a few long gaps would end the spinning for good. */
+static void learn(Hub *hub, uint64_t gap)
 {
-    hub->spin_hits += paid;
-    hub->spin_misses += !paid;
-    hub->spin_now = paid ? hub->spin_now * 2 : hub->spin_now - hub->spin_now / 4;
-    if (hub->spin_now > hub->spin_ns)
-        hub->spin_now = hub->spin_ns;
+    bool pays = gap < hub->spin_ns;
+    hub->spin_hits += pays;
+    hub->spin_misses += !pays;
+    hub->spin_now = pays ? hub->spin_now * 2 : hub->spin_now - hub->spin_now / 4;
     if (hub->spin_now < MIN_SPIN_NS)
         hub->spin_now = MIN_SPIN_NS;
+    if (hub->spin_now > hub->spin_ns)
+        hub->spin_now = hub->spin_ns;
 }
 
-/* Spin for a request; NULL without an exception when the budget is used up. */
-static PyObject *spin(Hub *hub, uint64_t deadline)
+/* Whether host descriptors want something; sets the time of the next look. */
+static bool host_waits(Hub *hub, uint64_t now, uint64_t *next)
 {
-    uint64_t last = now_ns(), end = last + spin_budget(hub, last);
+    if (now < *next)
+        return false;
+    *next = now + LOOK_AROUND_NS;
+    struct pollfd p = {hub->epoll_fd, POLLIN, 0};
+    return poll(&p, 1, 0) > 0;
+}
+
+/* Spin for a request; NULL without an exception when the budget is used up, or when the host has something. */
+static PyObject *spin(Hub *hub, uint64_t start, uint64_t deadline)
+{
+    uint64_t last = start, end = start + spin_budget(hub, start), next_look = start + LOOK_AROUND_NS;
     if (deadline && deadline < end)
         end = deadline;
-    for (;;) {
+    while (last < end) {
         for (int i = 0; i < 32; i++) {
             PyObject *found = look(hub);
             if (found || PyErr_Occurred()) {
-                spin_paid(hub, true);
+                learn(hub, 0);
                 return found;
             }
             __builtin_ia32_pause();
@@ -420,16 +440,17 @@ static PyObject *spin(Hub *hub, uint64_t deadline)
             hub->shared->spin_guests = 0;
         }
         last = now;
-        if (notification_waits(hub))
-            return NULL;
-        if (now >= end) {
-            spin_paid(hub, false);
+        if (notification_waits(hub)) {
+            learn(hub, 0);
             return NULL;
         }
+        if (host_waits(hub, now, &next_look))
+            return NULL;
     }
+    return NULL;
 }
 
-static PyObject *sleep_for(Hub *hub, int64_t timeout_ns)
+static PyObject *sleep_for(Hub *hub, uint64_t start, int64_t timeout_ns)
 {
     while (hub->nwatch)
         unwatch_at(hub, hub->nwatch - 1);
@@ -443,6 +464,17 @@ static PyObject *sleep_for(Hub *hub, int64_t timeout_ns)
         result = poll_events(hub, ms > 1000000 ? 1000000 : (int)ms);
     }
     __atomic_store_n(&hub->shared->sentry_sleeping, 0, __ATOMIC_SEQ_CST);
+    if (result && PyList_Check(result) && PyList_GET_SIZE(result) == 0) { /* the doorbell alone */
+        PyObject *request = look(hub);
+        if (request || PyErr_Occurred()) {
+            Py_DECREF(result);
+            result = request;
+        }
+    }
+    if (result && PyBytes_Check(result)) {
+        uint64_t gap = now_ns() - start;
+        learn(hub, gap > WAKE_NS ? gap - WAKE_NS : 0);
+    }
     return result;
 }
 
@@ -471,9 +503,9 @@ static PyObject *hub_wait(Hub *hub, PyObject *arg)
         return found;
     if (timeout == 0)
         return poll_events(hub, 0);
-    uint64_t deadline = timeout > 0 ? now_ns() + (uint64_t)timeout : 0;
+    uint64_t start = now_ns(), deadline = timeout > 0 ? start + (uint64_t)timeout : 0;
     if (hub->spin_ns) {
-        found = spin(hub, deadline);
+        found = spin(hub, start, deadline);
         if (found || PyErr_Occurred())
             return found;
         if (notification_waits(hub))
@@ -485,7 +517,7 @@ static PyObject *hub_wait(Hub *hub, PyObject *arg)
             return poll_events(hub, 0);
         timeout = (int64_t)(deadline - now);
     }
-    return sleep_for(hub, timeout);
+    return sleep_for(hub, start, timeout);
 }
 
 /* -- answering ----------------------------------------------------------------------------------- */
@@ -506,6 +538,7 @@ static struct slot_state *answerable(Hub *hub, PyObject *object, uint32_t *key, 
 static void post_reply(Hub *hub, uint32_t key, struct slot *slot, struct slot_state *state)
 {
     slot->nouts = state->nouts;
+    hub->running += state->active && state->busy;
     state->busy = false;
     state->nouts = 0;
     state->outs_used = 0;
@@ -669,6 +702,13 @@ static PyObject *hub_add_space(Hub *hub, PyObject *arg)
     return PyLong_FromUnsignedLong(index);
 }
 
+/* The slot is to speak no more. */
+static void silence(Hub *hub, struct slot_state *state)
+{
+    hub->running -= state->active && !state->busy;
+    state->active = false;
+}
+
 PyDoc_STRVAR(remove_space_doc, "remove_space(index)\n\nForget a space and all its slots.");
 static PyObject *hub_remove_space(Hub *hub, PyObject *arg)
 {
@@ -682,6 +722,8 @@ static PyObject *hub_remove_space(Hub *hub, PyObject *arg)
     for (int i = hub->nwatch - 1; i >= 0; i--)
         if (hub->watch_space[i] == index)
             unwatch_at(hub, i);
+    for (uint32_t i = 0; i < hub->spaces[index].capacity; i++)
+        silence(hub, &hub->spaces[index].slots[i]);
     munmap(hub->spaces[index].base, CHANNEL_SIZE);
     free(hub->spaces[index].slots);
     memset(&hub->spaces[index], 0, sizeof hub->spaces[index]);
@@ -724,11 +766,13 @@ static PyObject *hub_activate(Hub *hub, PyObject *arg)
     struct slot *slot = slot_of(space, slot_index);
     if (state->watch) /* answered after it was taken away */
         unwatch_at(hub, state->watch - 1);
+    silence(hub, state);
     memset(state, 0, sizeof *state);
     memset(slot, 0, 384);
     slot->spin_max = hub->guest_spin;
-    slot->spin = hub->guest_spin / 4;
+    slot->spin = hub->guest_spin / 2;
     state->active = true;
+    hub->running++;
     Py_RETURN_NONE;
 }
 
@@ -742,7 +786,7 @@ static PyObject *hub_deactivate(Hub *hub, PyObject *arg)
         return NULL;
     if (state->watch)
         unwatch_at(hub, state->watch - 1);
-    state->active = false;
+    silence(hub, state);
     Py_RETURN_NONE;
 }
 
@@ -823,9 +867,9 @@ static bool set_up(Hub *hub, int shared_fd, int doorbell)
 {
     hub->doorbell = doorbell;
     hub->notify_fd = -1;
-    hub->guest_spin = 2000;
-    hub->spin_ns = 50000;
-    hub->spin_now = 50000;
+    hub->guest_spin = GUEST_SPIN;
+    hub->spin_ns = MAX_SPIN_NS;
+    hub->spin_now = MAX_SPIN_NS;
     hub->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = doorbell};
     if (hub->epoll_fd < 0 || epoll_ctl(hub->epoll_fd, EPOLL_CTL_ADD, doorbell, &event) < 0) {

@@ -175,13 +175,14 @@ class Contents:
         return wanted
 
     def _pwrite(self, piece: bytes, offset: int) -> None:
-        view = memoryview(piece)
-        while len(view):
+        while piece:
             try:
-                n = os.pwrite(self.fd, view, offset)
+                n = os.pwrite(self.fd, piece, offset)
             except OSError as e:
                 raise from_os_error(e) from None
-            view = view[n:]
+            if n == len(piece):  # nearly always
+                return
+            piece = piece[n:]
             offset += n
 
     # -- size --------------------------------------------------------------------------------------

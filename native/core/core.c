@@ -800,6 +800,32 @@ static PyObject *hub_host_tid(Hub *hub, PyObject *arg)
     return PyLong_FromUnsignedLong(__atomic_load_n(&slot->host_tid, __ATOMIC_ACQUIRE));
 }
 
+PyDoc_STRVAR(lease_mask_doc, "lease_mask(key, mask)\n\nThe thread may change its signal mask by itself from now on.");
+static PyObject *hub_lease_mask(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct slot *slot;
+    uint32_t key;
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "lease_mask needs key, mask");
+        return NULL;
+    }
+    unsigned long long mask = PyLong_AsUnsignedLongLong(args[1]);
+    if (PyErr_Occurred() || !answerable(hub, args[0], &key, &slot))
+        return NULL;
+    __atomic_store_n(&slot->mask, mask | MASK_LEASE, __ATOMIC_SEQ_CST);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(recall_mask_doc, "recall_mask(key) -> mask\n\nNo longer; what the mask is now, says the thread.");
+static PyObject *hub_recall_mask(Hub *hub, PyObject *arg)
+{
+    struct slot *slot;
+    uint32_t key;
+    if (!answerable(hub, arg, &key, &slot))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(__atomic_fetch_and(&slot->mask, ~MASK_LEASE, __ATOMIC_SEQ_CST) & ~MASK_LEASE);
+}
+
 PyDoc_STRVAR(pointers_doc, "pointers(key) -> (ip, sp)\n\nWhere the thread stood when it last spoke: a claim, not a fact.");
 static PyObject *hub_pointers(Hub *hub, PyObject *arg)
 {
@@ -933,6 +959,8 @@ static PyMethodDef hub_methods[] = {
     {"activate", (PyCFunction)hub_activate, METH_O, activate_doc},
     {"deactivate", (PyCFunction)hub_deactivate, METH_O, deactivate_doc},
     {"host_tid", (PyCFunction)hub_host_tid, METH_O, host_tid_doc},
+    {"lease_mask", (PyCFunction)(void (*)(void))hub_lease_mask, METH_FASTCALL, lease_mask_doc},
+    {"recall_mask", (PyCFunction)hub_recall_mask, METH_O, recall_mask_doc},
     {"pointers", (PyCFunction)hub_pointers, METH_O, pointers_doc},
     {"epoll", (PyCFunction)hub_epoll, METH_VARARGS, "epoll(operation, fd, events=0): epoll_ctl(2) on the hub's set."},
     {"set_notify", (PyCFunction)hub_set_notify, METH_O, "set_notify(fd): the seccomp listener to poll while spinning."},

@@ -96,12 +96,14 @@ struct slot {
         uint32_t valid;
         uint32_t pid, tid, uid, euid, gid, egid;
     } ids;
-    uint8_t pad[140];
+    uint64_t mask; /* the thread's signal mask, its own to change as long as MASK_LEASE is set */
+    uint8_t pad[128];
     uint8_t siginfo[128]; /* of ACTION_SIGNAL */
     uint8_t data[SLOT_SIZE - 512];
 };
 
 #define SLOT_TID_OFFSET 208 /* of host_tid */
+#define MASK_LEASE 0x100UL  /* the bit of SIGKILL, which no mask has */
 
 #define DATA_SIZE (SLOT_SIZE - 512)
 

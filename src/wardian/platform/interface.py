@@ -208,6 +208,15 @@ class HostThread:
         """Instruction and stack pointer of the request: what the thread says, for display."""
         return (0, 0)
 
+    def lease_mask(self, mask: int) -> bool:
+        """Let the engine answer rt_sigprocmask(2) by itself until :meth:`recall_mask`, starting
+        from ``mask``; False when it will not."""
+        return False
+
+    def recall_mask(self) -> int:
+        """End the lease; the mask as the guest has it now, any 64 bits."""
+        raise NotImplementedError
+
     def tell_ids(self, pid: int, tid: int, uid: int, euid: int, gid: int, egid: int) -> None:
         """The engine may answer getpid(2) and its like by itself from now on, with these."""
 

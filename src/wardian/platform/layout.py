@@ -38,6 +38,8 @@ STACKS_BASE: Final = 0x7E00_4000_0000
 STACK_SIZE: Final = 0x1_0000
 TRUSTED_END: Final = 0x7E00_5000_0000
 """The rest up to the host stack is a fence again."""
+MASK_LEASE: Final = 0x100
+"""In a slot's signal mask: the thread may change it by itself."""
 PATCH_AREA_SIZE: Final = 0x10_0000
 """Of each of the two ranges that exec reserves for the trampolines of patched call sites."""
 

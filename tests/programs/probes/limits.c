@@ -41,6 +41,10 @@ static void limits(void)
         done(0);
     }
     SAY("of a child", prlimit(pid, RLIMIT_CORE, NULL, &l));
+    siginfo_t ended;
+    waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT);
+    SAY("of a zombie", prlimit(pid, RLIMIT_CORE, NULL, &l));
+    SAY("for a zombie", prlimit(pid, RLIMIT_CORE, &l, NULL));
     reap("child", pid);
     SAY("of nobody", prlimit(999999, RLIMIT_CORE, NULL, &l));
     pid = begin();

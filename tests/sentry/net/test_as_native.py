@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from native import NativeGuest
 from socket_support import Guest, c, get, in4, in6, make_guest, room, un
 
+from native import NativeGuest
 from wardian.sentry.syscalls import socket as calls
 
 NB = c.SOCK_NONBLOCK

@@ -131,6 +131,18 @@ class StubThread(HostThread):
     def pointers(self) -> tuple[int, int]:
         return self.engine.hub.pointers(self.key)
 
+    def lease_mask(self, mask: int) -> bool:
+        if self.engine.traced:
+            return False
+        self.engine.hub.lease_mask(self.key, mask)
+        return True
+
+    def recall_mask(self) -> int:
+        try:
+            return self.engine.hub.recall_mask(self.key)
+        except ValueError:
+            return 0  # its process is gone
+
     def tell_ids(self, pid: int, tid: int, uid: int, euid: int, gid: int, egid: int) -> None:
         if not self.engine.traced:
             ids = IDS.pack(1, pid, tid, uid, euid, gid, egid)

@@ -29,6 +29,7 @@ def replace_program(
     image = build_image(task.kernel, task, file, argv, envp, filename, task.kernel.vdso)
     leave_other_threads(task)
     release_robust_futexes(task)
+    task.signals.end_lease()
     become(task, image)
     task.image = image
     host = task.host

@@ -45,6 +45,7 @@ def exit_task(task: Task, code: int) -> None:
     if task.exited:
         return
     release_robust_futexes(task)
+    task.signals.end_lease()
     group = task.group
     if len(group.tasks) == 1:
         note_peak(group)

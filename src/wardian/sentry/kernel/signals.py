@@ -15,6 +15,7 @@ from wardian.sentry.kernel.rlimits import RLIMIT_SIGPENDING
 from wardian.sentry.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:
+    from wardian.platform.interface import HostThread
     from wardian.sentry.kernel.process_group import ProcessGroup
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.kernel.thread_group import ThreadGroup
@@ -334,7 +335,8 @@ class TaskSignals:
     """The signal state of one task."""
 
     def __init__(self) -> None:
-        self.blocked = 0
+        self.mask = 0  # what ``blocked`` is while no lease is out
+        self.lease: HostThread | None = None  # who changes it without asking (rt_sigprocmask(2))
         self.pending = PendingSignals()  # sent to this task alone
         self.saved_mask = -1  # to put back when a sigsuspend or ppoll ends; -1: none
         self.waiting = 0  # what sigtimedwait(2) waits for
@@ -343,6 +345,26 @@ class TaskSignals:
         self.stack_sp = 0  # sigaltstack(2)
         self.stack_size = 0
         self.stack_flags: int = SS_DISABLE
+
+    @property
+    def blocked(self) -> int:
+        """The signal mask; whoever asks ends the lease."""
+        if self.lease is not None:
+            self.end_lease()
+        return self.mask
+
+    @blocked.setter
+    def blocked(self, mask: int) -> None:
+        if self.lease is not None:
+            self.end_lease()
+        self.mask = mask
+
+    def end_lease(self) -> None:
+        """Take the mask back from the engine."""
+        lease = self.lease
+        if lease is not None:
+            self.lease = None
+            self.mask = lease.recall_mask() & ALL_SIGNALS & ~UNBLOCKABLE
 
     def copy_for_clone(self, keep_stack: bool) -> TaskSignals:
         """A child's: mask kept, nothing pending; the alternate stack only with a memory of its own

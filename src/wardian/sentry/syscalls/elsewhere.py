@@ -21,5 +21,6 @@ ELSEWHERE: Final[dict[str, str]] = {
     "mprotect": "host",
     "mremap": "host",
     "munmap": "host",
+    "rt_sigprocmask": "stub, while nothing is pending",
     "sched_yield": "host",
 }

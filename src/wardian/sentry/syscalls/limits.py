@@ -79,6 +79,9 @@ def limited_group(t: Task, pid: int) -> ThreadGroup:
         return t.group
     task = t.kernel.pids.task(pid)
     if task is None:
+        zombie = t.kernel.pids.group(pid)  # still has its limits
+        task = zombie.leader if zombie is not None else None
+    if task is None:
         raise ESRCH("no such process")
     mine, theirs = t.credentials, task.credentials
     same_user = mine.uid == theirs.euid == theirs.suid == theirs.uid

@@ -826,6 +826,16 @@ static PyObject *hub_recall_mask(Hub *hub, PyObject *arg)
     return PyLong_FromUnsignedLongLong(__atomic_fetch_and(&slot->mask, ~MASK_LEASE, __ATOMIC_SEQ_CST) & ~MASK_LEASE);
 }
 
+PyDoc_STRVAR(robust_list_doc, "robust_list(key) -> address\n\nWhat the thread has set by itself, any 64 bits; 0 for nothing.");
+static PyObject *hub_robust_list(Hub *hub, PyObject *arg)
+{
+    struct slot *slot;
+    uint32_t key;
+    if (!answerable(hub, arg, &key, &slot))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(__atomic_load_n(&slot->robust_list, __ATOMIC_RELAXED));
+}
+
 PyDoc_STRVAR(pointers_doc, "pointers(key) -> (ip, sp)\n\nWhere the thread stood when it last spoke: a claim, not a fact.");
 static PyObject *hub_pointers(Hub *hub, PyObject *arg)
 {
@@ -961,6 +971,7 @@ static PyMethodDef hub_methods[] = {
     {"host_tid", (PyCFunction)hub_host_tid, METH_O, host_tid_doc},
     {"lease_mask", (PyCFunction)(void (*)(void))hub_lease_mask, METH_FASTCALL, lease_mask_doc},
     {"recall_mask", (PyCFunction)hub_recall_mask, METH_O, recall_mask_doc},
+    {"robust_list", (PyCFunction)hub_robust_list, METH_O, robust_list_doc},
     {"pointers", (PyCFunction)hub_pointers, METH_O, pointers_doc},
     {"epoll", (PyCFunction)hub_epoll, METH_VARARGS, "epoll(operation, fd, events=0): epoll_ctl(2) on the hub's set."},
     {"set_notify", (PyCFunction)hub_set_notify, METH_O, "set_notify(fd): the seccomp listener to poll while spinning."},

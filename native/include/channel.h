@@ -97,12 +97,14 @@ struct slot {
         uint32_t pid, tid, uid, euid, gid, egid;
     } ids;
     uint64_t mask; /* the thread's signal mask, its own to change as long as MASK_LEASE is set */
-    uint8_t pad[128];
+    uint64_t robust_list; /* set_robust_list(2), likewise; 0: not set here */
+    uint8_t pad[120];
     uint8_t siginfo[128]; /* of ACTION_SIGNAL */
     uint8_t data[SLOT_SIZE - 512];
 };
 
 #define SLOT_TID_OFFSET 208 /* of host_tid */
+#define SLOT_ROBUST_OFFSET 256
 #define MASK_LEASE 0x100UL  /* the bit of SIGKILL, which no mask has */
 
 #define DATA_SIZE (SLOT_SIZE - 512)
@@ -163,6 +165,7 @@ struct image {
 _Static_assert(sizeof(struct slot) == SLOT_SIZE, "slot size");
 _Static_assert(__builtin_offsetof(struct slot, rep_seq) == 64, "the reply has a line of its own");
 _Static_assert(__builtin_offsetof(struct slot, ip) == 192, "and so has the rest");
+_Static_assert(__builtin_offsetof(struct slot, robust_list) == SLOT_ROBUST_OFFSET, "robust_list");
 _Static_assert(__builtin_offsetof(struct slot, host_tid) == SLOT_TID_OFFSET, "host_tid");
 _Static_assert(sizeof(struct space_header) <= SLOT_SIZE, "header size");
 

@@ -338,6 +338,26 @@ static int answered_mask(struct slot *s, const uint64_t *args, uint64_t *result)
     return 1;
 }
 
+/* set_robust_list(2): nobody looks before the thread ends. */
+static int answered_robust_list(struct slot *s, const uint64_t *args, uint64_t *result)
+{
+    if (!(__atomic_load_n(&s->mask, __ATOMIC_SEQ_CST) & MASK_LEASE) || args[1] != 24 || !args[0])
+        return 0;
+    s->robust_list = args[0];
+    *result = 0;
+    return 1;
+}
+
+/* What the Sentry has told or lent (design D8). */
+static int answered_from_slot(struct slot *s, uint32_t nr, const uint64_t *args, uint64_t *result)
+{
+    switch (nr) {
+    case SYS_rt_sigprocmask: return answered_mask(s, args, result);
+    case SYS_set_robust_list: return answered_robust_list(s, args, result);
+    default: return answered_from_ids(s, nr, result);
+    }
+}
+
 static int answered_here(struct slot *s, struct sigcontext *mc, const uint64_t *args)
 {
     switch ((uint32_t)mc->ax) {
@@ -356,10 +376,8 @@ static int answered_here(struct slot *s, struct sigcontext *mc, const uint64_t *
     case SYS_futex:
         mc->ax = (uint64_t)stub_futex(args);
         return 1;
-    case SYS_rt_sigprocmask:
-        return answered_mask(s, args, &mc->ax);
     default:
-        return answered_from_ids(s, (uint32_t)mc->ax, &mc->ax);
+        return answered_from_slot(s, (uint32_t)mc->ax, args, &mc->ax);
     }
 }
 
@@ -716,7 +734,7 @@ void fast_call(struct fast_regs *r)
         r->ax = (uint64_t)stub_brk(args[0]);
         return;
     }
-    if (nr == SYS_rt_sigprocmask ? answered_mask(s, args, &r->ax) : answered_from_ids(s, nr, &r->ax))
+    if (answered_from_slot(s, nr, args, &r->ax))
         return;
     s->nr = nr;
     memcpy(s->args, args, sizeof args);

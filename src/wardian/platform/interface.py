@@ -217,6 +217,14 @@ class HostThread:
         """End the lease; the mask as the guest has it now, any 64 bits."""
         raise NotImplementedError
 
+    def robust_list(self) -> int:
+        """The address of set_robust_list(2) calls that the engine answered by itself during a
+        lease; 0 for none."""
+        return 0
+
+    def forget_robust_list(self) -> None:
+        """Another one counts now."""
+
     def tell_ids(self, pid: int, tid: int, uid: int, euid: int, gid: int, egid: int) -> None:
         """The engine may answer getpid(2) and its like by itself from now on, with these."""
 

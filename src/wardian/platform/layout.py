@@ -27,6 +27,7 @@ CHANNEL_SIZE: Final = 0x800_0000
 SLOT_SIZE: Final = 0x8000
 SLOT_TID_OFFSET: Final = 208
 """Where in its slot the host kernel keeps a thread's tid."""
+SLOT_ROBUST_OFFSET: Final = 256
 SLOTS: Final = 4096
 
 SHARED_BASE: Final = 0x7E00_2000_0000

@@ -19,6 +19,7 @@ from wardian.platform.layout import (
     CHANNEL_BASE,
     GRANT_FD_FIRST,
     GUEST_TOP,
+    SLOT_ROBUST_OFFSET,
     SLOT_SIZE,
     SLOT_TID_OFFSET,
     THREAD_FLAGS,
@@ -142,6 +143,15 @@ class StubThread(HostThread):
             return self.engine.hub.recall_mask(self.key)
         except ValueError:
             return 0  # its process is gone
+
+    def robust_list(self) -> int:
+        try:
+            return self.engine.hub.robust_list(self.key)
+        except ValueError:
+            return 0  # its process is gone
+
+    def forget_robust_list(self) -> None:
+        self.engine.hub.put(self.key, SLOT_ROBUST_OFFSET, bytes(8))
 
     def tell_ids(self, pid: int, tid: int, uid: int, euid: int, gid: int, egid: int) -> None:
         if not self.engine.traced:

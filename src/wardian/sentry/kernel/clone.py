@@ -18,6 +18,7 @@ from wardian.sentry.kernel.itimers import group_timers
 from wardian.sentry.kernel.pidfd import PidFD
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_CPU, RLIMIT_NPROC
 from wardian.sentry.kernel.scheduling import child_scheduling
+from wardian.sentry.kernel.signals import lease_mask
 from wardian.sentry.kernel.task import NO_REPLY, RUNNING, Task
 from wardian.sentry.kernel.thread_group import ThreadGroup
 
@@ -182,6 +183,7 @@ def child_exists(parent: Task, host: HostThread, state: CloneState) -> None:
     child.host = host
     child.host_state = RUNNING
     host.owner = child
+    lease_mask(child)
     if flags & CLONE_CHILD_CLEARTID:
         child.clear_child_tid = arguments.child_tid
     if flags & CLONE_VFORK:

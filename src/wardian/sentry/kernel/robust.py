@@ -27,9 +27,15 @@ LIST_LIMIT: Final = 2048
 PRIORITY_INHERITING: Final = 1  # the low bit of an entry's address
 
 
+def robust_list(task: Task) -> int:
+    """The address of its set_robust_list(2), or 0."""
+    own = task.host.robust_list() if task.host is not None else 0
+    return own or task.robust_list
+
+
 def release_robust_futexes(task: Task) -> None:
     """Mark every lock that ``task`` holds; a broken list ends the work silently, as on Linux."""
-    head = task.robust_list
+    head = robust_list(task)
     task.robust_list = 0
     if head:
         try:

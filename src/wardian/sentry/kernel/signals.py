@@ -366,11 +366,19 @@ class TaskSignals:
             self.lease = None
             self.mask = lease.recall_mask() & ALL_SIGNALS & ~UNBLOCKABLE
 
+    def peek(self) -> int:
+        """The mask; a lease goes on."""
+        lease = self.lease
+        self.end_lease()
+        if lease is not None and lease.lease_mask(self.mask):
+            self.lease = lease
+        return self.mask
+
     def copy_for_clone(self, keep_stack: bool) -> TaskSignals:
         """A child's: mask kept, nothing pending; the alternate stack only with a memory of its own
         or CLONE_VFORK (sigaltstack(2))."""
         new = TaskSignals()
-        new.blocked = self.blocked
+        new.mask = self.peek()
         if keep_stack:
             new.stack_sp = self.stack_sp
             new.stack_size = self.stack_size
@@ -387,6 +395,16 @@ class TaskSignals:
 def pending_mask(task: Task) -> int:
     """Everything pending for ``task``, its thread group's signals included (sigpending(2))."""
     return task.signals.pending.mask | task.group.pending.mask
+
+
+def lease_mask(task: Task) -> None:
+    """Let ``task`` change its mask without asking: with nothing pending that concerns nobody but
+    itself (design D8)."""
+    signals = task.signals
+    if task.host is None or pending_mask(task) or signals.saved_mask >= 0:
+        return
+    if task.host.lease_mask(signals.blocked):
+        signals.lease = task.host
 
 
 def dequeue(task: Task, wanted: int) -> SigInfo | None:

@@ -29,6 +29,7 @@ from wardian.sentry.kernel.signals import (
     bit,
     dequeue,
     discard_everywhere,
+    lease_mask,
     pending_mask,
     recalculate,
     send_to_group,
@@ -113,15 +114,6 @@ def rt_sigprocmask(t: Task, how: Int, set_: InSigset | None, oldset: Addr, sigse
         t.copy_out(oldset, old.to_bytes(8, "little"))
     lease_mask(t)
     return 0
-
-
-def lease_mask(t: Task) -> None:
-    """With nothing pending, the next changes of the mask concern nobody but the task itself."""
-    signals = t.signals
-    if t.host is None or pending_mask(t) or signals.saved_mask >= 0:
-        return
-    if t.host.lease_mask(signals.blocked):
-        signals.lease = t.host
 
 
 def rt_sigpending(t: Task, uset: Addr, sigsetsize: Size) -> int:

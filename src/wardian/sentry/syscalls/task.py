@@ -10,6 +10,7 @@ from wardian.sentry.kernel import clone as cloning
 from wardian.sentry.kernel.exec import replace_program
 from wardian.sentry.kernel.exit import exit_group as end_group
 from wardian.sentry.kernel.exit import exit_task
+from wardian.sentry.kernel.robust import robust_list
 from wardian.sentry.kernel.signal_delivery import frame_fault
 from wardian.sentry.kernel.signals import SIGCHLD, set_blocked
 from wardian.sentry.kernel.task import NO_REPLY
@@ -194,6 +195,8 @@ def set_robust_list(t: Task, head: Addr, length: Size) -> int:
     if length != ROBUST_LIST_SIZE:
         raise EINVAL("length must be 24")
     t.robust_list = head
+    if t.host is not None:
+        t.host.forget_robust_list()
     return 0
 
 
@@ -202,7 +205,7 @@ def get_robust_list(t: Task, pid: Pid, head: Addr, length: Addr) -> int:
     other = t if pid == 0 else t.kernel.pids.task(pid)
     if other is None:
         raise ESRCH("no such task")
-    t.copy_out(head, struct.pack("<Q", other.robust_list))
+    t.copy_out(head, struct.pack("<Q", robust_list(other)))
     t.copy_out(length, struct.pack("<Q", ROBUST_LIST_SIZE))
     return 0
 

@@ -415,6 +415,7 @@ static bool host_waits(Hub *hub, uint64_t now, uint64_t *next)
     if (now < *next)
         return false;
     *next = now + LOOK_AROUND_NS;
+    hub->shared->sentry_cpu = this_cpu();
     struct pollfd p = {hub->epoll_fd, POLLIN, 0};
     return poll(&p, 1, 0) > 0;
 }
@@ -423,6 +424,7 @@ static bool host_waits(Hub *hub, uint64_t now, uint64_t *next)
 static PyObject *spin(Hub *hub, uint64_t start, uint64_t deadline)
 {
     uint64_t last = start, end = start + spin_budget(hub, start), next_look = start + LOOK_AROUND_NS;
+    hub->shared->sentry_cpu = this_cpu();
     if (deadline && deadline < end)
         end = deadline;
     while (last < end) {
@@ -464,6 +466,7 @@ static PyObject *sleep_for(Hub *hub, uint64_t start, int64_t timeout_ns)
         result = poll_events(hub, ms > 1000000 ? 1000000 : (int)ms);
     }
     __atomic_store_n(&hub->shared->sentry_sleeping, 0, __ATOMIC_SEQ_CST);
+    hub->shared->sentry_cpu = this_cpu();
     if (result && PyList_Check(result) && PyList_GET_SIZE(result) == 0) { /* the doorbell alone */
         PyObject *request = look(hub);
         if (request || PyErr_Occurred()) {

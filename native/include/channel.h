@@ -122,7 +122,16 @@ struct shared_page {
     uint32_t spin_guests; /* 0: guest threads do not spin (a loaded machine) */
     uint32_t validated;   /* --memory-mode=validated: the stub repeats trapped memory calls, which are notified */
     uint32_t patching;    /* call sites may be rewritten */
+    uint32_t sentry_cpu;  /* where the Sentry was last seen to run */
 };
+
+/* The number of the core that we run on, from the segment that Linux keeps it in (as its vDSO does). */
+static inline uint32_t this_cpu(void)
+{
+    uint32_t segment_limit;
+    __asm__ volatile("lsl %1, %0" : "=r"(segment_limit) : "r"(0x7b));
+    return segment_limit & 0xfff;
+}
 
 struct ready_page {
     uint64_t summary;

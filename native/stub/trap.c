@@ -57,16 +57,22 @@ static void wait_reply(struct slot *s, uint32_t seq)
     uint32_t most = shared->spin_guests ? s->spin_max : 0, least = most < SPIN_FLOOR ? most : SPIN_FLOOR;
     uint32_t limit = s->spin < least ? least : s->spin > most ? most : s->spin;
 
+    /* On one core with the Sentry we only keep it from running; asleep, it may wake on another. */
+    int together = this_cpu() == __atomic_load_n(&shared->sentry_cpu, __ATOMIC_RELAXED);
+    if (together)
+        limit = shared->sentry_sleeping ? least : 0;
+
     for (uint32_t i = 0; i < limit; i++) {
         if (__atomic_load_n(&s->rep_seq, __ATOMIC_ACQUIRE) == seq) {
-            s->spin = limit * 2;
+            if (!together)
+                s->spin = limit * 2;
             return;
         }
         if (__atomic_load_n(&s->parked, __ATOMIC_RELAXED))
             break;
         __builtin_ia32_pause();
     }
-    if (!s->parked)
+    if (!s->parked && !together)
         s->spin = limit - limit / 4;
     for (;;) {
         __atomic_store_n(&s->sleeping, 1, __ATOMIC_SEQ_CST);

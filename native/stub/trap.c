@@ -716,8 +716,6 @@ static int goes_slowly(uint32_t nr)
     case SYS_clone3:
     case SYS_execve:
     case SYS_execveat:
-    case SYS_exit:
-    case SYS_exit_group:
         return 1;
     default:
         return 0;
@@ -752,6 +750,8 @@ void fast_call(struct fast_regs *r)
         r->ax = (uint64_t)result_of(s);
         return;
     }
+    if (s->action == ACTION_EXIT)
+        leave(s->p[0]);
     block->result = r->ax;
     block->resume = r->cx;
     r->ax = block->trap = TRAP_ANSWERED;

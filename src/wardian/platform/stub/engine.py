@@ -127,7 +127,10 @@ class StubEngine:
         most ``timeout_ns`` (-1: no limit)."""
         if self.strays.hunting:
             timeout_ns = self.strays.hunt(timeout_ns)
-        found = self.wait(timeout_ns)
+        found = self.wait(0 if self.pool.due else timeout_ns)
+        if self.pool.due and not found:
+            self.pool.fill()
+            found = self.wait(timeout_ns)
         if isinstance(found, bytes):
             self.message(found)
             return

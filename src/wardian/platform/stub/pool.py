@@ -70,6 +70,7 @@ class Pool:
             int, PoolProcess
         ] = {}  # by control socket, while something may come from it
         self.target = POOL_SIZE
+        self.due = False  # to be filled when there is nothing more urgent
 
     def grow(self) -> None:
         """A program had to wait: keep more from now on."""
@@ -78,6 +79,7 @@ class Pool:
 
     def fill(self) -> None:
         """Keep empty processes ready (design D9)."""
+        self.due = False
         while len(self.processes) < self.target and not self.engine.zygote_gone:
             try:
                 fresh = PoolProcess(self.engine.hub)

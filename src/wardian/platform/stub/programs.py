@@ -66,7 +66,7 @@ class Programs:
             self.move(start.thread, process, fresh.pid)
             self.load(fresh, start.thread, start.image)
             self.engine.events.exec_done(start.thread)
-        self.engine.pool.fill()
+        self.engine.pool.due = True
 
     def move(self, thread: StubThread, process: StubProcess, tid: int) -> None:
         """``thread`` leaves its old host process for slot 1 of an empty one."""

@@ -78,7 +78,7 @@ part() { # NAME LIMIT COMMAND...: run it, keep its last line
     rm -f "$log"
 }
 
-PYTEST="-m pytest -p no:cacheprovider --timeout 300 -ra"
+PYTEST="-m pytest -p no:cacheprovider --timeout 300 -raR"
 # Whole programs share this machine with whatever else runs on it. One that fails is run once more, and pytest's last
 # line counts such reruns: they are to be looked into, not to be lived with.
 AGAIN="--reruns 1 --reruns-delay 2"

@@ -6,7 +6,7 @@
  */
 #include "stub.h"
 
-enum { SIGBUS_ = 7, SIGSEGV_ = 11, SIGSYS_ = 31 };
+enum { SIGBUS_ = 7, SIGSEGV_ = 11, SIGSYS_ = 31, SYS_SECCOMP_ = 1 };
 enum { EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22, ENOSYS_ = 38 };
 enum { FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, FUTEX_REQUEUE_ = 3, FUTEX_CMP_REQUEUE_ = 4 };
 enum { FUTEX_WAKE_OP_ = 5, FUTEX_WAIT_BITSET_ = 9, FUTEX_WAKE_BITSET_ = 10 };
@@ -855,6 +855,8 @@ void on_signal(int signo, void *info, void *context)
     uint32_t kind = KIND_FAULT;
     s->data_len = 0;
     if (signo == SIGSYS_) {
+        if (((struct siginfo *)info)->code != SYS_SECCOMP_)
+            return; /* somebody outside has sent it */
         if (uc->mc.ip == (uint64_t)fast_trap + 2 && block_at(index)->trap) {
             after_fast_trap(s, uc, index);
             return;

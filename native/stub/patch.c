@@ -331,28 +331,36 @@ uint64_t original_ip(uint64_t ip)
     return ip;
 }
 
+/* The trampoline that the five bytes of a site jump to, or none. */
+static const struct trampoline *jump_of(uint64_t site, const uint8_t *code)
+{
+    int32_t distance;
+
+    memcpy(&distance, code + 1, 4);
+    uint64_t target = site + 5 + (uint64_t)(int64_t)distance;
+    const struct trampoline *t = code[0] == 0xe9 ? trampoline_at(target) : 0;
+    return (uint64_t)t == target ? t : 0;
+}
+
 /* A SIGILL or SIGTRAP whose cause is a patch: true when it is put right. */
 int in_patched_site(struct sigcontext *mc, int signo)
 {
     uint8_t code[5];
-    int32_t distance;
+    uint64_t site = mc->ip - (signo == SIGTRAP_ ? 1 : 2);
 
-    if (signo == SIGTRAP_) {
-        if (copy_bytes(code, (void *)(mc->ip - 1), 1))
-            return 0;
-        if (code[0] != 0xe9 && !(code[0] == 0xcc && __atomic_load_n(&site_in_work, __ATOMIC_SEQ_CST) == mc->ip - 1))
-            return 0;
-        mc->ip -= 1;
+    if ((signo != SIGTRAP_ && signo != SIGILL_) || copy_bytes(code, (void *)site, 5))
+        return 0;
+    const struct trampoline *t = jump_of(site, code);
+    int unfinished = code[0] == 0xcc && __atomic_load_n(&site_in_work, __ATOMIC_SEQ_CST) == site;
+    if (signo == SIGTRAP_ && (t || unfinished)) {
+        mc->ip = site; /* int3 stood there: try again */
         return 1;
     }
-    if (signo != SIGILL_ || copy_bytes(code, (void *)(mc->ip - 2), 5) || code[2] != NO_INSTRUCTION)
+    if (signo != SIGILL_ || code[2] != NO_INSTRUCTION)
         return 0;
-    if (code[0] == 0xcc && __atomic_load_n(&site_in_work, __ATOMIC_SEQ_CST) == mc->ip - 2)
-        return 1; /* not written yet: try again */
-    memcpy(&distance, code + 1, 4);
-    uint64_t target = mc->ip + 3 + (uint64_t)(int64_t)distance;
-    const struct trampoline *t = code[0] == 0xe9 ? trampoline_at(target) : 0;
-    if (!t || (uint64_t)t != target || t->after != mc->ip)
+    if (unfinished)
+        return 1; /* try again here, too */
+    if (!t || t->after != mc->ip)
         return 0;
     mc->ip = go_on_of(t);
     return 1;

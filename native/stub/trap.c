@@ -694,6 +694,16 @@ static void converse(struct slot *s, struct ucontext *uc, uint64_t index, uint32
     obey(s, uc, index);
 }
 
+/* Say what is no system call: an interruption, or a fault whose data are in place. */
+static void report(struct slot *s, struct ucontext *uc, uint64_t index, uint32_t kind, uint32_t nr)
+{
+    s->nr = nr;
+    s->data_len = kind == KIND_FAULT ? 128 : 0;
+    s->ip = uc->mc.ip;
+    s->sp = uc->mc.sp;
+    converse(s, uc, index, kind);
+}
+
 /* -- the way in from a patched site (fast.S) ------------------------------------------------------ */
 
 /* Calls that go through the syscall instruction of the trampoline: those the host may answer, and those whose
@@ -804,11 +814,7 @@ static void after_fast_trap(struct slot *s, struct ucontext *uc, uint64_t index)
     if (!block->pending)
         return;
     block->pending = 0;
-    s->nr = ~0U;
-    s->data_len = 0;
-    s->ip = uc->mc.ip;
-    s->sp = uc->mc.sp;
-    converse(s, uc, index, KIND_INTERRUPTED);
+    report(s, uc, index, KIND_INTERRUPTED, ~0U);
 }
 
 /* -- the signal handler --------------------------------------------------------------------------- */
@@ -852,32 +858,25 @@ void on_signal(int signo, void *info, void *context)
     }
     if (in_patched_site(&uc->mc, signo))
         return;
-    uint32_t kind = KIND_FAULT;
-    s->data_len = 0;
     if (signo == SIGSYS_) {
         if (((struct siginfo *)info)->code != SYS_SECCOMP_)
             return; /* somebody outside has sent it */
         if (uc->mc.ip == (uint64_t)fast_trap + 2 && block_at(index)->trap) {
             after_fast_trap(s, uc, index);
-            return;
+        } else if (trapped_call(s, info, uc)) {
+            s->ip = uc->mc.ip;
+            s->sp = uc->mc.sp;
+            converse(s, uc, index, KIND_SYSCALL);
         }
-        if (!trapped_call(s, info, uc))
-            return;
-        kind = KIND_SYSCALL;
     } else if (signo == INTERRUPT_SIGNAL) {
-        if (interrupted_inside(&uc->mc, index))
-            return;
-        kind = KIND_INTERRUPTED;
-        s->nr = ~0U;
+        /* Inside fast_call a request may be on its way: nothing of the slot is touched then. */
+        if (!interrupted_inside(&uc->mc, index))
+            report(s, uc, index, KIND_INTERRUPTED, ~0U);
     } else {
         struct siginfo *si = info;
-        s->nr = (uint32_t)signo;
         s->args[0] = (uint64_t)(int64_t)si->code;
         s->args[1] = si->u.fault.addr;
         memcpy(s->data, si, 128);
-        s->data_len = 128;
+        report(s, uc, index, KIND_FAULT, (uint32_t)signo);
     }
-    s->ip = uc->mc.ip;
-    s->sp = uc->mc.sp;
-    converse(s, uc, index, kind);
 }

@@ -14,7 +14,7 @@ area: a little-endian i64 n, then max(n, 0) bytes, padded with anything to a mul
 
     n >= 0       n bytes follow
     n == -1      the argument is a null pointer
-    n == -2      it does not fit the data area (28 KiB for all records): the Sentry fetches it
+    n == -2      it does not fit the data area (31 KiB for all records): the Sentry fetches it
     n == -14     EFAULT while reading it
     n == -36     ENAMETOOLONG (0x01 only)
 

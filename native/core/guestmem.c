@@ -1,0 +1,123 @@
+/* Guest memory, by process_vm_readv(2) and process_vm_writev(2). */
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+
+#include <errno.h>
+#include <sys/uio.h>
+
+#include "arguments.h"
+#include "channel.h"
+#include "guestmem.h"
+
+const char vm_read_doc[] = PyDoc_STR("vm_read(pid, address, count) -> bytes\n\nprocess_vm_readv(2); shorter where memory ends. OSError ESRCH, EPERM.");
+PyObject *wardian_vm_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)self;
+    if (nargs != 3) {
+        PyErr_SetString(PyExc_TypeError, "vm_read needs pid, address, count");
+        return NULL;
+    }
+    int pid;
+    if (!as_int(args[0], &pid))
+        return NULL;
+    unsigned long address = PyLong_AsUnsignedLong(args[1]);
+    if (address == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
+    Py_ssize_t count = PyLong_AsSsize_t(args[2]);
+    if (count == -1 && PyErr_Occurred())
+        return NULL;
+    if (address >= GUEST_TOP || count <= 0)
+        return PyBytes_FromStringAndSize(NULL, 0);
+    if ((unsigned long)count > GUEST_TOP - address)
+        count = (Py_ssize_t)(GUEST_TOP - address);
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, count);
+    if (!bytes)
+        return NULL;
+    struct iovec local = {PyBytes_AS_STRING(bytes), (size_t)count}, remote = {(void *)address, (size_t)count};
+    ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
+    if (n < 0) {
+        if (errno != EFAULT) {
+            Py_DECREF(bytes);
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        n = 0;
+    }
+    if (n != count)
+        _PyBytes_Resize(&bytes, n);
+    return bytes;
+}
+
+const char vm_write_doc[] = PyDoc_STR("vm_write(pid, address, data) -> int\n\nprocess_vm_writev(2): bytes written, maybe fewer. OSError ESRCH, EPERM.");
+PyObject *wardian_vm_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Py_buffer data;
+    int pid;
+    (void)self;
+    if (nargs != 3) {
+        PyErr_SetString(PyExc_TypeError, "vm_write needs pid, address, data");
+        return NULL;
+    }
+    if (!as_int(args[0], &pid))
+        return NULL;
+    unsigned long address = PyLong_AsUnsignedLong(args[1]);
+    if ((address == (unsigned long)-1 && PyErr_Occurred()) || PyObject_GetBuffer(args[2], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    ssize_t n = 0;
+    if (address < GUEST_TOP && (unsigned long)data.len <= GUEST_TOP - address) {
+        struct iovec local = {data.buf, (size_t)data.len}, remote = {(void *)address, (size_t)data.len};
+        n = data.len ? process_vm_writev(pid, &local, 1, &remote, 1, 0) : 0;
+        if (n < 0 && errno == EFAULT)
+            n = 0;
+        if (n < 0)
+            PyErr_SetFromErrno(PyExc_OSError);
+    }
+    PyBuffer_Release(&data);
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(n);
+}
+
+const char vm_strings_doc[] = PyDoc_STR("vm_strings(pid, addresses) -> list[bytes | None]\n\n"
+"The NUL-terminated strings at up to 64 addresses in one process_vm_readv(2); None for those that are longer than\n"
+"STRING_PIECE, cross into another page, or could not be read: the caller reads them one by one.");
+#define STRINGS_AT_ONCE 64
+#define STRING_PIECE 256
+PyObject *wardian_vm_strings(PyObject *self, PyObject *args)
+{
+    static char pieces[STRINGS_AT_ONCE * STRING_PIECE]; /* used under the GIL and copied before it is let go */
+    struct iovec local = {pieces, 0}, remote[STRINGS_AT_ONCE];
+    PyObject *addresses;
+    int pid;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iO!", &pid, &PyList_Type, &addresses))
+        return NULL;
+    Py_ssize_t count = PyList_GET_SIZE(addresses);
+    if (count > STRINGS_AT_ONCE) {
+        PyErr_SetString(PyExc_ValueError, "at most 64 strings at once");
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        unsigned long address = PyLong_AsUnsignedLong(PyList_GET_ITEM(addresses, i));
+        if (PyErr_Occurred())
+            return NULL;
+        unsigned long room = 4096 - (address & 4095);
+        remote[i].iov_base = (void *)address;
+        remote[i].iov_len = address >= GUEST_TOP ? 0 : room < STRING_PIECE ? room : STRING_PIECE;
+        local.iov_len += remote[i].iov_len;
+    }
+    ssize_t got = count ? process_vm_readv(pid, &local, 1, remote, (unsigned long)count, 0) : 0;
+    PyObject *list = PyList_New(count);
+    size_t at = 0;
+    for (Py_ssize_t i = 0; list && i < count; i++) {
+        size_t have = got > 0 && (size_t)got > at ? (size_t)got - at : 0;
+        if (have > remote[i].iov_len)
+            have = remote[i].iov_len;
+        const char *end = have ? memchr(pieces + at, 0, have) : NULL;
+        PyObject *item = end ? PyBytes_FromStringAndSize(pieces + at, end - (pieces + at)) : Py_NewRef(Py_None);
+        if (!item)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, item);
+        at += remote[i].iov_len;
+    }
+    return list;
+}

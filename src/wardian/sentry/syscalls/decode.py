@@ -85,8 +85,10 @@ def string_or_none(t: Task, data: bytes, at: int, address: int) -> bytes | None:
     if count >= PATH_MAX:
         raise ENAMETOOLONG(f"string longer than {PATH_MAX} bytes")
     text = data[at + 8 : at + 8 + count]
-    if b"\0" in text:  # only a tampered stub sends one; Linux would have stopped there
-        return text[: text.index(b"\0")]
+    # Only a tampered stub sends a NUL; Linux would have stopped there. (CPython looks for a number
+    # at once; for b"\0" it raises and catches a TypeError first, which takes 0.4 us.)
+    if 0 in text:
+        return text[: text.index(0)]
     return text
 
 

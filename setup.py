@@ -28,9 +28,8 @@ COMPILED = ["src/wardian/sentry", "src/wardian/platform"]
 # Not worth the C compiler's time: tables, texts, and what runs once.
 INTERPRETED = (
     "errno.py table.py numbers.py marshal_gen.py strace_gen.py hostcpu.py kinds.py constants.py "
-    "specs.py zygote.py boot.py host_interfaces.py "
-    "__init__.py log.py terminal.py "  # for the launcher, which has no need of the shared library
-    "observe.py"  # the tracer, which stays interpreted, is a subclass
+    "specs.py zygote.py boot.py host_interfaces.py report.py "
+    "__init__.py log.py terminal.py"  # for the launcher, which has no need of the shared library
 ).split()
 
 PROCESSORS = len(os.sched_getaffinity(0))

@@ -59,9 +59,10 @@ static PyObject *hub_set_spin(Hub *hub, PyObject *args)
 
 static PyObject *hub_statistics(Hub *hub, PyObject *Py_UNUSED(ignored))
 {
-    return Py_BuildValue("{s:K,s:K,s:K,s:I,s:I,s:I}", "requests", (unsigned long long)hub->requests, "waits",
-                         (unsigned long long)hub->waits, "sleeps", (unsigned long long)hub->sleeps, "spin_hits",
-                         hub->spin_hits, "spin_misses", hub->spin_misses, "pending_room", hub->pending_room);
+    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:I,s:I,s:I}", "requests", (unsigned long long)hub->requests, "waits",
+                         (unsigned long long)hub->waits, "sleeps", (unsigned long long)hub->sleeps, "slept_ns",
+                         (unsigned long long)hub->slept_ns, "spin_hits", hub->spin_hits, "spin_misses",
+                         hub->spin_misses, "pending_room", hub->pending_room);
 }
 
 /* The descriptors, memory and numbers of a new hub, which is all zero; false with an exception. */

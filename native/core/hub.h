@@ -55,6 +55,7 @@ typedef struct {
     uint64_t last_poll_ns;
     uint32_t guest_spin;
     uint64_t waits, sleeps, requests;
+    uint64_t slept_ns;
 } Hub;
 
 static inline struct slot *slot_of(struct space *space, uint32_t index)

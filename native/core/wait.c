@@ -152,8 +152,10 @@ static PyObject *sleep_for(Hub *hub, uint64_t start, int64_t timeout_ns)
     PyObject *result = hub_take_pending(hub);
     if (!result && !PyErr_Occurred()) {
         int64_t ms = timeout_ns < 0 ? -1 : timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
-        hub->sleeps++;
+        uint64_t asleep = now_ns();
         result = poll_events(hub, ms > 1000000 ? 1000000 : (int)ms);
+        hub->sleeps++;
+        hub->slept_ns += now_ns() - asleep;
     }
     __atomic_store_n(&hub->shared->sentry_sleeping, 0, __ATOMIC_SEQ_CST);
     hub->shared->sentry_cpu = this_cpu();

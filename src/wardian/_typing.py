@@ -35,6 +35,11 @@ def new_type(name: str, base: object) -> object:
     return same
 
 
+def mypyc_attr(**attributes: object) -> object:
+    """What mypyc reads; nothing to the interpreter."""
+    return same
+
+
 def cast(kind: object, value: object) -> object:
     """As typing's."""
     return value
@@ -60,7 +65,7 @@ NAMES: dict[str, dict[str, object]] = {
         "NewType": new_type,
         "cast": cast,
     },
-    "mypy_extensions": {"i64": int, "trait": same},
+    "mypy_extensions": {"i64": int, "mypyc_attr": mypyc_attr, "trait": same},
 }
 
 

@@ -69,6 +69,8 @@ BAD_OPTIONS = [
     (["--rootfs", "", "true"], "rootfs"),
     (["--log", "/no/such/directory/log", "true"], "/no/such/directory/log"),
     (["--strace=no_such_call", "true"], "no_such_call"),
+    (["--profile=/no/such/directory/profile", "true"], "/no/such/directory/profile"),
+    (["--profile", "--strace", "true"], "only one at a time"),
     ([], "no command"),
     (["--"], "no command"),
     (["--read-only=yes", "true"], "--read-only"),

@@ -25,7 +25,10 @@ LAUNCHER = """wardian wardian._core wardian._typing wardian.cli wardian.cli.do w
     wardian.sentry.abi wardian.sentry.abi.numbers""".split()
 """All of ours that the launcher has: it waits as long as the sandbox lives, so it is small."""
 
-UNWANTED = ("wardian.sentry.strace", "wardian.sentry.net.host_", "wardian.sdk", "wardian.oci")
+UNWANTED = (
+    "wardian.sentry.strace", "wardian.sentry.profile", "wardian.sentry.net.host_", "wardian.sdk",
+    "wardian.oci",
+)  # fmt: skip
 """What a Sentry without options has no need of."""
 
 DRIVER = """

@@ -97,6 +97,14 @@ def build_parser() -> Parser:
         help="print every system call, or those of CALLS, as strace(1) does; write --strace=CALLS",
     )
     add(
+        "--profile",
+        metavar="FILE",
+        nargs="?",
+        const="",
+        help="say in the end where the kernel's time went, system call by system call; write "
+        "--profile=FILE for a file (as JSON if it ends in .json)",
+    )
+    add(
         "--memory-mode",
         choices=("direct", "validated"),
         default="direct",
@@ -114,14 +122,15 @@ def build_parser() -> Parser:
 
 def split_command(parser: Parser, words: list[str]) -> tuple[list[str], list[str]]:
     """Our own options, and the command from its first word on. A
-    bare ``--strace`` takes no value."""
+    bare ``--strace`` or ``--profile`` takes no value."""
     takes_value = {
         name for action in parser._actions if action.nargs is None for name in action.option_strings
     }
     at = 0
     while at < len(words) and words[at].startswith("-") and words[at] != "--":
         at += 2 if words[at] in takes_value else 1
-    ours = ["--strace=" if word == "--strace" else word for word in words[:at]]
+    bare = ("--strace", "--profile")
+    ours = [word + "=" if word in bare else word for word in words[:at]]
     return ours, words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
 
 
@@ -159,7 +168,9 @@ def make_config(options: argparse.Namespace, command: list[str]) -> Config:
     config.pids = parse_pids(options.pids) if options.pids is not None else 0
     config.network = options.network
     config.timeout = parse_seconds(options.timeout) if options.timeout is not None else 0.0
-    config.strace = options.strace
+    config.strace, config.profile = options.strace, options.profile
+    if config.strace is not None and config.profile is not None:
+        raise ConfigError("--strace and --profile: only one at a time, tracing takes most of it")
     config.umask = current_umask()
     config.debug = options.debug
     config.memory_mode = options.memory_mode
@@ -196,6 +207,17 @@ def set_up_log(options: argparse.Namespace) -> None:
         raise ConfigError(f"cannot write the log {options.log}: {e.strerror}") from None
 
 
+def open_profile(config: Config) -> None:
+    """While we may still open files; ConfigError."""
+    if config.profile:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            config.profile_fd = os.open(config.profile, flags, 0o666)
+        except OSError as e:
+            why = e.strerror
+            raise ConfigError(f"cannot write the profile {config.profile}: {why}") from None
+
+
 def main(arguments: list[str], streams: list[int] | None = None) -> int:
     """Parse, run, answer the exit status. ``streams``: the command's, -1 for a closed one."""
     parser = build_parser()
@@ -205,6 +227,7 @@ def main(arguments: list[str], streams: list[int] | None = None) -> int:
         config = make_config(options, command)
         config.streams = streams or config.streams
         set_up_log(options)
+        open_profile(config)
         from wardian.host.launch import run_here
 
         return run_here(config)

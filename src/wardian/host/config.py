@@ -59,6 +59,8 @@ class Config:
         self.network = "none"  # none, loopback, host
         self.timeout = 0.0  # seconds, 0: none
         self.strace: str | None = None  # None: off; "": all; else a list of calls
+        self.profile: str | None = None  # None: off; "": to standard error; else a file's name
+        self.profile_fd = 2  # where it is open
         self.memory_mode = "direct"  # or validated
         self.patching = True  # call sites that trap often become jumps into the stub
         self.streams = [0, 1, 2]  # the command's; -1: closed

@@ -11,7 +11,7 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
-from wardian.host import guest_policy
+from wardian.host import guest_policy, profile
 from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement
 from wardian.host.launch import report_bug
@@ -50,6 +50,7 @@ from wardian.sentry.vfs.inode import SuperBlock
 if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.task import Task
+    from wardian.sentry.profile.profiler import Profiler
     from wardian.sentry.vfs.dentry import Mount
 
 LOG = Log("wardian.sandbox")
@@ -75,6 +76,7 @@ class Sandbox:
         self.terminal: HostTerminal | None = None
         self.watch: MemoryWatch | None = None
         self.signals: HostSignals | None = None
+        self.profiler: Profiler | None = None
         self.timed_out = False
 
     # -- building ----------------------------------------------------------------------------------
@@ -102,7 +104,7 @@ class Sandbox:
         self.task = self.first_task()
         boot.mount_system(self.task)
         self.set_up_network()
-        self.trace()
+        self.observe()
         self.mount_extras()
         if self.box.memory_to_watch:
             limit, told = self.box.memory_to_watch, self.box.one_more_oom_kill
@@ -140,8 +142,13 @@ class Sandbox:
         hosts = boot.read_small_file(self.task, b"/etc/hosts")
         self.kernel.network.adopt_host_name(hosts, self.config.hostname.encode())
 
-    def trace(self) -> None:
-        """--strace: lines on our standard error."""
+    def observe(self) -> None:
+        """--strace: lines on our standard error. --profile."""
+        if self.config.profile is not None:
+            from wardian.sentry.profile.profiler import Profiler
+
+            self.profiler = Profiler(self.engine)
+            self.dispatcher.observer = self.profiler
         if self.config.strace is None:
             return
         from wardian.sentry.strace.tracer import Tracer, UnknownCall
@@ -265,10 +272,15 @@ class Sandbox:
             self.kernel.timers.arm(CallbackTimer(self.time_is_up), deadline)
         loop = Loop(self.kernel, self.engine, self.dispatcher)
         keep_what_there_is()
+        if self.profiler is not None:
+            self.profiler.start()
         try:
             status = loop.run()
         except OSError as e:  # no longer something the user can mend
             raise KernelBug("a host call that must not fail") from e
+        if self.profiler is not None:
+            self.profiler.stop()
+            profile.write(self.config, self.profiler)
         if self.timed_out:
             return TIMEOUT_STATUS
         if self.engine.zygote_gone:
@@ -311,6 +323,8 @@ def preload(config: Config) -> None:
         import wardian.sentry.net.host_interfaces
     if config.strace is not None:
         import wardian.sentry.strace.tracer  # noqa: F401
+    if config.profile is not None:
+        profile.preload(config.profile)
 
 
 def run_sentry(config: Config, box: Confinement, relay: Relay) -> int:

@@ -67,7 +67,7 @@ class Dispatcher(Events, TaskHooks):
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.observer: CallObserver | None = None  # strace and the like
+        self.observer: CallObserver | None = None  # strace, a profile
 
     # -- system calls ------------------------------------------------------------------------------
     def syscall(self, thread: HostThread, request: Request) -> None:
@@ -375,8 +375,10 @@ class Dispatcher(Events, TaskHooks):
                 continue
             if task.group.stopped:
                 task.aside = True
-            else:
-                self.run(task)
+                continue
+            if self.observer is not None:
+                self.observer.resumed(task)
+            self.run(task)
 
 
 def restart_kind(nr: int) -> str:

@@ -44,7 +44,12 @@ class Loop:
             return -1
         now = self.kernel.clock.monotonic_ns()
         if deadline <= now:
+            observer = self.dispatcher.observer
+            if observer is not None:
+                observer.timers(True)
             timers.run(now)
+            if observer is not None:
+                observer.timers(False)
             deadline = timers.next_deadline()
             if deadline < 0:
                 return -1

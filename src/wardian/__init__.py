@@ -9,6 +9,10 @@
         box.write_file("/tmp/data", b"...")
         box.run(["sort", "/tmp/data"], check=True)
 
+    with wardian.Pool(4, network="none") as pool:                  # sandboxes that are ready
+        with pool.sandbox() as box:
+            ...
+
 ``wardian.aio`` has the same for asyncio. What is public is in ``__all__``; it is imported when
 first used, so that the command line starts fast.
 """
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     )
     from wardian.sdk.model import Mount, Result, Usage
     from wardian.sdk.options import DEVNULL, PIPE, STDOUT
+    from wardian.sdk.pool import Pool
     from wardian.sdk.process import Process
     from wardian.sdk.sandbox import Sandbox, run
 
@@ -50,6 +55,7 @@ __all__ = [
     "Mount",
     "OutOfMemory",
     "OutputTooLarge",
+    "Pool",
     "Process",
     "Result",
     "Sandbox",
@@ -76,6 +82,7 @@ _HOMES = {
     ),
     "wardian.sdk.model": ("Mount", "Result", "Usage"),
     "wardian.sdk.options": ("DEVNULL", "PIPE", "STDOUT"),
+    "wardian.sdk.pool": ("Pool",),
     "wardian.sdk.process": ("Process",),
     "wardian.sdk.sandbox": ("Sandbox", "run"),
 }

@@ -1,4 +1,4 @@
-"""The asyncio API: ``Sandbox``, ``Process`` and ``run`` as in ``wardian``, with coroutines.
+"""The asyncio API: ``Sandbox``, ``Pool``, ``Process`` and ``run`` as in ``wardian``.
 
 result = await wardian.aio.run(["uname", "-a"], timeout=10, text=True)
 
@@ -10,5 +10,6 @@ async with wardian.aio.Sandbox() as box:
 from __future__ import annotations
 
 from wardian.sdk.aio import Process, Sandbox, run
+from wardian.sdk.aio_pool import Pool
 
-__all__ = ["Process", "Sandbox", "run"]
+__all__ = ["Pool", "Process", "Sandbox", "run"]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
 import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from host_processes import descendants, gone, launcher, script, sentry, zygote
 
 import wardian
 from wardian.sdk import connection
@@ -133,48 +131,6 @@ def test_time_of_the_whole_sandbox_runs_out() -> None:
             waiting.wait(30)
         with pytest.raises(wardian.SandboxTimeout):
             box.listdir("/")
-
-
-def launcher(box: wardian.Sandbox) -> int:
-    return box._connection.process.pid
-
-
-def sentry(box: wardian.Sandbox) -> int:
-    return children(launcher(box))[0]
-
-
-def children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
-def zygote(box: wardian.Sandbox) -> int:
-    return children(sentry(box))[0]
-
-
-def descendants(pid: int) -> list[int]:
-    found = [pid]
-    for each in found:
-        with contextlib.suppress(OSError):
-            found += children(each)
-    return found
-
-
-def gone(pids: list[int]) -> bool:
-    """Whether none of them is left, but for zombies of other parents, in good time."""
-    for _ in range(200):
-        left = [pid for pid in pids if state(pid) not in ("", "Z")]
-        if not left:
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
 
 
 @pytest.mark.parametrize(
@@ -313,11 +269,6 @@ def test_a_forgotten_sandbox_ends() -> None:
     gc.collect()
     process.wait(30)
     assert gone(family)
-
-
-def script(text: str) -> list[str]:
-    code = f"import sys; sys.path[:] = {sys.path!r}\n" + textwrap.dedent(text)
-    return [sys.executable, "-c", code]
 
 
 def test_it_ends_with_the_users_process() -> None:

@@ -11,9 +11,10 @@ from wardian.sdk import operations
 from wardian.sdk.aio_connection import Connection
 from wardian.sdk.aio_process import Process, Pump
 from wardian.sdk.base import SandboxBase
-from wardian.sdk.connection import start_fields
+from wardian.sdk.connection import first_messages
+from wardian.sdk.launched import launch
 from wardian.sdk.model import Result
-from wardian.sdk.operations import MAX_FILE, Data, Started, answer_error
+from wardian.sdk.operations import MAX_FILE, Data, Started
 from wardian.sdk.options import (
     DEVNULL,
     PIPE,
@@ -43,19 +44,25 @@ class Sandbox(SandboxBase):
 
     async def start(self) -> Sandbox:
         """Start it."""
-        self._connection = Connection()
-        self._connection.timeout = self._fields["timeout"]
-        try:
-            answer = await self._connection.ask(start_fields(self._fields))
-            error = answer_error(answer.fields)
-            if error is not None:
-                raise error
-            self.layers = answer.fields["layers"]
-        except BaseException:
-            self._connection.kill()
-            await self._connection.close()
-            raise
+        await self._connect(Connection(launch()), waiting=False)
         return self
+
+    async def _connect(self, connection: Connection, waiting: bool) -> None:
+        """Talk to its process; ``waiting``: it has been made already."""
+        self._connection = connection
+        connection.timeout = self._fields["timeout"]
+        answers = await connection.ask_all(first_messages(self._fields, waiting))
+        self.layers = str(answers[0]["layers"])
+
+    @classmethod
+    async def _of_pool(
+        cls, fields: dict[str, Any], connection: Connection, waiting: bool
+    ) -> Sandbox:
+        """For ``wardian.aio.Pool``."""
+        box = cls.__new__(cls)
+        box._fields = fields
+        await box._connect(connection, waiting)
+        return box
 
     async def __aenter__(self) -> Sandbox:
         return await self.start()

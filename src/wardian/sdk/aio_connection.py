@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
+from collections.abc import Sequence
 from typing import TypeVar
 
 from wardian.sdk import wire
@@ -16,8 +15,9 @@ from wardian.sdk.connection import (
     advance,
 )
 from wardian.sdk.errors import SandboxDied, SandboxError
+from wardian.sdk.launched import Launched
 from wardian.sdk.operations import Steps, answer_error
-from wardian.sdk.wire import Message, WireError
+from wardian.sdk.wire import Fields, Message, WireError
 
 T = TypeVar("T")
 
@@ -25,8 +25,8 @@ T = TypeVar("T")
 class Connection(Link):
     """Asks and waits for the answer, one task at a time."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, launched: Launched) -> None:
+        super().__init__(launched)
         self.lock = asyncio.Lock()
         self.error: SandboxError | None = None
 
@@ -47,15 +47,33 @@ class Connection(Link):
             except BaseException as e:
                 error = e
 
-    async def ask(self, message: Message) -> Message:
-        """One request and its answer; what the sandbox died of."""
+    async def ask_all(self, messages: Sequence[Message | None]) -> list[Fields]:
+        """Ask one after the other; nothing is left when one is refused."""
+        try:
+            return [(await self.ask_checked(message)).fields for message in messages]
+        except BaseException:
+            self.kill()
+            await self.close()
+            raise
+
+    async def ask_checked(self, message: Message | None) -> Message:
+        """Ask; the answer, when it is no error."""
+        answer = await self.ask(message)
+        error = answer_error(answer.fields)
+        if error is not None:
+            raise error
+        return answer
+
+    async def ask(self, message: Message | None) -> Message:
+        """One request (None: it has been asked by others) and its answer; what the sandbox died
+        of."""
         async with self.lock:
             if self.error is not None:
                 raise self.error
-            data = self.numbered(message)
+            data, fds = self.numbered(message), message.fds if message else []
             try:
                 async with asyncio.timeout(PATIENCE):
-                    if await self.send(data, message.fds) and (answer := await self.answer()):
+                    if await self.send(data, fds) and (answer := await self.answer()):
                         return answer
             except WireError as e:
                 self.kill()
@@ -113,12 +131,10 @@ class Connection(Link):
 
     async def close(self) -> None:
         """End the sandbox and wait until nothing is left of it."""
-        if self.closed or self.owner != os.getpid():
+        if not self.shuttable:
             return
         async with self.lock:
-            self.closed = True
-            with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_WR)
+            self.hang_up()
             await asyncio.to_thread(self.reap, CLOSE_PATIENCE)
             self.shut()
 

@@ -12,17 +12,18 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import weakref
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from wardian.sdk import wire
 from wardian.sdk.errors import OutOfMemory, SandboxDied, SandboxError, SandboxTimeout
+from wardian.sdk.launched import Launched
 from wardian.sdk.model import signal_name
 from wardian.sdk.operations import Steps, answer_error
+from wardian.sdk.options import LATE
 from wardian.sdk.wire import Decoder, Fields, Message, WireError
 
 T = TypeVar("T")
@@ -31,51 +32,18 @@ PATIENCE = 60.0
 """How long an answer may take. The server never waits for guests: later means that it hangs."""
 CLOSE_PATIENCE = 10.0
 LAST_WORDS = 4096
-PASSED_ON = ("LD_LIBRARY_PATH", "TMPDIR", "WARDIAN_INTERPRETED")
-BOOT = (
-    "import gc, os, sys; gc.disable(); fd, sys.path[:] = int(sys.argv[1]), sys.argv[2:]; "
-    "from wardian._typing import stand_in; stand_in(); "
-    "from wardian.sdk.server import main; os._exit(main(fd))"
-)
-"""With our own search path, and nothing that the user's site adds; as quick to start and to end as
-the command line (``cli.main``)."""
-
-
-def server_command(fd: int) -> list[str]:
-    """The words that start a server."""
-    if not sys.executable:
-        raise SandboxError("cannot start a sandbox: this Python does not know its own program")
-    package = str(Path(__file__).resolve().parent.parent.parent)
-    search = [os.path.abspath(entry) for entry in sys.path if entry]
-    if package not in search:
-        search.append(package)
-    return [sys.executable, "-I", "-S", "-X", "utf8", "-c", BOOT, str(fd), *search]
 
 
 class Link:
     """One sandbox's process, as seen from outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, launched: Launched) -> None:
         self.owner = os.getpid()
-        self.socket, theirs = socket.socketpair()
-        self.log = os.memfd_create("wardian-log", os.MFD_CLOEXEC)
-        try:
-            self.process = subprocess.Popen(
-                server_command(theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=self.log,
-                stderr=self.log,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                cwd="/",
-                env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
-            )
-        except BaseException:
-            self.socket.close()
-            os.close(self.log)
-            raise
-        finally:
-            theirs.close()
+        self.process = launched.process
+        self.socket = launched.control
+        self.log = launched.log
+        self.what, self.who = launched.what, launched.who
+        self.pool: object = None  # which lives as long as its sandboxes
         self.socket.setblocking(False)
         self.decoder = Decoder()
         self.number = 0
@@ -89,14 +57,17 @@ class Link:
     def check(self) -> None:
         """SandboxError when nothing can be asked any more."""
         if self.owner != os.getpid():
-            raise SandboxError("the sandbox belongs to the process that made it, not to a fork")
+            words = f"the {self.what} belongs to the process that made it, not to a fork"
+            raise SandboxError(words)
         if self.closed:
-            raise SandboxError("the sandbox is closed")
+            raise SandboxError(f"the {self.what} is closed")
 
-    def numbered(self, message: Message) -> bytes:
+    def numbered(self, message: Message | None) -> bytes:
         """The bytes of the next request."""
         self.check()
         self.number += 1
+        if message is None:
+            return b""
         message.fields = {"id": self.number, **message.fields}
         return wire.encode(message)
 
@@ -143,7 +114,7 @@ class Link:
     def post_mortem(self) -> SandboxError:
         """Why the sandbox is gone, once its process has ended."""
         if self.closed:
-            return SandboxError("the sandbox was closed")
+            return SandboxError(f"the {self.what} was closed")
         status = self.reap(CLOSE_PATIENCE)
         ended = self.ended or {}
         why = ended.get("ended")
@@ -161,8 +132,19 @@ class Link:
         if why == "closed":
             return SandboxDied("the sandbox was ended from outside")
         if status is not None and status < 0:
-            return SandboxDied(f"the sandbox's launcher was killed by {signal_name(-status)}")
-        return SandboxDied(f"the sandbox failed: {self.last_words() or f'status {status}'}")
+            return SandboxDied(f"{self.who} was killed by {signal_name(-status)}")
+        return SandboxDied(f"the {self.what} failed: {self.last_words() or f'status {status}'}")
+
+    @property
+    def shuttable(self) -> bool:
+        """There is something to end, and it is ours."""
+        return self.finish.alive and self.owner == os.getpid()
+
+    def hang_up(self) -> None:
+        """Let it end, without waiting for that."""
+        self.closed = True
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
     def shut(self) -> None:
         """Nothing is asked any more."""
@@ -199,8 +181,8 @@ os.register_at_fork(after_in_child=after_fork)
 class Connection(Link):
     """Asks and waits for the answer, one thread at a time."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, launched: Launched) -> None:
+        super().__init__(launched)
         self.lock = threading.Lock()
         self.error: SandboxError | None = None
 
@@ -220,15 +202,16 @@ class Connection(Link):
             except BaseException as e:
                 error = e
 
-    def ask(self, message: Message) -> Message:
-        """One request and its answer; what the sandbox died of."""
+    def ask(self, message: Message | None) -> Message:
+        """One request (None: it has been asked by others) and its answer; what the sandbox died
+        of."""
         deadline = time.monotonic() + PATIENCE
         with self.lock:
             if self.error is not None:
                 raise self.error
-            data = self.numbered(message)
+            data, fds = self.numbered(message), message.fds if message else []
             try:
-                if self.send(data, message.fds, deadline) and (answer := self.answer(deadline)):
+                if self.send(data, fds, deadline) and (answer := self.answer(deadline)):
                     return answer
             except WireError as e:
                 self.kill()
@@ -291,27 +274,29 @@ class Connection(Link):
                 self.error = self.post_mortem()
             return self.error
 
-    def ask_first(self, message: Message) -> str:
-        """Ask for the sandbox itself; its layers of confinement."""
+    def ask_all(self, messages: Sequence[Message | None]) -> list[Fields]:
+        """Ask one after the other; nothing is left when one is refused."""
+        try:
+            return [self.ask_checked(message).fields for message in messages]
+        except BaseException:
+            self.kill()
+            self.close()
+            raise
+
+    def ask_checked(self, message: Message | None) -> Message:
+        """Ask; the answer, when it is no error."""
         answer = self.ask(message)
         error = answer_error(answer.fields)
         if error is not None:
             raise error
-        return str(answer.fields["layers"])
-
-    def abort(self) -> None:
-        """The sandbox did not come to be."""
-        self.kill()
-        self.close()
+        return answer
 
     def close(self) -> None:
         """End the sandbox and wait until nothing is left of it."""
-        if self.closed or self.owner != os.getpid():
+        if not self.shuttable:
             return
         with self.lock:
-            self.closed = True
-            with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_WR)
+            self.hang_up()
             self.reap(CLOSE_PATIENCE)
             self.shut()
 
@@ -330,6 +315,9 @@ def check_signal(sig: int) -> int:
     return int(sig)
 
 
-def start_fields(fields: dict[str, Any]) -> Message:
-    """The request for a sandbox."""
-    return Message({"config": fields})
+def first_messages(fields: dict[str, Any], waiting: bool) -> list[Message | None]:
+    """How the talk with a sandbox begins: what it shall be, or, when it has been told already,
+    the rest (``sdk.options.LATE``)."""
+    if not waiting:
+        return [Message({"config": fields})]
+    return [None, Message({"op": "adopt", **{name: fields[name] for name in LATE}})]

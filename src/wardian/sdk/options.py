@@ -27,6 +27,11 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ")
 
 
+LATE = ("env", "cwd", "cwd_required", "user", "timeout")
+"""Fields that a sandbox learns when somebody takes it: one that waits in a pool fits whatever they
+are."""
+
+
 class SandboxOptions(TypedDict, total=False):
     """The arguments of ``wardian.Sandbox``, for functions that make one."""
 
@@ -42,6 +47,12 @@ class SandboxOptions(TypedDict, total=False):
     user: str | int | None
     hostname: str
     read_only: bool
+
+
+class TimedOptions(SandboxOptions, total=False):
+    """The same, where ``timeout`` is the sandbox's and not a command's."""
+
+    timeout: float | None
 
 
 def sandbox_fields(options: Mapping[str, Any]) -> dict[str, Any]:

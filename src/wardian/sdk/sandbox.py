@@ -8,7 +8,8 @@ from typing import Any, Literal, Unpack, overload
 
 from wardian.sdk import operations
 from wardian.sdk.base import SandboxBase
-from wardian.sdk.connection import Connection, start_fields
+from wardian.sdk.connection import Connection, first_messages
+from wardian.sdk.launched import launch
 from wardian.sdk.model import Result
 from wardian.sdk.operations import MAX_FILE, Data, Started
 from wardian.sdk.options import (
@@ -63,13 +64,22 @@ class Sandbox(SandboxBase):
     """
 
     def _begin(self) -> None:
-        self._connection = Connection()
-        self._connection.timeout = self._fields["timeout"]
-        try:
-            self.layers = self._connection.ask_first(start_fields(self._fields))
-        except BaseException:
-            self._connection.abort()
-            raise
+        self._connect(Connection(launch()), waiting=False)
+
+    def _connect(self, connection: Connection, waiting: bool) -> None:
+        """Talk to its process; ``waiting``: it has been made already."""
+        self._connection = connection
+        connection.timeout = self._fields["timeout"]
+        answers = connection.ask_all(first_messages(self._fields, waiting))
+        self.layers = str(answers[0]["layers"])
+
+    @classmethod
+    def _of_pool(cls, fields: dict[str, Any], connection: Connection, waiting: bool) -> Sandbox:
+        """For ``wardian.Pool``."""
+        box = cls.__new__(cls)
+        box._fields = fields
+        box._connect(connection, waiting)
+        return box
 
     def __repr__(self) -> str:
         return f"<Sandbox {'closed' if self._connection.closed else 'open'}>"

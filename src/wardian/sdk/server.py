@@ -39,6 +39,7 @@ from wardian.sentry.fs.anon import AnonFS
 from wardian.sentry.fs.hoststream import inherited_file
 from wardian.sentry.fs.stdio import HOSTFD_MAGIC
 from wardian.sentry.kernel.callbacks import CallbackTimer, CallbackWaiter
+from wardian.sentry.kernel.credentials import Credentials
 from wardian.sentry.kernel.init import Ended
 from wardian.sentry.kernel.loop import Loop
 from wardian.sentry.kernel.signals import NSIG, SigInfo, send_to_group
@@ -87,16 +88,40 @@ class Server:
         self.last = 0
         self.why = CLOSED
         self.init.ended = self.command_ended
-        self.user = user = sandbox.find_user(sandbox.config.user)
-        own = self.init.task.credentials  # what it makes belongs to the sandbox's user
-        own.fsuid, own.fsgid = user.fsuid, user.fsgid
+        self.caller = sandbox.find_user("")  # while the host may be asked
+        self.user = self.act_as(sandbox.config.user)
         self.files = Files(self.init.task)
         self.operations: dict[str, Callable[[Message], Fields | Message]] = {
             "spawn": self.spawn,
             "kill": self.kill,
             "end": self.end_command,
+            "adopt": self.adopt,
             **self.files.operations,
         }
+
+    def act_as(self, name: str) -> Credentials:
+        """Who commands run as; what we make ourselves belongs to them, too."""
+        user = self.sandbox.find_user(name) if name else self.caller.copy()
+        own = self.init.task.credentials
+        own.fsuid, own.fsgid = user.fsuid, user.fsgid
+        return user
+
+    def adopt(self, message: Message) -> Fields:
+        """Somebody takes this sandbox from a pool, and says what did not need to be known yet
+        (``sdk.options.LATE``)."""
+        fields = message.fields
+        config = self.sandbox.config
+        self.user = self.act_as(fields["user"])
+        config.env, config.timeout = fields["env"], fields["timeout"]
+        config.cwd, config.cwd_required = fields["cwd"], fields["cwd_required"]
+        self.limit_time()
+        return {}
+
+    def limit_time(self) -> None:
+        """The sandbox's own time-out begins."""
+        if self.sandbox.config.timeout:
+            deadline = self.kernel.clock.monotonic_ns() + int(self.sandbox.config.timeout * 1e9)
+            self.kernel.timers.arm(CallbackTimer(self.time_is_up), deadline)
 
     # -- the conversation --------------------------------------------------------------------------
     def serve(self, first: int) -> None:
@@ -104,9 +129,7 @@ class Server:
         self.control.setblocking(False)
         poller = self.kernel.poller
         poller.watch(self.control.fileno(), 1).add(CallbackWaiter(self.pump), 0)
-        if self.sandbox.config.timeout:
-            deadline = self.kernel.clock.monotonic_ns() + int(self.sandbox.config.timeout * 1e9)
-            self.kernel.timers.arm(CallbackTimer(self.time_is_up), deadline)
+        self.limit_time()
         self.say({"id": first, "layers": self.sandbox.box.summary()})
         self.pump()
         keep_what_there_is()
@@ -299,13 +322,12 @@ class ServerSignals(HostSignals):
 
 
 class Wish:
-    """What the first message asks for, and where the answers go."""
+    """What sandbox is wanted, by which message, and where the answers go."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, number: int, fields: Fields) -> None:
         self.control = control
-        fields = first_message(control).fields
-        self.number = int(fields["id"])
-        self.config = make_config(fields["config"])
+        self.number = number
+        self.config = make_config(fields)
 
     def refuse(self, e: ConfigError) -> int:
         """The sandbox cannot be; the exit status."""
@@ -377,14 +399,11 @@ def make_config(fields: Fields) -> Config:
     return Config(argv=[], **fields)
 
 
-def main(fd: int) -> int:
-    """The launcher: read the wish, start the Sentry, wait, clean up."""
-    control = socket.socket(fileno=fd)
-    control.set_inheritable(False)
-    wish = Wish(control)
+def launch(wish: Wish) -> int:
+    """The launcher: start the Sentry, wait, clean up."""
 
     def killed(signo: int, out_of_memory: bool) -> None:
-        say_last(control, MEMORY if out_of_memory else KILLED, signo)
+        say_last(wish.control, MEMORY if out_of_memory else KILLED, signo)
 
     relay = Relay()
     try:
@@ -392,6 +411,14 @@ def main(fd: int) -> int:
         return supervise(wish.config, lambda box: sentry(wish, box, relay), killed, relay)
     except ConfigError as e:
         return wish.refuse(e)
+
+
+def main(fd: int) -> int:
+    """The launcher of a sandbox that has a process of its own."""
+    control = socket.socket(fileno=fd)
+    control.set_inheritable(False)
+    fields = first_message(control).fields
+    return launch(Wish(control, int(fields["id"]), fields["config"]))
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ def test_a_file_that_is_no_program(box: wardian.Sandbox) -> None:
 
 
 def test_a_failed_start_leaves_nothing_behind(box: wardian.Sandbox) -> None:
+    gc.collect()  # of other tests
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(50):
         with pytest.raises(wardian.CommandNotFound):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from wardian.platform.interface import (
     RESTART,
     CloneRequest,
@@ -76,17 +78,23 @@ class FakeProcess(HostProcess):
         return data
 
     def write(self, address: int, data: bytes) -> None:
+        if self.write_some(address, data) < len(data):
+            raise EFAULT(f"write at {address:#x}")
+
+    def write_some(self, address: int, data: bytes) -> int:
+        """As much of ``data`` as there is memory for."""
         position = 0
         while position < len(data):
             number = address // PAGE
             page = self.pages.get(number)
             if page is None or number in self.read_only:
-                raise EFAULT(f"write at {address:#x}")
+                break
             start = address % PAGE
             step = min(len(data) - position, PAGE - start)
             page[start : start + step] = data[position : position + step]
             address += step
             position += step
+        return position
 
     def maps(self) -> list[HostMapping]:
         return self.mappings
@@ -108,6 +116,13 @@ class FakeProcess(HostProcess):
 
     def kill(self) -> None:
         self.killed = True
+
+
+def some(count: int) -> int:
+    """``count``, unless it is none: OSError EFAULT."""
+    if count == 0:
+        raise OSError(EFAULT.number, "bad address")
+    return count
 
 
 class FakeThread(HostThread):
@@ -138,6 +153,31 @@ class FakeThread(HostThread):
             return False
         self.fake.write(address, data)
         return True
+
+    def give(self, address: int, data: bytes | bytearray, start: int, count: int, now: bool) -> int:
+        return self.fake.write_some(address, bytes(data[start : start + count]))
+
+    def give_zeros(self, address: int, count: int, now: bool) -> int:
+        return self.fake.write_some(address, bytes(min(count, 1 << 20)))
+
+    def give_file(self, address: int, fd: int, offset: int, count: int, now: bool) -> int:
+        data = os.pread(fd, min(count, 1 << 24), offset)
+        return some(self.fake.write_some(address, data)) if data else 0
+
+    def take(self, address: int, sent: int, count: int) -> bytes:
+        return self.fake.read_some(address, count)
+
+    def take_into(self, address: int, sent: int, buffer: bytearray, start: int, count: int) -> int:
+        data = self.fake.read_some(address, count)
+        buffer[start : start + len(data)] = data
+        return len(data)
+
+    def take_file(
+        self, address: int, sent: int, fd: int, offset: int, count: int, flags: int
+    ) -> int:
+        data = self.fake.read_some(address, count)
+        some(len(data))
+        return os.pwritev(fd, [data], offset, flags)
 
     def resume(self) -> None:
         self.resumed += 1

@@ -397,6 +397,7 @@ Bytes 0-5 describe arguments 0-5; bytes 6 and 7 are zero. An argument byte is
     0x00         an integer, or an address that stays in the guest: nothing is sent
     0x01         NUL-terminated string: sent without its NUL; ENAMETOOLONG after 4096 bytes
     0x02         buffer of as many bytes as the next argument says (unsigned 64-bit)
+    0x03         the same of contents: more than 256 bytes stand behind all records
     0x40 | n     structure of n bytes, 0 < n < 64
     0x80 | n     structure of 8*n bytes, 0 < n < 0x70
     0xF0-0xFF    reserved
@@ -406,21 +407,24 @@ area: a little-endian i64 n, then max(n, 0) bytes, padded with anything to a mul
 
     n >= 0       n bytes follow
     n == -1      the argument is a null pointer
-    n == -2      it does not fit the data area (31 KiB for all records): the Sentry fetches it
+    n == -2      it does not fit the data area (31 KiB for all records; 16 KiB for contents): the
+                 Sentry fetches it
+    n == -3      the contents stand behind the records, which are all that the request is made of
     n == -14     EFAULT while reading it
     n == -36     ENAMETOOLONG (0x01 only)
 
 The stub may send no data at all: then the Sentry fetches everything."""
 
 
-def marshal_byte(param: Param, kinds: Kinds) -> int:
+def marshal_byte(call: Call, index: int, kinds: Kinds) -> int:
     """The code of one argument."""
+    param = call.params[index]
     if not is_in(param, kinds):
         return 0
     if param.kind in STRINGS:
         return 1
     if param.kind == "InBuf":
-        return 2
+        return 2 if WIDTHS[length_of(call, index).kind].endswith("32") else 3
     size = kinds.sizes[param.kind]
     if size % 8 == 0 and size // 8 < 0x70:
         return 0x80 | size // 8
@@ -433,7 +437,8 @@ def render_marshal(calls: list[Call], kinds: Kinds) -> str:
     lines = [HEADER.format(doc=MARSHAL_DOC), "from typing import Final", ""]
     lines += [f"CALLS: Final = {CALLS}", "", "ENTRIES: Final[dict[int, str]] = {"]
     for call in calls:
-        entry = bytes(marshal_byte(p, kinds) for p in call.params).ljust(8, b"\0")
+        codes = bytes(marshal_byte(call, i, kinds) for i in range(len(call.params)))
+        entry = codes.ljust(8, b"\0")
         if any(entry):
             lines.append(f'    {call.nr}: "{entry.hex()}",  # {call.name}')
     lines += ["}", "", ""]

@@ -2,7 +2,7 @@
  * nothing read there is used as an index or length before it was copied and checked.
  *
  * requests.c finds and takes requests, wait.c waits for them, answers.c answers, slots.c keeps the account of
- * address spaces and their threads, hub.c makes the Python type of it.
+ * address spaces and their threads, transfers.c moves the bytes of reads and writes, hub.c makes the Python type of it.
  */
 #ifndef WARDIAN_HUB_H
 #define WARDIAN_HUB_H
@@ -111,8 +111,15 @@ PyObject *hub_pointers(Hub *hub, PyObject *key);
 PyObject *hub_reply(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_queue_out(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_lease_mask(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
+PyObject *hub_give(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
+PyObject *hub_give_zeros(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
+PyObject *hub_give_file(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
+PyObject *hub_take(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
+PyObject *hub_take_into(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
+PyObject *hub_take_file(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 extern const char wait_doc[], reply_doc[], queue_out_doc[], drop_outs_doc[], park_doc[], put_doc[];
 extern const char add_space_doc[], remove_space_doc[], activate_doc[], deactivate_doc[], host_tid_doc[];
+extern const char give_doc[], give_zeros_doc[], give_file_doc[], take_doc[], take_into_doc[], take_file_doc[];
 extern const char lease_mask_doc[], recall_mask_doc[], robust_list_doc[], pointers_doc[];
 
 #endif

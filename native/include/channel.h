@@ -140,8 +140,9 @@ struct ready_page {
 
 struct out {
     uint64_t address;
-    uint64_t length; /* followed by the bytes, padded to 8 */
+    uint64_t length; /* followed by the bytes, padded to 8; with OUT_ZEROS by none */
 };
+#define OUT_ZEROS (1UL << 63)
 
 /* Parameters of ACTION_SIGNAL, in slot.p. */
 struct deliver {

@@ -3,12 +3,17 @@
     .section .note.GNU-stack,"",@progbits
 
     .text
-    .globl copy_begin, copy_end, copy_fault, copy_bytes, copy_string, exchange_word
+    .globl copy_begin, copy_end, copy_fault, copy_bytes, clear_bytes, copy_string, exchange_word
 copy_begin:
 copy_bytes:                     # rdi to, rsi from, rdx count
     mov %rdx, %rcx
     rep movsb
     xor %eax, %eax
+    ret
+clear_bytes:                    # rdi at, rsi count
+    mov %rsi, %rcx
+    xor %eax, %eax
+    rep stosb
     ret
 copy_string:                    # rdi to, rsi from, rdx limit
     xor %eax, %eax

@@ -100,6 +100,7 @@ void *memset(void *to, int byte, size_t count);
 
 /* copy.S */
 long copy_bytes(void *to, const void *from, size_t count);    /* 0, or -14 when a page is missing */
+long clear_bytes(void *at, uint64_t count);
 /* 0 when *at was *expected and is wanted now; 1 when it was not, *expected says what it was; -14 */
 long exchange_word(uint32_t *at, uint32_t *expected, uint32_t wanted);
 long copy_string(void *to, const void *from, size_t limit);   /* length, -14, or -36 when longer than limit */

@@ -97,8 +97,9 @@ void ask(struct slot *s, uint64_t index, uint32_t kind)
 
 /* -- requests: marshalling by the table in the shared pages --------------------------------------- */
 
-enum { ARG_STRING = 1, ARG_BUFFER = 2 };
-enum { SENT_NULL = -1, SENT_TOO_LARGE = -2 };
+enum { ARG_STRING = 1, ARG_BUFFER = 2, ARG_BULK = 3 };
+enum { SENT_NULL = -1, SENT_TOO_LARGE = -2, SENT_APART = -3 };
+enum { BULK_MIN = 256, BULK_MAX = 16384 };
 
 static int64_t marshal_one(uint8_t kind, uint64_t value, uint64_t next, uint8_t *to, uint64_t room)
 {
@@ -115,9 +116,19 @@ static int64_t marshal_one(uint8_t kind, uint64_t value, uint64_t next, uint8_t 
     return copy_bytes(to, (void *)value, size) ? -EFAULT_ : (int64_t)size;
 }
 
+/* The contents of a write stand behind the records that make up the request: the Sentry takes them from there if it
+   wants them at all, straight to where they go. Few are a record like any other; of many it says only that. */
+static int64_t marshal_apart(struct slot *s, uint32_t used, uint64_t value, uint64_t size)
+{
+    if (size > BULK_MAX || size > DATA_SIZE - used)
+        return SENT_TOO_LARGE;
+    return copy_bytes(s->data + used, (void *)value, size) ? -EFAULT_ : SENT_APART;
+}
+
 static uint32_t marshal(struct slot *s, uint64_t nr, const uint64_t *args)
 {
-    uint32_t used = 0;
+    uint32_t used = 0, apart_at = 0;
+    int apart = -1;
 
     if (nr >= 512)
         return 0;
@@ -128,9 +139,20 @@ static uint32_t marshal(struct slot *s, uint64_t nr, const uint64_t *args)
         if (used + 16 > DATA_SIZE)
             break;
         uint64_t next = i < 5 ? args[i + 1] : 0;
-        int64_t n = marshal_one(row[i], args[i], next, s->data + used + 8, DATA_SIZE - used - 8);
+        int64_t n = SENT_TOO_LARGE;
+        if (row[i] == ARG_BULK && next > BULK_MIN) {
+            apart = i;
+            apart_at = used;
+        } else {
+            uint8_t kind = row[i] == ARG_BULK ? ARG_BUFFER : row[i];
+            n = marshal_one(kind, args[i], next, s->data + used + 8, DATA_SIZE - used - 8);
+        }
         memcpy(s->data + used, &n, 8);
         used += 8 + (n > 0 ? ((uint32_t)n + 7) & ~7U : 0);
+    }
+    if (apart >= 0) {
+        int64_t n = marshal_apart(s, used, args[apart], args[apart + 1]);
+        memcpy(s->data + apart_at, &n, 8);
     }
     return used;
 }
@@ -398,6 +420,11 @@ static int copy_outs(struct slot *s)
         struct out out;
         memcpy(&out, s->data + used, 16);
         used += 16;
+        if (out.length & OUT_ZEROS) {
+            if (clear_bytes((void *)out.address, out.length & ~OUT_ZEROS))
+                return -EFAULT_;
+            continue;
+        }
         if (out.length > DATA_SIZE - used)
             return -EFAULT_;
         if (copy_bytes((void *)out.address, s->data + used, out.length))

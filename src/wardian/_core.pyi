@@ -5,6 +5,45 @@ class Hub:
     def wait(self, timeout_ns: int, /) -> bytes | list[tuple[int, int]]: ...
     def reply(self, key: int, action: int, result: int, params: bytes = ..., /) -> None: ...
     def queue_out(self, key: int, address: int, data: bytes, /) -> bool: ...
+    def give(
+        self,
+        key: int,
+        pid: int,
+        address: int,
+        data: bytes | bytearray,
+        start: int,
+        count: int,
+        now: bool,
+        /,
+    ) -> int: ...
+    def give_zeros(self, key: int, pid: int, address: int, count: int, now: bool, /) -> int: ...
+    def give_file(
+        self, key: int, pid: int, address: int, fd: int, offset: int, count: int, now: bool, /
+    ) -> int: ...
+    def take(self, key: int, pid: int, address: int, at: int, count: int, /) -> bytes: ...
+    def take_into(
+        self,
+        key: int,
+        pid: int,
+        address: int,
+        at: int,
+        buffer: bytearray,
+        start: int,
+        count: int,
+        /,
+    ) -> int: ...
+    def take_file(
+        self,
+        key: int,
+        pid: int,
+        address: int,
+        at: int,
+        fd: int,
+        offset: int,
+        count: int,
+        flags: int,
+        /,
+    ) -> int: ...
     def drop_outs(self, key: int, /) -> None: ...
     def park(self, key: int, /) -> None: ...
     def put(self, key: int, offset: int, data: bytes, /) -> None: ...

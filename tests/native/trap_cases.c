@@ -75,6 +75,31 @@ static void marshal_says_what_it_could_not_read(void)
     }
 }
 
+/* Contents: few are a record, many stand behind all of them, too many or bad ones nowhere. */
+static void marshal_puts_contents_behind_the_records(void)
+{
+    static const struct { uint64_t value, size; int64_t wanted; } tries[] = {
+        {GUEST, 0, 0}, {GUEST, 256, 256}, {GUEST, 257, -3}, {GUEST, 4096, -3},
+        {GUEST_END - 257, 258, -14}, {0, 257, -14}, {GUEST, BULK_MAX + 1, -2}, {GUEST, ~0UL, -2},
+    };
+
+    memset(guest(0), 'c', GUEST_END - GUEST);
+    memcpy(row(11), (uint8_t[]){0, 3, 0, 0, 2, 0}, 6);
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        uint64_t args[6] = {1, tries[i].value, tries[i].size, 0, GUEST + 8, 3};
+        uint32_t at = 0;
+        int64_t n, m;
+        memset(slot_one()->data, 0, DATA_SIZE);
+        uint32_t used = marshal(slot_one(), 11, args);
+        record(&at, &n);
+        CHECK(n == tries[i].wanted);
+        CHECK(!memcmp(record(&at, &m), "ccc", 3) && m == 3);
+        CHECK(at == used);
+        const uint8_t *behind = slot_one()->data + used;
+        CHECK(n != -3 || (behind[0] == 'c' && behind[tries[i].size - 1] == 'c' && !behind[tries[i].size]));
+    }
+}
+
 static void marshal_ends_strings_at_4096(void)
 {
     uint64_t args[6] = {GUEST};
@@ -215,11 +240,31 @@ static void outs_that_fault_are_efault(void)
     }
 }
 
+static void outs_of_zeros_need_no_bytes(void)
+{
+    struct slot *s = slot_one();
+    struct sigcontext mc = {0};
+
+    memset(guest(0), 'x', GUEST_END - GUEST);
+    s->nouts = 2;
+    s->result = 42;
+    memcpy(s->data, &(struct out){GUEST + 1, 4000 | OUT_ZEROS}, 16);
+    put_out(16, GUEST + 2, 1, "y");
+    set_result(s, &mc);
+    CHECK(mc.ax == 42);
+    CHECK(*guest(0) == 'x' && *guest(1) == 0 && *guest(2) == 'y' && *guest(4000) == 0 && *guest(4001) == 'x');
+
+    s->nouts = 1;
+    memcpy(s->data, &(struct out){GUEST_END - 8, 9 | OUT_ZEROS}, 16);
+    set_result(s, &mc);
+    CHECK((long)mc.ax == -14);
+}
+
 /* The channel is the guest's to write, so the stub may meet any list. */
 static void outs_of_nonsense_stay_inside_the_slot(void)
 {
     struct slot *s = slot_one();
-    uint64_t lengths[] = {~0UL, ~6UL, 1UL << 63, DATA_SIZE, DATA_SIZE - 15, DATA_SIZE - 16, DATA_SIZE - 31, 0, 8};
+    uint64_t lengths[] = {~0UL >> 1, ~6UL >> 1, 1UL << 62, DATA_SIZE, DATA_SIZE - 15, DATA_SIZE - 16, DATA_SIZE - 31, 0, 8};
 
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         s->nouts = ~0U;
@@ -617,6 +662,7 @@ static void calls_of_other_architectures_are_enosys(void)
 static const struct hosted_case cases[] = {
     CASE(marshal_sends_what_the_table_says)
     CASE(marshal_says_what_it_could_not_read)
+    CASE(marshal_puts_contents_behind_the_records)
     CASE(marshal_ends_strings_at_4096)
     CASE(marshal_fills_the_slot_and_no_more)
     CASE(marshal_of_anything)
@@ -624,6 +670,7 @@ static const struct hosted_case cases[] = {
     CASE(marshal_of_a_signal_frame)
     CASE(outs_reach_guest_memory)
     CASE(outs_that_fault_are_efault)
+    CASE(outs_of_zeros_need_no_bytes)
     CASE(outs_of_nonsense_stay_inside_the_slot)
     CASE(brk_moves_by_pages)
     CASE(futex_wake_op_computes_as_linux)

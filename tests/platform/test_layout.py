@@ -33,6 +33,7 @@ ONLY_C = {
     "STACKS_SIZE": "only the zygote maps all stacks",
     "STUB_RODATA": "the linker script has it",
     "STUB_DATA": "the linker script has it",
+    "OUT_ZEROS": "core and stub alone put replies together and take them apart",
     "KIND_READY": "a byte on the pool process's socket, not a message of a channel",
 }
 

@@ -152,6 +152,36 @@ class HostThread:
         it cannot be). False when it does not fit: the caller writes through the process instead."""
         raise NotImplementedError
 
+    # The contents of reads and writes. ``now``: not with the reply. They answer how many bytes were
+    # moved: fewer where guest memory ends; none for a bad address, which is OSError EFAULT where a
+    # host file takes part. (With the reply, a bad address is EFAULT only then.)
+    def give(self, address: int, data: bytes | bytearray, start: int, count: int, now: bool) -> int:
+        """Bytes of ``data`` to the guest."""
+        raise NotImplementedError
+
+    def give_zeros(self, address: int, count: int, now: bool) -> int:
+        """Zeros to the guest; maybe fewer than could be."""
+        raise NotImplementedError
+
+    def give_file(self, address: int, fd: int, offset: int, count: int, now: bool) -> int:
+        """pread(2) of a host file to the guest; fewer bytes at its end too."""
+        raise NotImplementedError
+
+    def take(self, address: int, sent: int, count: int) -> bytes:
+        """Bytes of the guest: from offset ``sent`` of what came with the request, or if that is
+        -1 from memory."""
+        raise NotImplementedError
+
+    def take_into(self, address: int, sent: int, buffer: bytearray, start: int, count: int) -> int:
+        """The same into a part of ``buffer``."""
+        raise NotImplementedError
+
+    def take_file(
+        self, address: int, sent: int, fd: int, offset: int, count: int, flags: int
+    ) -> int:
+        """The same into a host file: pwrite(2), or pwritev2(2) with RWF_* ``flags``."""
+        raise NotImplementedError
+
     def resume(self) -> None:
         """Go on after an interruption or fault, registers as they were."""
         raise NotImplementedError

@@ -29,6 +29,8 @@ SLOT_TID_OFFSET: Final = 208
 """Where in its slot the host kernel keeps a thread's tid."""
 SLOT_ROBUST_OFFSET: Final = 256
 SLOTS: Final = 4096
+DATA_SIZE: Final = SLOT_SIZE - 512
+"""Of a slot: what comes with a request or goes with a reply."""
 
 SHARED_BASE: Final = 0x7E00_2000_0000
 SHARED_SIZE: Final = 0x4000

@@ -87,6 +87,7 @@ class StubThread(HostThread):
         self.stub_process = process
         self.slot = slot
         self.key = process.space.key(slot)
+        self.hub = engine.hub
         self.reply: Callable[[int, int, int], None] = engine.hub.reply
         self.queue: Callable[[int, int, bytes], bool] = engine.hub.queue_out
         self.host_tid = host_tid  # 0 until the host kernel's word was checked
@@ -124,6 +125,39 @@ class StubThread(HostThread):
         if not 0 <= address < GUEST_TOP:
             return False  # the write that follows says EFAULT
         return self.queue(self.key, address, data)
+
+    def give(self, address: int, data: bytes | bytearray, start: int, count: int, now: bool) -> int:
+        if not 0 <= address < GUEST_TOP:  # sums of guest registers may be longer than one
+            return 0
+        return self.hub.give(self.key, self.process.pid, address, data, start, count, now)
+
+    def give_zeros(self, address: int, count: int, now: bool) -> int:
+        if not 0 <= address < GUEST_TOP:
+            return 0
+        return self.hub.give_zeros(self.key, self.process.pid, address, count, now)
+
+    def give_file(self, address: int, fd: int, offset: int, count: int, now: bool) -> int:
+        if not 0 <= address < GUEST_TOP:
+            address = GUEST_TOP
+        return self.hub.give_file(self.key, self.process.pid, address, fd, offset, count, now)
+
+    def take(self, address: int, sent: int, count: int) -> bytes:
+        if not 0 <= address < GUEST_TOP:
+            return b""
+        return self.hub.take(self.key, self.process.pid, address, sent, count)
+
+    def take_into(self, address: int, sent: int, buffer: bytearray, start: int, count: int) -> int:
+        if not 0 <= address < GUEST_TOP:
+            return 0
+        return self.hub.take_into(self.key, self.process.pid, address, sent, buffer, start, count)
+
+    def take_file(
+        self, address: int, sent: int, fd: int, offset: int, count: int, flags: int
+    ) -> int:
+        if not 0 <= address < GUEST_TOP:
+            address = GUEST_TOP
+        hub = self.hub
+        return hub.take_file(self.key, self.process.pid, address, sent, fd, offset, count, flags)
 
     def drop_outs(self) -> None:
         """Forget what :meth:`queue_out` collected: the handler will run again."""

@@ -125,33 +125,26 @@ class Contents:
         if left <= 0:
             return 0
         if self.fd < 0:
-            return sink.put(bytes(memoryview(self.small)[offset : offset + left]))
-        if left <= PIECE:
-            return sink.put(self._pread(left, offset))
-        done = 0
-        while done < left:
-            taken = sink.put(self._pread(min(left - done, PIECE), offset + done))
-            if taken == 0:
-                break
-            done += taken
-        return done
-
-    def _pread(self, count: int, offset: int) -> bytes:
+            return sink.put_part(self.small, offset, left)
         try:
-            return os.pread(self.fd, count, offset)
+            return sink.put_file(self.fd, offset, left)
         except OSError as e:
             raise from_os_error(e) from None
 
     def write(self, source: Source, offset: int) -> int:
-        """Write from ``source``; the bytes taken, fewer when the quota ends. ENOSPC, EFAULT."""
+        """Write from ``source``; the bytes taken, fewer when the quota or guest memory ends.
+        ENOSPC, EFAULT."""
         done = 0
         while source.left:
             try:
-                done += self._write_piece(source, offset + done)
+                taken = self._write_piece(source, offset + done)
             except (ENOSPC, EFAULT):
                 if done:
                     return done
                 raise
+            if taken == 0:
+                break
+            done += taken
         return done
 
     def _write_piece(self, source: Source, offset: int) -> int:
@@ -159,20 +152,33 @@ class Contents:
         if offset + wanted > SIZE_MAX:
             raise EFBIG("beyond the largest file size")
         wanted = self._within_quota(offset, wanted)
-        piece = source.take(wanted)
-        end = offset + wanted
-        if self.fd < 0 and end > SMALL_MAX:
+        if self.fd < 0 and offset + wanted > SMALL_MAX:
             self.memory()
-        if self.fd >= 0:
-            self._pwrite(piece, offset)
+        if self.fd < 0:
+            taken = self._write_small(source, offset, wanted)
         else:
-            small = self.small
-            if offset > len(small):
-                small.extend(bytes(offset - len(small)))
-            small[offset:end] = piece
+            try:
+                taken = source.take_file(self.fd, offset, wanted, 0)
+            except OSError as e:
+                raise from_os_error(e) from None
+        end = offset + taken
         self.size = max(self.size, end)
         self._charge(offset, end)
-        return wanted
+        return taken
+
+    def _write_small(self, source: Source, offset: int, count: int) -> int:
+        small = self.small
+        before = len(small)
+        if offset + count <= before:
+            return source.take_into(small, offset, count)
+        taken = 0
+        small.extend(bytes(offset + count - before))
+        try:
+            taken = source.take_into(small, offset, count)
+        finally:  # no byte may stay that was not written
+            if taken < count:
+                del small[max(before, offset + taken) if taken else before :]
+        return taken
 
     def _pwrite(self, piece: bytes, offset: int) -> None:
         while piece:

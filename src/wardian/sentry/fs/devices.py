@@ -117,7 +117,7 @@ class ZeroFile(MemoryFile):
     def read(self, sink: Sink, offset: int) -> int:
         done = 0
         while sink.left > 0 and done < ZERO_MAX:
-            n = sink.put(bytes(min(sink.left, STEP)))
+            n = sink.put_zeros(sink.left if sink.left < ZERO_MAX - done else ZERO_MAX - done)
             if n == 0:
                 break
             done += n

@@ -17,7 +17,6 @@ from wardian.sentry.vfs.inode import S_IFMT, DirEntry
 if TYPE_CHECKING:
     from wardian.sentry.fs.host import HostDirectory, HostRegular
 
-PIECE: Final = 1 << 20  # bytes moved by one host call
 LARGEST_OFFSET: Final = (1 << 63) - 1
 SEEK_SET: Final = 0
 SEEK_CUR: Final = 1
@@ -72,24 +71,7 @@ class HostFile(File):
 
     # -- data ------------------------------------------------------------------------------------
     def read(self, sink: Sink, offset: int) -> int:
-        wanted = sink.left
-        if wanted <= PIECE:
-            data = self.host.pread(self.handle.fd, wanted, offset)
-            return sink.put(data) if data else 0
-        total = 0
-        while sink.left:
-            try:
-                data = self.host.pread(self.handle.fd, min(sink.left, PIECE), offset + total)
-                if not data:
-                    break
-                total += sink.put(data)
-            except LinuxError:
-                if total == 0:
-                    raise
-                break
-            if len(data) < PIECE:
-                break
-        return total
+        return self.host.read(self.handle.fd, sink, offset)
 
     def write(self, source: Source, offset: int) -> int:
         total = 0
@@ -106,19 +88,10 @@ class HostFile(File):
         return total
 
     def write_piece(self, source: Source, offset: int) -> int:
-        """One host call; what the host did not take goes back to ``source``."""
-        data = source.take(PIECE)
-        try:
-            if self.flags & O_APPEND:
-                written = self.host.append(self.handle.fd, data)
-            else:
-                written = self.host.pwrite(self.handle.fd, data, offset)
-        except LinuxError:
-            source.give_back(len(data))
-            raise
-        if written < len(data):
-            source.give_back(len(data) - written)
-        return written
+        """As much as the host takes at once."""
+        if self.flags & O_APPEND:
+            return self.host.append(self.handle.fd, source)
+        return self.host.write(self.handle.fd, source, offset)
 
     @property
     def seekable(self) -> bool:

@@ -24,6 +24,7 @@ from wardian.sentry.fs.hostsyscall import (
     core_function,
     host_syscall_function,
 )
+from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.inode import Attributes, StatFs
 
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x02, 0x04, 0x08
@@ -237,24 +238,24 @@ class HostFS:
         return result
 
     # -- contents --------------------------------------------------------------------------------
-    def pread(self, fd: int, count: int, offset: int) -> bytes:
-        """pread(2)."""
+    def read(self, fd: int, sink: Sink, offset: int) -> int:
+        """pread(2), as much as ``sink`` takes."""
         try:
-            return os.pread(fd, count, offset)
+            return sink.put_file(fd, offset, sink.left)
         except OSError as e:
             raise from_os_error(e) from None
 
-    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
-        """pwrite(2)."""
+    def write(self, fd: int, source: Source, offset: int) -> int:
+        """pwrite(2), some of what ``source`` has."""
         try:
-            return os.pwrite(fd, data, offset)
+            return source.take_file(fd, offset, source.left, 0)
         except OSError as e:
             raise from_os_error(e) from None
 
-    def append(self, fd: int, data: bytes) -> int:
+    def append(self, fd: int, source: Source) -> int:
         """Write at the end, wherever others have moved it meanwhile (RWF_APPEND, pwritev2(2))."""
         try:
-            return os.pwritev(fd, [data], 0, os.RWF_APPEND)
+            return source.take_file(fd, 0, source.left, os.RWF_APPEND)
         except OSError as e:
             raise from_os_error(e) from None
 

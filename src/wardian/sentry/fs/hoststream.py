@@ -27,7 +27,7 @@ from wardian.sentry.fs.anon import AnonFS, AnonInode
 from wardian.sentry.fs.hostcalls import HostFS
 from wardian.sentry.hostport import HostPoller
 from wardian.sentry.kernel.waitqueue import WaitQueue
-from wardian.sentry.vfs.buffers import Sink, Source
+from wardian.sentry.vfs.buffers import BytesSource, Sink, Source
 from wardian.sentry.vfs.file import (
     O_ACCMODE,
     O_APPEND,
@@ -300,9 +300,9 @@ class HostFileStream(File):
         """One host call."""
         descriptor = self.descriptor
         if self.flags & O_APPEND and not descriptor.append:
-            return self.host.append(descriptor.fd, data)
+            return self.host.append(descriptor.fd, BytesSource(data))
         if not in_turn and not self.flags & O_APPEND:
-            return self.host.pwrite(descriptor.fd, data, offset)
+            return self.host.write(descriptor.fd, BytesSource(data), offset)
         try:
             return os.write(descriptor.fd, data)
         except OSError as e:

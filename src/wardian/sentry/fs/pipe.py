@@ -101,6 +101,11 @@ class Pipe:
         self.queue.wake(READ_EVENTS)
 
     # -- reading side ------------------------------------------------------------------------------
+    def give_first(self, sink: Sink) -> int:
+        """Put what fits of the first piece into ``sink``, without taking it; the count."""
+        piece = self.pieces[0]
+        return sink.put_part(piece, self.head, len(piece) - self.head)
+
     def first(self, limit: int) -> bytes:
         """Up to ``limit`` bytes of the first piece, without taking them."""
         piece = self.pieces[0]
@@ -139,7 +144,7 @@ class Pipe:
         total = 0
         while self.size and sink.left:
             try:
-                taken = sink.put(self.first(sink.left))
+                taken = self.give_first(sink)
             except LinuxError:
                 if total == 0:
                     raise

@@ -9,17 +9,31 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from librt.strings import read_i64_le
+from mypy_extensions import i64
+
+from wardian.platform.layout import DATA_SIZE
 from wardian.sentry.errno import EFAULT, EINVAL
 from wardian.sentry.vfs.buffers import BytesSource, Sink, Source
 
 if TYPE_CHECKING:
+    from wardian.platform.interface import HostThread
     from wardian.sentry.kernel.task import Task
 
 MAX_RW_COUNT: Final = 0x7FFFF000  # what one read or write moves at most
 IOV_MAX: Final = 1024
 USER_END: Final = 1 << 47
+HEAD: Final = 88  # of a message, before the data (platform.interface.Request)
+APART: Final = -3  # the status of contents that stand behind the request (marshal_gen)
+SMALL: Final = 8192  # scattered in one host call
 
 _IOVEC: Final = struct.Struct("<QQ")
+
+
+def at_once(task: Task) -> bool:
+    """True when results must not wait for the reply: strace looks at them first."""
+    call = task.call
+    return call is None or call.trace is not None
 
 
 class UserSink(Sink):
@@ -31,47 +45,112 @@ class UserSink(Sink):
         self.address = address
 
     def put(self, data: bytes) -> int:
-        n = len(data)
-        if n > self.left:
-            n = self.left
-            data = data[:n]
-        if n:
-            self.task.copy_out(self.address, data)
-            self.address += n
-            self.left -= n
+        return self.put_part(data, 0, len(data))
+
+    def put_part(self, data: bytes | bytearray, start: int, count: int) -> int:
+        count = min(count, self.left)
+        if count <= 0:
+            return 0
+        host = host_of(self.task)
+        return self.filled(host.give(self.address, data, start, count, at_once(self.task)))
+
+    def put_zeros(self, count: int) -> int:
+        count = min(count, self.left)
+        if count <= 0:
+            return 0
+        host = host_of(self.task)
+        return self.filled(host.give_zeros(self.address, count, at_once(self.task)))
+
+    def put_file(self, fd: int, offset: int, count: int) -> int:
+        count = min(count, self.left)
+        host = host_of(self.task)
+        n = host.give_file(self.address, fd, offset, count, at_once(self.task))
+        self.address += n
+        self.left -= n
         return n
+
+    def filled(self, count: int) -> int:
+        """``count`` bytes have come; EFAULT for none."""
+        if count == 0:
+            raise EFAULT(f"the buffer at {self.address:#x} cannot be written")
+        self.address += count
+        self.left -= count
+        return count
 
 
 class UserSource(Source):
-    """One guest buffer to drain."""
+    """One guest buffer to drain: in guest memory, or sent along at offset ``sent`` of the data."""
 
-    def __init__(self, task: Task, address: int, count: int) -> None:
+    def __init__(self, task: Task, address: int, count: int, sent: int = -1) -> None:
         super().__init__(count)
         self.task = task
         self.address = address
+        self.sent = sent
 
     def take(self, count: int) -> bytes:
         n = min(count, self.left)
-        data = self.task.copy_in(self.address, n) if n else b""
-        self.address += n
-        self.left -= n
+        if n <= 0:
+            return b""
+        data = host_of(self.task).take(self.address, self.sent, n)
+        if len(data) < n:
+            raise EFAULT(f"{n} bytes at {self.address:#x} cannot be read")
+        self.advance(n)
         return data
 
+    def take_into(self, buffer: bytearray, start: int, count: int) -> int:
+        n = min(count, self.left)
+        if n <= 0:
+            return 0
+        n = host_of(self.task).take_into(self.address, self.sent, buffer, start, n)
+        if n == 0:
+            raise EFAULT(f"the buffer at {self.address:#x} cannot be read")
+        self.advance(n)
+        return n
+
+    def take_file(self, fd: int, offset: int, count: int, flags: int) -> int:
+        n = min(count, self.left)
+        n = host_of(self.task).take_file(self.address, self.sent, fd, offset, n, flags)
+        self.advance(n)
+        return n
+
+    def advance(self, count: int) -> None:
+        """``count`` bytes are gone."""
+        self.address += count
+        self.left -= count
+        if self.sent >= 0:
+            self.sent += count
+
     def give_back(self, count: int) -> None:
-        self.address -= count
-        self.left += count
+        self.advance(-count)
 
     def skip(self, count: int) -> None:
-        self.give_back(-min(count, self.left))
+        self.advance(min(count, self.left))
+
+
+def host_of(task: Task) -> HostThread:
+    """The thread whose memory it is."""
+    host = task.host
+    assert host is not None
+    return host
 
 
 def source_of(task: Task, sent: bytes, count: int) -> Source:
     """What write(2) and sendto(2) were given: the ``count`` bytes that came along with the request,
-    or those in guest memory at argument 1."""
+    those that the stub has put behind it, or those in guest memory at argument 1."""
     call = task.call
     if len(sent) == count or call is None:
         return BytesSource(sent)
-    return UserSource(task, call.request.arg(1), count)
+    request = call.request
+    return UserSource(task, request.arg(1), count, contents_at(request.raw, count))
+
+
+def contents_at(raw: bytes, count: int) -> int:
+    """Where in the slot's data ``count`` bytes of contents stand, -1 when they were not sent."""
+    length: i64 = len(raw)
+    if length < HEAD + 8 or read_i64_le(raw, HEAD) != APART:
+        return -1
+    at = int(length) - HEAD
+    return at if at + count <= DATA_SIZE else -1
 
 
 class Segments:
@@ -94,19 +173,71 @@ class IovecSink(Sink):
         self.used = 0  # bytes of the current segment
 
     def put(self, data: bytes) -> int:
-        total = min(len(data), self.left)
+        return self.put_part(data, 0, len(data))
+
+    def put_part(self, data: bytes | bytearray, start: int, count: int) -> int:
+        total = min(count, self.left)
         done = 0
-        segments = self.segments
+        host = host_of(self.task)
+        now = at_once(self.task)
         while done < total:
-            step = min(total - done, segments.lengths[self.index] - self.used)
-            self.task.copy_out(segments.addresses[self.index] + self.used, data[done : done + step])
-            done += step
-            self.left -= step
-            self.used += step
-            if self.used == segments.lengths[self.index]:
-                self.index += 1
-                self.used = 0
+            step = min(total - done, self.room())
+            taken = host.give(self.place(), data, start + done, step, now)
+            self.filled(taken)
+            done += taken
+            if taken < step:
+                break
+        if done == 0 and total > 0:
+            raise EFAULT("a buffer of the iovec cannot be written")
         return done
+
+    def put_zeros(self, count: int) -> int:
+        step = min(count, self.left)
+        if step <= 0:
+            return 0
+        step = min(step, self.room())
+        taken = host_of(self.task).give_zeros(self.place(), step, at_once(self.task))
+        if taken == 0:
+            raise EFAULT("a buffer of the iovec cannot be written")
+        self.filled(taken)
+        return taken
+
+    def put_file(self, fd: int, offset: int, count: int) -> int:
+        total = min(count, self.left)
+        if total <= SMALL and total > self.room():
+            return super().put_file(fd, offset, total)
+        done = 0
+        host = host_of(self.task)
+        now = at_once(self.task)
+        while done < total:
+            step = min(total - done, self.room())
+            try:
+                taken = host.give_file(self.place(), fd, offset + done, step, now)
+            except OSError:
+                if done == 0:
+                    raise
+                break
+            self.filled(taken)
+            done += taken
+            if taken < step:
+                break
+        return done
+
+    def room(self) -> int:
+        """Bytes left in the current segment; there is one."""
+        return self.segments.lengths[self.index] - self.used
+
+    def place(self) -> int:
+        """Where the next byte goes."""
+        return self.segments.addresses[self.index] + self.used
+
+    def filled(self, count: int) -> None:
+        """``count`` bytes have come, all into the current segment."""
+        self.left -= count
+        self.used += count
+        if self.used == self.segments.lengths[self.index]:
+            self.index += 1
+            self.used = 0
 
 
 class IovecSource(Source):

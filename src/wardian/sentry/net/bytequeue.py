@@ -36,9 +36,7 @@ class ByteQueue:
         while pieces and sink.left > 0:
             piece = pieces[0]
             length = len(piece) - self.start
-            if self.start:
-                piece = piece[self.start : self.start + sink.left]
-            taken = sink.put(piece)
+            taken = sink.put_part(piece, self.start, length)
             total += taken
             self.size -= taken
             if taken < length:

@@ -222,8 +222,7 @@ class UnixConnection(UnixSocket):
             if total and into is not None and differs(packet, into):
                 break
             start = packet.start
-            data = packet.data if start == 0 else packet.data[start : start + sink.left]
-            taken = sink.put(data)
+            taken = sink.put_part(packet.data, start, len(packet.data) - start)
             total += taken
             had_files = bool(packet.files)
             if into is not None or had_files:

@@ -5,6 +5,7 @@ Bytes 0-5 describe arguments 0-5; bytes 6 and 7 are zero. An argument byte is
     0x00         an integer, or an address that stays in the guest: nothing is sent
     0x01         NUL-terminated string: sent without its NUL; ENAMETOOLONG after 4096 bytes
     0x02         buffer of as many bytes as the next argument says (unsigned 64-bit)
+    0x03         the same of contents: more than 256 bytes stand behind all records
     0x40 | n     structure of n bytes, 0 < n < 64
     0x80 | n     structure of 8*n bytes, 0 < n < 0x70
     0xF0-0xFF    reserved
@@ -14,7 +15,9 @@ area: a little-endian i64 n, then max(n, 0) bytes, padded with anything to a mul
 
     n >= 0       n bytes follow
     n == -1      the argument is a null pointer
-    n == -2      it does not fit the data area (31 KiB for all records): the Sentry fetches it
+    n == -2      it does not fit the data area (31 KiB for all records; 16 KiB for contents): the
+                 Sentry fetches it
+    n == -3      the contents stand behind the records, which are all that the request is made of
     n == -14     EFAULT while reading it
     n == -36     ENAMETOOLONG (0x01 only)
 
@@ -28,19 +31,19 @@ from typing import Final
 CALLS: Final = 512
 
 ENTRIES: Final[dict[int, str]] = {
-    1: "0002000000000000",  # write
+    1: "0003000000000000",  # write
     2: "0100000000000000",  # open
     4: "0100000000000000",  # stat
     6: "0100000000000000",  # lstat
     13: "0084000000000000",  # rt_sigaction
     14: "0081000000000000",  # rt_sigprocmask
-    18: "0002000000000000",  # pwrite64
+    18: "0003000000000000",  # pwrite64
     21: "0100000000000000",  # access
     23: "0000000082000000",  # select
     35: "8200000000000000",  # nanosleep
     38: "0084000000000000",  # setitimer
     42: "0002000000000000",  # connect
-    44: "0002000002000000",  # sendto
+    44: "0003000002000000",  # sendto
     49: "0002000000000000",  # bind
     54: "0000000200000000",  # setsockopt
     59: "0100000000000000",  # execve

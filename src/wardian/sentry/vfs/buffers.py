@@ -3,7 +3,16 @@
 Files never see guest addresses: ``read`` fills a :class:`Sink`, ``write`` drains a
 :class:`Source`. The variants for guest memory (one buffer or an iovec) live in
 ``sentry.mm.usercopy``; the ones here are for the kernel's own use and for tests.
+
+The methods besides ``put`` and ``take`` exist so that bytes need not become an object of their own
+on the way between a guest and the place they are kept in.
 """
+
+import os
+from typing import Final
+
+PIECE: Final = 1 << 20  # bytes moved at once by the general versions
+ZEROS: Final = bytes(1 << 16)
 
 
 class Sink:
@@ -17,6 +26,28 @@ class Sink:
         EFAULT."""
         raise NotImplementedError
 
+    def put_part(self, data: bytes | bytearray, start: int, count: int) -> int:
+        """The same of up to ``count`` bytes of ``data`` from ``start`` on."""
+        return self.put(bytes(data[start : start + count]))
+
+    def put_zeros(self, count: int) -> int:
+        """The same of some of ``count`` zeros."""
+        return self.put_part(ZEROS, 0, count)
+
+    def put_file(self, fd: int, offset: int, count: int) -> int:
+        """The same of up to ``count`` bytes of a host file; fewer at its end. Raises OSError."""
+        done = 0
+        count = min(count, self.left)
+        while done < count:
+            data = os.pread(fd, min(count - done, PIECE), offset + done)
+            if not data:
+                break
+            taken = self.put(data)
+            done += taken
+            if taken < len(data):
+                break
+        return done
+
 
 class Source:
     """Gives up to ``left`` more bytes."""
@@ -27,6 +58,27 @@ class Source:
     def take(self, count: int) -> bytes:
         """The next ``min(count, left)`` bytes, consumed. Raises EFAULT."""
         raise NotImplementedError
+
+    def take_into(self, buffer: bytearray, start: int, count: int) -> int:
+        """The same into ``buffer``; how many came, fewer only where guest memory ends."""
+        data = self.take(count)
+        buffer[start : start + len(data)] = data
+        return len(data)
+
+    def take_file(self, fd: int, offset: int, count: int, flags: int) -> int:
+        """The same into a host file, with RWF_* ``flags``; how many it took. Raises OSError."""
+        data = self.take(min(count, PIECE))
+        try:
+            if flags:
+                written = os.pwritev(fd, [data], offset, flags)
+            else:
+                written = os.pwrite(fd, data, offset)
+        except OSError:
+            self.give_back(len(data))
+            raise
+        if written < len(data):
+            self.give_back(len(data) - written)
+        return written
 
     def give_back(self, count: int) -> None:
         """Un-consume the last ``count`` bytes taken (a short write downstream)."""
@@ -51,6 +103,9 @@ class BytesSink(Sink):
         self.left -= len(taken)
         return len(taken)
 
+    def put_part(self, data: bytes | bytearray, start: int, count: int) -> int:
+        return self.put(bytes(data[start : start + min(count, self.left)]))
+
     @property
     def data(self) -> bytes:
         """Everything put so far."""
@@ -67,7 +122,10 @@ class BytesSource(Source):
 
     def take(self, count: int) -> bytes:
         n = min(count, self.left)
-        piece = self.data[self.position : self.position + n]
+        if n == len(self.data):
+            piece = self.data
+        else:
+            piece = self.data[self.position : self.position + n]
         self.position += n
         self.left -= n
         return piece

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
+from fcntl import F_DUPFD_CLOEXEC, fcntl
 from typing import Final
 
 from wardian.platform.layout import DOORBELL_FD, SHARED_FD, ZYGOTE_FD
 from wardian.platform.stub import sockets
 
 HIGH_FD: Final = 200
-"""Where descriptors wait so that the fixed numbers of the zygote can be assigned in any order."""
+"""From where on descriptors wait so that the zygote's fixed numbers can be given in any order."""
 
 
 class ZygoteError(Exception):
@@ -71,7 +72,7 @@ class Zygote:
 def spawn(stub: str, shared_fd: int, doorbell: int, zygote_socket: int) -> int:
     """Start the stub program with the descriptors it expects; its host pid."""
     sources = [(doorbell, DOORBELL_FD), (shared_fd, SHARED_FD), (zygote_socket, ZYGOTE_FD)]
-    high = [os.dup2(fd, HIGH_FD + i, inheritable=False) for i, (fd, _) in enumerate(sources)]
+    high = [fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD) for fd, _ in sources]
     actions: list[tuple[int, int] | tuple[int, int, int] | tuple[int, int, str, int, int]] = []
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     actions += [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]

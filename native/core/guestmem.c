@@ -76,6 +76,21 @@ PyObject *wardian_vm_write(PyObject *self, PyObject *const *args, Py_ssize_t nar
     return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(n);
 }
 
+const char vm_word_doc[] = PyDoc_STR("vm_word(pid, address) -> int\n\nEight bytes anywhere in a host process, the stub's part included; -1 when they cannot be read.");
+PyObject *wardian_vm_word(PyObject *self, PyObject *args)
+{
+    unsigned long long address;
+    uint64_t word;
+    int pid;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iK", &pid, &address))
+        return NULL;
+    struct iovec local = {&word, sizeof word}, remote = {(void *)address, sizeof word};
+    if (process_vm_readv(pid, &local, 1, &remote, 1, 0) != sizeof word)
+        return PyLong_FromLong(-1);
+    return PyLong_FromUnsignedLongLong(word);
+}
+
 const char vm_strings_doc[] = PyDoc_STR("vm_strings(pid, addresses) -> list[bytes | None]\n\n"
 "The NUL-terminated strings at up to 64 addresses in one process_vm_readv(2); None for those that are longer than\n"
 "STRING_PIECE, cross into another page, or could not be read: the caller reads them one by one.");

@@ -36,7 +36,6 @@
 #define ZYGOTE_FD      7
 #define GRANT_FD_FIRST 64
 
-#define CHECKIN_CODE   0x57415244 /* arch_prctl code of a forked child's first notified call */
 #define UNFIT_ERRNO    4095       /* what the filter answers a repeated memory call that the Sentry must see */
 #define INTERRUPT_SIGNAL 23       /* SIGURG: ignored by default, so a stray one harms nobody */
 
@@ -47,8 +46,8 @@ enum {
     KIND_INTERRUPTED = 3, /* after INTERRUPT_SIGNAL, or where ACTION_SIGRETURN asked for it */
     KIND_FRAME_FAULT = 4, /* a signal frame could not be written or read */
     KIND_HOSTRET = 5,     /* args[0] = result of ACTION_HOSTCALL */
-    KIND_CLONED = 6,      /* args[0] = result of ACTION_CLONE in the parent */
-    KIND_CHECKIN = 7,     /* first message of a forked child */
+    KIND_CLONED = 6,      /* args[0] = result of ACTION_CLONE in the parent: of a vfork, or of one that failed */
+    KIND_CHECKIN = 7,     /* first message of a forked child; args[0] = its host tid, it says */
     KIND_PATCH = 9,       /* args[0..1] = a piece of text: may it be written to? (ACTION_RETURN, 1) */
     KIND_READY = 8,       /* a pool process is set up (not sent by guests) */
 };
@@ -60,7 +59,7 @@ enum {
     ACTION_SIGNAL = 3,   /* enter a handler: struct deliver in params, siginfo in data */
     ACTION_SIGRETURN = 4,/* restore the guest's frame at its stack pointer; p[0]: report KIND_INTERRUPTED */
     ACTION_HOSTCALL = 5, /* p[0] = nr, p[1..6] = arguments; answered by KIND_HOSTRET */
-    ACTION_CLONE = 6,    /* p[0] = host flags, p[1] = new slot (0: fork), p[2] = stack, p[3] = tls, p[4] = nonce */
+    ACTION_CLONE = 6,    /* parameters: struct clone_order; a thread's or a fork's parent goes on with result */
     ACTION_EXIT = 7,     /* p[0] = clear_child_tid address */
     ACTION_EXIT_GROUP = 8,
     ACTION_MAP = 9,      /* mmap of the read-only descriptor that waits on CONTROL_FD; p[0..4] = address, length,
@@ -143,6 +142,16 @@ struct out {
     uint64_t length; /* followed by the bytes, padded to 8; with OUT_ZEROS by none */
 };
 #define OUT_ZEROS (1UL << 63)
+
+/* Parameters of ACTION_CLONE, in slot.p. */
+struct clone_order {
+    uint64_t flags; /* of the host's clone(2) */
+    uint64_t slot;  /* the child's; 0: a fork, whose channel and control socket wait on CONTROL_FD */
+    uint64_t stack; /* 0: as the parent's */
+    uint64_t tls;
+    uint64_t nonce; /* kept in the parent's memory, so that a child can show whose child it is */
+    uint64_t parent_tid_at, child_tid_at; /* where the guest wants the child's tid; 0: nowhere */
+};
 
 /* Parameters of ACTION_SIGNAL, in slot.p. */
 struct deliver {

@@ -15,9 +15,9 @@ restore_rt:
     mov $15, %eax
     syscall
 
-# long clone_thread(flags, frame, ptid, ctid, tls, nonce): the child starts with rsp = frame, a copy of the
-# parent's signal frame, and returns into the guest through it. A nonce (vfork: the child is a host process of
-# its own) is shown to the Sentry first: arch_prctl(CHECKIN_CODE, nonce), which is notified.
+# long clone_thread(flags, frame, ptid, ctid, tls, checks_in): the child starts with rsp = frame, a copy of the
+# parent's signal frame, and returns into the guest through it. The child of a vfork, which is a host process of
+# its own, reports itself first.
     .globl clone_thread
 clone_thread:
     mov %rcx, %r10
@@ -32,15 +32,11 @@ clone_thread:
     wrgsbase %rax
     test %r9, %r9
     jz 2f
-    mov $0x57415244, %edi
-    mov %r9, %rsi
-    mov $158, %eax
-    syscall
-    test %rax, %rax
-    jz 2f
-    mov $1, %edi                # the Sentry does not know us
-    mov $231, %eax
-    syscall
+    mov %rsp, %rbx
+    mov %rsp, %rdi
+    and $-16, %rsp
+    call check_in
+    mov %rbx, %rsp
 2:  mov $15, %eax               # rt_sigreturn from the prepared frame
     syscall
     hlt

@@ -15,7 +15,11 @@ struct thread_block {
     uint64_t guest_gs;  /* what arch_prctl(ARCH_GET_GS) tells */
     uint64_t gs;        /* what a new thread loads (start.S knows the offset) */
     uint64_t trap;      /* TRAP_*: fast.S is on its way into a signal handler */
+    uint64_t nonce;     /* of the last clone_order: a child has it too (layout.NONCE_OFFSET) */
+    uint32_t host_tid;  /* of a forked child, written by the host kernel */
 };
+
+_Static_assert(__builtin_offsetof(struct thread_block, nonce) == 64, "nonce");
 
 #define BLOCK_ROOM 128UL /* the block, and what keeps a signal frame off it */
 #define SIGNAL_STACK_SIZE (STACK_SIZE - BLOCK_ROOM)

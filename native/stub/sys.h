@@ -108,7 +108,7 @@ extern const char copy_begin[], copy_end[], copy_fault[];
 
 /* start.S */
 void restore_rt(void);
-long clone_thread(long flags, void *frame, int *ptid, int *ctid, long tls, long nonce);
+long clone_thread(long flags, void *frame, int *ptid, int *ctid, long tls, long checks_in);
 _Noreturn void enter_guest(uint64_t entry, uint64_t sp);
 
 /* zygote.c: where start.S begins */
@@ -116,6 +116,7 @@ _Noreturn void zygote(uint64_t *stack);
 
 /* trap.c */
 void on_signal(int signo, void *info, void *context);
+void check_in(struct ucontext *uc); /* called by start.S */
 extern uint64_t brk_start, brk_now;
 
 #endif

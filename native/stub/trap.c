@@ -12,7 +12,7 @@ enum { FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, FUTEX_REQUEUE_ = 3, FUTEX_CMP_REQUEUE_ 
 enum { FUTEX_WAKE_OP_ = 5, FUTEX_WAIT_BITSET_ = 9, FUTEX_WAKE_BITSET_ = 10 };
 enum { ARCH_SET_GS_ = 0x1001, ARCH_SET_FS_ = 0x1002, ARCH_GET_FS_ = 0x1003, ARCH_GET_GS_ = 0x1004 };
 enum { MAP_ANONYMOUS_ = 0x20 };
-enum { CLONE_VM_ = 0x100, CLONE_SETTLS_ = 0x80000 };
+enum { CLONE_VM_ = 0x100, CLONE_THREAD_ = 0x10000, CLONE_SETTLS_ = 0x80000 };
 #define AUDIT_ARCH_X86_64_ 0xc000003eU
 #define FP_XSTATE_MAGIC1 0x46505853U
 #define SS_AUTODISARM_ (1UL << 31)
@@ -607,51 +607,111 @@ static uint64_t frame_for_child(struct ucontext *uc, uint64_t from, uint64_t to,
     return (uint64_t)copy;
 }
 
-static long clone_child(struct slot *s, struct ucontext *uc, uint64_t index)
-{
-    uint64_t flags = s->p[0], to = s->p[1] & (SLOTS - 1), stack = s->p[2], tls = s->p[3], nonce = s->p[4];
-
-    if (flags & CLONE_VM_) {
-        open_block(to);
-        patch_threads = 1;
-        inherit_gs(index, to);
-        int *tid = (int *)&slot_at(to)->host_tid;
-        return clone_thread((long)flags, (void *)frame_for_child(uc, index, to, stack), tid, tid, (long)tls,
-                            (long)nonce);
-    }
-    patch_hold(); /* no half-written site in the child, where nobody would finish it */
-    long pid = sys6(SYS_clone, (long)(flags & ~(uint64_t)CLONE_SETTLS_), 0, 0, 0, 0, 0);
-    patch_release();
-    if (pid != 0)
-        return pid;
-    patch_threads = 0;
-    /* The child: its memory is the parent's, so it knows the nonce; only the channel must be exchanged. */
-    if (sys2(SYS_arch_prctl, CHECKIN_CODE, nonce) != 0)
-        sys1(SYS_exit_group, 1);
-    long at = sys6(SYS_mmap, CHANNEL_BASE, CHANNEL_SIZE, 3, 0x11, CHANNEL_FD, 0);
-    if (at != (long)CHANNEL_BASE)
-        sys1(SYS_exit_group, 1);
-    sys2(SYS_prctl, 1, 9); /* PR_SET_PDEATHSIG, SIGKILL */
-    if (stack)
-        uc->mc.sp = stack;
-    if (flags & CLONE_SETTLS_)
-        __asm__ volatile("wrfsbase %0" : : "r"(tls));
-    return 0;
-}
-
-/* Take the descriptor that the Sentry has sent, map it and close it again: mmap(2) of a host file that is open
-   for reading only, without a notification (the filter knows the range of such descriptors). */
-static long map_granted(const uint64_t *p)
+/* Take the descriptors that the Sentry has sent ahead of its answer. */
+static int receive_fds(int *fds, uint32_t count)
 {
     uint64_t control[3] = {0};
     char byte;
     struct iovec iov = {&byte, 1};
     struct msghdr message = {0, 0, 0, &iov, 1, control, sizeof control, 0};
+
+    if (sys3(SYS_recvmsg, CONTROL_FD, &message, 0x40000040) != 1 || /* CLOEXEC|DONTWAIT */
+        message.controllen < 16 + 4 * count)
+        return -EAGAIN_;
+    memcpy(fds, control + 2, 4 * count);
+    return 0;
+}
+
+/* The child of a fork: its memory is the parent's, only channel and control socket must be exchanged. Nothing of
+   the guest runs before. */
+static void take_channel(const int *fds)
+{
+    sys2(SYS_dup2, fds[0], CHANNEL_FD);
+    sys2(SYS_dup2, fds[1], CONTROL_FD);
+    sys3(SYS_close_range, CONTROL_FD + 1, ~0U, 0);
+    long at = sys6(SYS_mmap, CHANNEL_BASE, CHANNEL_SIZE, 3, 0x11, CHANNEL_FD, 0);
+    if (at != (long)CHANNEL_BASE)
+        sys1(SYS_exit_group, 1);
+    sys2(SYS_prctl, 1, 9); /* PR_SET_PDEATHSIG, SIGKILL */
+}
+
+static void write_tid(uint64_t address, int64_t tid)
+{
+    int32_t number = (int32_t)tid;
+    if (address)
+        copy_bytes((void *)address, &number, 4); /* clone(2) ignores a bad address */
+}
+
+/* fork(2), and clone(2) of the kind. 0 in the child. */
+static long fork_child(struct slot *s, struct ucontext *uc, uint64_t index, const struct clone_order *order)
+{
+    struct thread_block *block = block_at(index);
+    int64_t tid = s->result;
+    int fds[2];
+
+    if (receive_fds(fds, 2))
+        return -EAGAIN_;
+    patch_hold(); /* no half-written site in the child, where nobody would finish it */
+    long pid = sys6(SYS_clone, (long)(order->flags & ~(uint64_t)CLONE_SETTLS_), 0, 0, (long)&block->host_tid, 0, 0);
+    patch_release();
+    if (pid == 0) {
+        patch_threads = 0;
+        take_channel(fds);
+        write_tid(order->child_tid_at, tid);
+        uc->mc.ax = 0;
+        if (order->stack)
+            uc->mc.sp = order->stack;
+        if (order->flags & CLONE_SETTLS_)
+            __asm__ volatile("wrfsbase %0" : : "r"(order->tls));
+        s->args[0] = block->host_tid;
+        return 0;
+    }
+    sys1(SYS_close, fds[0]);
+    sys1(SYS_close, fds[1]);
+    return pid;
+}
+
+/* A thread, or a process that shares the memory (vfork). */
+static long clone_thread_child(struct slot *s, struct ucontext *uc, uint64_t index, const struct clone_order *order)
+{
+    uint64_t to = order->slot & (SLOTS - 1);
+    int *tid = (int *)&slot_at(to)->host_tid;
+
+    open_block(to);
+    patch_threads = 1;
+    inherit_gs(index, to);
+    write_tid(order->child_tid_at, s->result);
+    return clone_thread((long)order->flags, (void *)frame_for_child(uc, index, to, order->stack), tid, tid,
+                        (long)order->tls, !(order->flags & CLONE_THREAD_));
+}
+
+/* Make a child as the Sentry says. Answers what to report next, or 0 to go on. */
+static uint32_t clone_child(struct slot *s, struct ucontext *uc, uint64_t index)
+{
+    struct clone_order order;
+
+    memcpy(&order, s->p, sizeof order);
+    block_at(index)->nonce = order.nonce;
+    write_tid(order.parent_tid_at, s->result);
+    long pid = order.flags & CLONE_VM_ ? clone_thread_child(s, uc, index, &order) : fork_child(s, uc, index, &order);
+    if (pid == 0)
+        return KIND_CHECKIN;
+    if (pid > 0 && (order.flags & CLONE_THREAD_ || !(order.flags & CLONE_VM_))) {
+        uc->mc.ax = (uint64_t)s->result;
+        return 0;
+    }
+    s->args[0] = (uint64_t)pid;
+    return KIND_CLONED;
+}
+
+/* mmap(2) of a host file that is open for reading only, without a notification: the filter knows the range of
+   such descriptors. */
+static long map_granted(const uint64_t *p)
+{
     int fd;
 
-    if (sys3(SYS_recvmsg, CONTROL_FD, &message, 0x40000040) != 1 || message.controllen < 20) /* CLOEXEC|DONTWAIT */
+    if (receive_fds(&fd, 1))
         return -EAGAIN_;
-    memcpy(&fd, control + 2, 4);
     long result = sys6(SYS_mmap, (long)p[0], (long)p[1], (long)p[2], (long)p[3], fd, (long)p[4]);
     sys1(SYS_close, fd);
     return result;
@@ -695,12 +755,11 @@ static void obey(struct slot *s, struct ucontext *uc, uint64_t index)
                                         (long)s->p[4], (long)s->p[5], (long)s->p[6]);
             kind = KIND_HOSTRET;
             break;
-        case ACTION_CLONE: {
-            long pid = clone_child(s, uc, index);
-            kind = pid ? KIND_CLONED : KIND_CHECKIN;
-            s->args[0] = (uint64_t)pid;
+        case ACTION_CLONE:
+            kind = clone_child(s, uc, index);
+            if (!kind)
+                return;
             break;
-        }
         case ACTION_MAP:
             uc->mc.ax = (uint64_t)map_granted(s->p);
             return;
@@ -713,6 +772,17 @@ static void obey(struct slot *s, struct ucontext *uc, uint64_t index)
             return;
         }
     }
+}
+
+/* The child of a vfork says that it is there (start.S). */
+void check_in(struct ucontext *uc)
+{
+    uint64_t index = my_index();
+    struct slot *s = slot_at(index);
+
+    s->args[0] = s->host_tid;
+    ask(s, index, KIND_CHECKIN);
+    obey(s, uc, index);
 }
 
 static void converse(struct slot *s, struct ucontext *uc, uint64_t index, uint32_t kind)

@@ -84,8 +84,10 @@ def _from_stub(nr: int, a: Args, validated: bool) -> int:
         return ALLOW
     if nr == 56 and low[0] in (0x1250F00, 0x12D0F00):  # a thread: VM|FS|FILES|SIGHAND|THREAD|...
         return ALLOW
-    if nr == 56 or (nr == 158 and low[0] == 0x57415244):
-        return USER_NOTIF
+    if nr == 56 and low[0] in (0x1008000, 0x1208100, 0x1288100):  # a fork, a vfork
+        return ALLOW
+    if (nr == 33 and low[1] in (4, 5)) or (nr == 436 and a[0] == 6):
+        return ALLOW  # a forked child's own channel and socket
     in_bounds = a[0] < GUEST_TOP and a[1] < FENCE and a[2] in range(8)
     if nr == 9 and in_bounds and not a[3] & 0x20 and 6 <= low[4] < 64 and not validated:
         return ALLOW
@@ -196,6 +198,12 @@ BASES: list[tuple[int, Args]] = [
     (158, (0x57415244, 77, 0, 0, 0, 0)),
     (158, (0x1002, 0x10000, 0, 0, 0, 0)),
     (56, (0x11, 0, 0, 0, 0, 0)),
+    (56, (0x1008000, 0, 0, 0, 0, 0)),
+    (56, (0x1208100, 0, 0, 0, 0, 0)),
+    (56, (0x1288100, 0, 0, 0, 0, 0)),
+    (33, (9, 4, 0, 0, 0, 0)),
+    (33, (9, 5, 0, 0, 0, 0)),
+    (436, (6, 0xFFFFFFFF, 0, 0, 0, 0)),
     (56, (17, 0, 0, 0, 0, 0)),
     (56, (0x1250F00, 0, 0, 0, 0, 0)),
     (56, (0x12D0F00, 0, 0, 0, 0, 0)),

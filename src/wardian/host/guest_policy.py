@@ -269,11 +269,35 @@ def _decided_rows() -> list[bpf.Rule]:
         ),
         _rule(
             CLONE,
-            bpf.USER_NOTIF,
-            DECIDED,
-            "a fork: the Sentry lets it go on only when it told that very thread to "
-            "make it; its arguments are values in registers, which cannot change while it waits",
+            bpf.ALLOW,
+            OWN_TIME,
+            "a process with a copy of the memory, or with the same memory (vfork), as the Sentry "
+            "told the stub; one made by jumping here has no channel of its own, can ask for nothing"
+            " and is killed soon after any guest process has ended (two notifications, of which "
+            "each puts a guest thread to sleep, were a third of a fork)",
             _IN_STUB,
+            bpf.IntIn(
+                "flags",
+                0,
+                [layout.FORK_FLAGS, layout.VFORK_FLAGS, layout.VFORK_FLAGS_TLS],
+            ),
+        ),
+        _rule(
+            DUP2,
+            bpf.ALLOW,
+            OWN_END,
+            "a forked child puts the channel and the socket that were made for it in the place of "
+            "its parent's; jumped to, it replaces the guest's own by something it was sent",
+            _IN_STUB,
+            bpf.IntIn("newfd", 1, [layout.CHANNEL_FD, layout.CONTROL_FD]),
+        ),
+        _rule(
+            CLOSE_RANGE,
+            bpf.ALLOW,
+            OWN_END,
+            "and closes whatever else its parent had been sent",
+            _IN_STUB,
+            bpf.Equal("first", 0, layout.CONTROL_FD + 1),
         ),
         _rule(
             MMAP,
@@ -317,15 +341,6 @@ def _decided_rows() -> list[bpf.Rule]:
             GRANTED,
             "closes it again; the guest has no descriptor that others need",
             _IN_STUB,
-        ),
-        _rule(
-            ARCH_PRCTL,
-            bpf.USER_NOTIF,
-            DECIDED,
-            "the child of a fork tells the Sentry its nonce; never goes on to the host, where the"
-            " code would be EINVAL",
-            _IN_STUB,
-            bpf.IntIn("code", 0, [layout.CHECKIN_CODE]),
         ),
     ]
 

@@ -269,8 +269,8 @@ class HostThread:
         raise NotImplementedError
 
     def clone(self, request: CloneRequest) -> None:
-        """Make a host thread or process; ``Events.cloned`` and then
-        ``Events.clone_finished`` report."""
+        """Make a host thread or process: ``Events.cloned`` reports the child at once, then
+        ``Events.clone_answered`` or ``Events.clone_finished`` what became of the parent. EAGAIN."""
         raise NotImplementedError
 
     def exec(self, image: ExecImage) -> None:
@@ -310,6 +310,9 @@ class CloneRequest:
         self.stack = 0  # new stack pointer, 0 to keep
         self.set_tls = False
         self.tls = 0
+        self.tid = 0  # what the parent's call returns: the child's number in the guest
+        self.parent_tid_at = 0  # where the child's number is to stand, before the child runs
+        self.child_tid_at = 0  # and where in the child's memory; 0: nowhere
         self.cookie: object | None = None  # handed back in Events
 
 
@@ -346,7 +349,13 @@ class Events:
         raise NotImplementedError
 
     def cloned(self, parent: HostThread, child: HostThread, request: CloneRequest) -> None:
-        """The child exists (its first answer is ``complete(0)``); the parent is not back yet."""
+        """The child is on its way: it runs by itself as soon as the host has made it. A process
+        reports itself first, as if it had been interrupted (:meth:`interrupted`)."""
+        raise NotImplementedError
+
+    def clone_answered(self, parent: HostThread, request: CloneRequest) -> None:
+        """The parent goes on with the child's number; nothing more is reported, unless the host
+        refuses (:meth:`clone_finished`)."""
         raise NotImplementedError
 
     def clone_finished(self, parent: HostThread, number: int, request: CloneRequest) -> None:

@@ -39,6 +39,10 @@ page 1 guests write (ready map)."""
 VDSO_BASE: Final = 0x7E00_3000_0000
 STACKS_BASE: Final = 0x7E00_4000_0000
 STACK_SIZE: Final = 0x1_0000
+BLOCK_ROOM: Final = 128
+"""At the top of each stub stack: the stub's own words about the thread (struct thread_block)."""
+NONCE_OFFSET: Final = 64
+"""Where in them the nonce of the thread's last clone stands."""
 TRUSTED_END: Final = 0x7E00_5000_0000
 """The rest up to the host stack is a fence again."""
 MASK_LEASE: Final = 0x100
@@ -53,8 +57,6 @@ CONTROL_FD: Final = 5
 SHARED_FD: Final = 6
 ZYGOTE_FD: Final = 7
 """These two only in the zygote."""
-CHECKIN_CODE: Final = 0x57415244
-"""arch_prctl(2) code of a forked child's first notified call; its nonce is the second argument."""
 RECEIVED_FD_FIRST: Final = 6
 """Descriptors from here to GRANT_FD_FIRST came over CONTROL_FD:
 host files, open for reading only."""
@@ -65,6 +67,14 @@ THREAD_FLAGS: Final = 0x125_0F00
 """clone(2) flags of a new thread on the host: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM,
 CHILD_SETTID and CHILD_CLEARTID (into its slot)."""
 THREAD_FLAGS_TLS: Final = THREAD_FLAGS | 0x8_0000
+"""The same with CLONE_SETTLS."""
+FORK_FLAGS: Final = 0x100_8000
+"""Those of a forked process: CLONE_PARENT (the zygote has all) and CLONE_CHILD_SETTID (the child's
+tid into its own copy of a stub stack)."""
+VFORK_FLAGS: Final = 0x120_8100
+"""Those of a process that shares its parent's memory: CLONE_VM, PARENT, and CHILD_SETTID and
+CHILD_CLEARTID as for threads."""
+VFORK_FLAGS_TLS: Final = VFORK_FLAGS | 0x8_0000
 """The same with CLONE_SETTLS."""
 UNFIT_ERRNO: Final = 4095
 """What the filter of ``--memory-mode=validated`` answers the stub for a memory

@@ -1,9 +1,13 @@
-"""clone(2) on the host: threads, forks and vforks, and the proof
-that a forked child is what it says.
+"""clone(2) on the host: threads, forks and vforks, and how a new process proves what it is.
 
-A thread needs no permission (the filter knows its flags). A fork is notified twice: the parent's
-clone call, which must be the one it was told to make, and the child's check-in with a nonce that
-only its memory holds.
+The filter lets the stub make these calls without asking: their flags are fixed, and a thread or a
+process that no slot belongs to can say nothing (``strays`` ends such processes). A child runs
+beside its parent from the start, and the parent does not wait for it.
+
+A new process reports itself on the channel that was made for it. The host's word for who that is
+would cost a notification (two sleeps of a guest thread); instead the parent keeps a nonce, told
+with the order, in memory of the stub, so its child has it too and no other process. The number
+that the child claims is its own when the memory of that host process holds the nonce.
 """
 
 from __future__ import annotations
@@ -15,17 +19,29 @@ from typing import TYPE_CHECKING, Final
 
 from wardian import _core
 from wardian.platform.interface import CloneRequest
-from wardian.platform.layout import CHANNEL_FD, CONTROL_FD, STACK_SIZE, STACKS_BASE
+from wardian.platform.layout import (
+    BLOCK_ROOM,
+    FORK_FLAGS,
+    NONCE_OFFSET,
+    STACK_SIZE,
+    STACKS_BASE,
+    THREAD_FLAGS,
+    VFORK_FLAGS,
+)
+from wardian.platform.stub.births import Kits
 from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL
-from wardian.platform.stub.process import Space
-from wardian.platform.stub.thread import CLONE_SETTLS, StubThread, slot_tid_address
-from wardian.platform.stub.wire import KIND_CHECKIN
+from wardian.platform.stub.process import StubProcess
+from wardian.platform.stub.thread import CLONE_SETTLS, StubThread
+from wardian.platform.stub.wire import ACTION_CLONE, KIND_CHECKIN, KIND_CLONED, MAYBE_CLONED, WORDS
+from wardian.sentry.errno import EAGAIN
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
 
-
 PID_END: Final = 1 << 22
+LOOK_AGAIN_NS: Final = 200_000
+PATIENCE: Final = 5000
+"""Looks at a socket whose last message has not been taken, before a fork fails."""
 
 
 class Cloning:
@@ -33,232 +49,236 @@ class Cloning:
 
     def __init__(self, engine: StubEngine) -> None:
         self.engine = engine
-        self.cloning: list[StubThread] = []  # parents whose clone notification is awaited
-        self.checked_in: dict[int, StubThread] = {}  # nonce -> parent, until the child checks in
-        self.unborn: dict[
-            int, StubThread
-        ] = {}  # pidfd of a child that has yet to check in -> parent
+        self.kits = Kits(engine)
+        self.unborn: dict[int, StubThread] = {}  # by what tells us of a death before the report
+        self.delayed: list[StubThread] = []  # forks until another thread has taken its descriptor
+        self.orphans: dict[StubThread, int] = {}  # vfork children, and looks at them
 
-    def forget(self, thread: StubThread) -> None:
-        """Nothing more is to come of this thread's clone, or of the clone that made it."""
-        self.stop_awaiting(thread)
-        parent = thread.clone_parent
-        thread.clone_parent = None
-        if parent is not None:
-            self.lost(parent)
-        child = thread.clone_child
-        if child is not None and child.clone_parent is thread:  # no parent, no task
-            child.clone_parent = None
-            child.stub_process.kill()
-
-    def stop_awaiting(self, parent: StubThread) -> None:
-        """Expect neither its clone call nor its child any more."""
-        awaited = self.checked_in.pop(parent.clone_nonce, None) is not None
-        if parent in self.cloning:
-            self.cloning.remove(parent)
-            awaited = True
-        if awaited:
-            self.engine.hub.expect(-1)
-        if parent.clone_allowed:
-            parent.clone_allowed = False
-            self.engine.strays.begin()
-        for fd, other in list(self.unborn.items()):
-            if other is parent:
-                self.stop_watching(fd)
-
-    def begin_thread(self, parent: StubThread, slot: int) -> None:
-        """A thread of the same process: the filter lets its clone pass without asking, since a
-        thread that no slot belongs to can say nothing. It runs as soon as the host has made it."""
-        request = parent.clone_request
-        assert request is not None
-        child = StubThread(self.engine, parent.stub_process, slot, 0)
-        child.reports_end = True
-        child.unasked = True
-        parent.clone_child = child
-        parent.clone_expect = (0, slot, 0)
-        parent.clone_returned = False
-        parent.clone_lost = False
-        parent.clone_up = True
-        self.engine.events.cloned(parent, child, request)
-
-    def begin_clone(self, parent: StubThread, slot: int, flags: int, tls: int) -> None:
-        """Expect the notification of this clone."""
-        parent.clone_expect = (flags, slot, tls)
-        parent.clone_child = None
-        parent.clone_returned = False
-        parent.clone_up = False
-        parent.clone_lost = False
-        self.cloning.append(parent)
-        self.engine.hub.expect(1)
-        if parent.clone_nonce:
-            self.checked_in[parent.clone_nonce] = parent
-
-    def notified(
-        self, ident: int, tid: int, flags: int, stack: int, ptid: int, ctid: int, tls: int
-    ) -> None:
-        parent = self.engine.thread_of(self.cloning, tid)
-        if parent is None or not self.as_told(parent, flags, stack, ptid, ctid, tls):
-            self.engine.refuse(ident)
-            return
-        self.cloning.remove(parent)
-        parent.clone_allowed = True
-        _core.notify_send(self.engine.listener, ident, 0, 0, True)
-
-    def as_told(
-        self, parent: StubThread, flags: int, stack: int, ptid: int, ctid: int, tls: int
-    ) -> bool:
-        """Every argument is what the Sentry asked for."""
-        told, slot, told_tls = parent.clone_expect
-        if slot == 0:
-            return flags == told & ~CLONE_SETTLS and stack == 0 and ptid == 0 and ctid == 0
-        word = slot_tid_address(slot)
-        base = STACKS_BASE + slot * STACK_SIZE
-        return (
-            flags == told
-            and ptid == word
-            and ctid == word
-            and base <= stack < base + STACK_SIZE
-            and (tls == told_tls or not flags & CLONE_SETTLS)
-        )
-
-    def check_in(self, ident: int, tid: int, nonce: int) -> None:
-        """A forked child speaks for the first time: only it knows the nonce."""
-        parent = self.checked_in.get(nonce)
-        if parent is None or tid in self.engine.pids:
-            self.engine.refuse(ident)
-            return
-        parent.clone_allowed = False
-        self.stop_awaiting(parent)
-        request = parent.clone_request
-        assert request is not None
-        try:
-            child = self.forked_child(parent, request, ident, tid)
-        except OSError:
-            self.engine.refuse(ident)
-            self.engine.strays.begin()
-            self.lost(parent)
-            return
-        parent.clone_child = child
+    # -- the order ---------------------------------------------------------------------------------
+    def begin(self, parent: StubThread, request: CloneRequest) -> None:
+        """Have the stub make a child; EAGAIN."""
+        parent.clone_looks = 0
         if request.share_memory:
-            parent.clone_up = True
-            self.engine.events.cloned(parent, child, request)
-        _core.notify_send(self.engine.listener, ident, 0, 0, False)
-        self.settle(parent)
-
-    def forked_child(
-        self, parent: StubThread, request: CloneRequest, ident: int, tid: int
-    ) -> StubThread:
-        """The new host process: with the parent's channel (vfork) or one of its own."""
-        if request.share_memory:
-            process = self.engine.new_process(parent.stub_process.space, tid)
-            child = StubThread(self.engine, process, parent.clone_expect[1], tid)
-            child.reports_end = True
+            self.share(parent, request)
+        elif parent.stub_process.can_send():
+            self.fork(parent, request)
+        elif parent.stub_process.control is None:
+            raise EAGAIN("the process has no socket to be sent its child's channel")
         else:
-            space = Space(self.engine.hub)
+            parent.clone_request = request
+            self.delayed.append(parent)
+
+    def try_delayed(self, timeout_ns: int) -> int:
+        """Forks that had to wait: the socket may be free by now. At most how long to wait."""
+        for parent in list(self.delayed):
+            request = parent.clone_request
+            parent.clone_looks += 1
+            if request is None or not (
+                parent.stub_process.can_send() or parent.clone_looks > PATIENCE
+            ):
+                continue
+            self.delayed.remove(parent)
+            if parent.clone_looks > PATIENCE:
+                self.refused(parent, request, errno.EAGAIN)
+                continue
             try:
-                if not space.is_spare() or not self.give_channel(ident, space):
-                    raise OSError(errno.EMFILE, "no room for one more process")
-                process = self.engine.new_process(space, tid)
-            except OSError:
-                space.close()
-                raise
-            space.claim(parent.slot)
-            child = StubThread(self.engine, process, parent.slot, tid)
+                self.fork(parent, request)
+            except EAGAIN:
+                self.refused(parent, request, errno.EAGAIN)
+        if not self.delayed:
+            return timeout_ns
+        return LOOK_AGAIN_NS if timeout_ns < 0 else min(timeout_ns, LOOK_AGAIN_NS)
+
+    def share(self, parent: StubThread, request: CloneRequest) -> None:
+        """A thread, or a process in the same memory, on a slot of the same channel."""
+        process = parent.stub_process
+        slot = process.space.allocate()
+        if not request.thread:
+            process = process.sharing()
+        child = StubThread(self.engine, process, slot, 0)
+        child.reports_end = True
+        flags = THREAD_FLAGS if request.thread else VFORK_FLAGS
+        self.order(parent, child, request, flags, slot)
+
+    def fork(self, parent: StubThread, request: CloneRequest) -> None:
+        """A process with a copy of the memory."""
+        control = parent.stub_process.control
+        assert control is not None
+        kit = self.kits.take()
+        try:
+            kit.send(control, parent)
+        except OSError as e:
+            kit.close()
+            raise EAGAIN(f"the parent cannot be sent its child's channel: {e}") from None
+        process = StubProcess(self.engine, kit.space)
+        process.brk_start = parent.stub_process.brk_start
+        process.control = kit.control
+        kit.space.claim(parent.slot)
+        child = StubThread(self.engine, process, parent.slot, 0)
+        self.watch(kit.control.socket.fileno(), child)
+        self.order(parent, child, request, FORK_FLAGS, 0)
+
+    def order(
+        self, parent: StubThread, child: StubThread, request: CloneRequest, flags: int, slot: int
+    ) -> None:
+        nonce = 0
+        if not request.thread:
+            nonce = int.from_bytes(os.urandom(7), "little") + 1
             child.awaited = KIND_CHECKIN
-            child.clone_parent = parent
-            process.brk_start = parent.stub_process.brk_start
-        child.unasked = True
-        return child
-
-    def give_channel(self, ident: int, space: Space) -> bool:
-        """Give the child its channel. Its parent's control socket goes: it could take from there
-        what is meant for its parent, which may be another user by now. A file that cannot be
-        received from, nor mapped under that number, keeps the place (``StubEngine.give_control``).
-        """
-        return self.engine.install(ident, space.memfd, CHANNEL_FD) and self.engine.install(
-            ident, space.memfd, CONTROL_FD
-        )
-
-    def came_up(self, child: StubThread) -> None:
-        """A forked child stands on its own channel."""
-        parent = child.clone_parent
-        child.clone_parent = None
-        if parent is None or parent.clone_request is None:
-            return
-        request = parent.clone_request
-        parent.clone_up = True
+            child.nonce_slot = parent.slot
+        child.clone_nonce = nonce
+        parent.clone_request = request
+        parent.clone_child = child
+        if request.set_tls:
+            flags |= CLONE_SETTLS
         self.engine.events.cloned(parent, child, request)
-        self.settle(parent)
+        waits = request.share_memory and not request.thread
+        parent.awaited = KIND_CLONED if waits else MAYBE_CLONED
+        words = WORDS[7].pack(
+            flags,
+            slot,
+            request.stack,
+            request.tls,
+            nonce,
+            request.parent_tid_at,
+            request.child_tid_at,
+        )
+        self.engine.hub.reply(parent.key, ACTION_CLONE, request.tid, words)
+        if not waits:
+            self.engine.events.clone_answered(parent, request)
 
+    # -- the child ---------------------------------------------------------------------------------
+    def reported(self, child: StubThread, pid: int) -> None:
+        """A new process speaks for the first time."""
+        process = child.stub_process
+        self.stop_watching(child)
+        if not self.bear(child, process, pid):
+            self.died(child)
+        elif process.ended:
+            process.end()
+        else:
+            self.engine.events.interrupted(child)
+
+    def bear(self, child: StubThread, process: StubProcess, pid: int) -> bool:
+        """Follow the host process from now on, if it is the one that we had made."""
+        if not 0 < pid < PID_END or pid in self.engine.pids:
+            return False
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return False
+        where = STACKS_BASE + (child.nonce_slot + 1) * STACK_SIZE - BLOCK_ROOM + NONCE_OFFSET
+        if _core.vm_word(pid, where) != child.clone_nonce:
+            os.close(pidfd)
+            return False
+        child.host_tid = pid
+        child.tid_is_fact = True
+        process.born(pid, pidfd)
+        return True
+
+    def died(self, child: StubThread) -> None:
+        """No host process will ever be heard of: it was killed first, or is none of ours."""
+        process = child.stub_process
+        self.engine.strays.begin()
+        if not process.ended:
+            process.ended = True
+            self.engine.events.process_died(process, 9)
+        process.gone()
+
+    def watch(self, fd: int, child: StubThread) -> None:
+        """Hear of the child's end before its report by this descriptor: the socket's other end is
+        closed when nobody holds it any more, or a pidfd."""
+        self.unborn[fd] = child
+        child.watched_by = fd
+        self.engine.hub.epoll(EPOLL_CTL_ADD, fd, select.EPOLLIN)
+
+    def stop_watching(self, child: StubThread) -> None:
+        fd = child.watched_by
+        if fd < 0:
+            return
+        child.watched_by = -1
+        del self.unborn[fd]
+        self.engine.hub.epoll(EPOLL_CTL_DEL, fd)
+        control = child.stub_process.control
+        if control is None or control.socket.fileno() != fd:
+            os.close(fd)
+
+    def died_unborn(self, fd: int) -> None:
+        """A child that was to report itself ended instead."""
+        child = self.unborn[fd]
+        self.stop_watching(child)
+        self.died(child)
+
+    # -- the parent --------------------------------------------------------------------------------
     def returned(self, parent: StubThread, result: int) -> None:
-        """The parent's clone call came back, it says."""
+        """The parent's clone call came back, it says: of a vfork, or with an error."""
         request = parent.clone_request
-        if request is None:
+        child = parent.clone_child
+        self.forget(parent)
+        if request is None or child is None:
             self.engine.events.frame_fault(parent)
-            return
-        if result < 0:
-            self.failed(parent, request, -result if result > -4096 else errno.EAGAIN)
-            return
-        parent.clone_returned = True
-        if parent.clone_nonce in self.checked_in:
-            self.watch_unborn(parent, result)
-        self.settle(parent)
+        elif result < 0:
+            self.not_made(child)
+            self.refused(parent, request, -result if result > -4096 else errno.EAGAIN)
+        elif request.thread or not request.share_memory:
+            self.engine.events.frame_fault(parent)  # it was not to say so
+        else:
+            if child.awaited == KIND_CHECKIN and child.watched_by < 0:
+                self.watch_pid(child, result)
+            self.engine.events.clone_finished(parent, 0, request)
 
-    def watch_unborn(self, parent: StubThread, pid: int) -> None:
-        """The child has not checked in: hear of its end, lest the parent waits for ever for one
-        that was killed first. The number is the parent's word: a lie harms nobody else."""
+    def watch_pid(self, child: StubThread, pid: int) -> None:
+        """The number is the parent's word: a lie harms nobody else."""
         try:
             fd = os.pidfd_open(pid if 0 < pid < PID_END else PID_END)
         except OSError:
-            self.lost(parent)
+            self.died(child)
             return
-        self.unborn[fd] = parent
-        self.engine.hub.epoll(EPOLL_CTL_ADD, fd, select.EPOLLIN)
+        self.watch(fd, child)
 
-    def stop_watching(self, fd: int) -> None:
-        del self.unborn[fd]
-        self.engine.hub.epoll(EPOLL_CTL_DEL, fd)
-        os.close(fd)
-
-    def died_unborn(self, fd: int) -> None:
-        """A child that was to check in ended instead."""
-        parent = self.unborn[fd]
-        self.stop_watching(fd)
-        self.lost(parent)
-
-    def lost(self, parent: StubThread) -> None:
-        """No child will come of this fork: the parent is told so when its own half is in."""
-        self.stop_awaiting(parent)
-        parent.clone_lost = True
-        self.settle(parent)
-
-    def settle(self, parent: StubThread) -> None:
-        """Report the end of a clone when both halves are in."""
-        request = parent.clone_request
-        if request is None or not parent.clone_returned:
-            return
-        if parent.clone_lost:
-            self.failed(parent, request, errno.EAGAIN)
-        elif parent.clone_up:
-            parent.clone_request = None
-            parent.clone_up = False
-            self.engine.events.clone_finished(parent, 0, request)
-
-    def failed(self, parent: StubThread, request: CloneRequest, number: int) -> None:
-        """The host would not, or the child is gone already."""
-        self.stop_awaiting(parent)
-        parent.clone_request = None
-        child = parent.clone_child
-        parent.clone_child = None
-        if child is not None:
-            child.clone_parent = None
-            self.engine.forget_thread(child)
-            process = child.stub_process
-            if child in process.threads:
-                process.threads.remove(child)
-            if process is not parent.stub_process:
-                process.kill()  # the parent has lied, or the child never came up
-        slot = parent.clone_expect[1]
-        if slot and request.share_memory:
-            parent.stub_process.space.retire(slot, True)
+    def refused(self, parent: StubThread, request: CloneRequest, number: int) -> None:
+        """No child."""
+        self.forget(parent)
         self.engine.events.clone_finished(parent, number, request)
+
+    def not_made(self, child: StubThread) -> None:
+        """The host would not: nobody stands where the child was to."""
+        process = child.stub_process
+        self.stop_watching(child)
+        self.engine.threads.pop(child.key, None)
+        if child in process.threads:
+            process.threads.remove(child)
+        if process.pid:  # a thread, or the parent has lied
+            process.space.retire(child.slot, True)
+            if not process.threads:
+                process.kill()
+        else:
+            process.ended = True
+            process.gone()
+
+    def parent_gone(self, thread: StubThread) -> None:
+        """The thread ended, perhaps before it made the child that it was to make."""
+        child = thread.clone_child
+        if child is not None and child.awaited == KIND_CHECKIN and child.watched_by < 0:
+            self.orphans[child] = 0
+            self.engine.strays.begin()
+        self.forget(thread)
+
+    def give_up(self, patience: int) -> bool:
+        """Called now and then: orphans that have not spoken for so many times never will. Whether
+        there are more."""
+        for child, looks in list(self.orphans.items()):
+            self.orphans[child] = looks + 1
+            if child.awaited != KIND_CHECKIN or child.stub_process.pid:
+                del self.orphans[child]
+            elif looks >= patience:
+                del self.orphans[child]
+                self.died(child)
+        return bool(self.orphans)
+
+    def forget(self, thread: StubThread) -> None:
+        """Nothing more is to come of this thread's clone."""
+        thread.clone_request = None
+        thread.clone_child = None
+        if thread in self.delayed:
+            self.delayed.remove(thread)

@@ -16,15 +16,11 @@ from librt.strings import read_i64_le
 from mypy_extensions import i64
 
 from wardian import _core
-from wardian.platform.hostfds import MOST
 from wardian.platform.interface import Events, ExecImage, Request
 from wardian.platform.layout import (
-    CHECKIN_CODE,
-    CONTROL_FD,
     GRANT_FD_FIRST,
     SHARED_SIZE,
 )
-from wardian.platform.stub import sockets
 from wardian.platform.stub.cloning import Cloning
 from wardian.platform.stub.memory_calls import MAP_ANONYMOUS, MEMORY_CALLS, fits
 from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL, EnginePoller
@@ -42,8 +38,7 @@ from wardian.platform.stub.wire import (
     KIND_INTERRUPTED,
     KIND_PATCH,
     KIND_SYSCALL,
-    SYS_ARCH_PRCTL,
-    SYS_CLONE,
+    MAYBE_CLONED,
     SYS_MMAP,
     signed_int,
 )
@@ -112,9 +107,8 @@ class StubEngine:
         self.patched = 0  # call sites that the stub was let rewrite, and those that it was not
         self.unpatched = 0
         self.traced = False  # every call, and the result of every mmap, is wanted
-        # Not SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: it brings the guest
-        # to our core, and there both spin.
         self.pool.fill()
+        self.cloning.kits.fill()
 
     @property
     def vdso(self) -> int:
@@ -127,15 +121,25 @@ class StubEngine:
         most ``timeout_ns`` (-1: no limit)."""
         if self.strays.hunting:
             timeout_ns = self.strays.hunt(timeout_ns)
-        found = self.wait(0 if self.pool.due else timeout_ns)
-        if self.pool.due and not found:
-            self.pool.fill()
+        if self.cloning.delayed:
+            timeout_ns = self.cloning.try_delayed(timeout_ns)
+        due = self.pool.due or self.cloning.kits.due
+        found = self.wait(0 if due else timeout_ns)
+        if due and not found:
+            self.prepare()
             found = self.wait(timeout_ns)
         if isinstance(found, bytes):
             self.message(found)
             return
         for fd, events in found:
             self.host_event(fd, events)
+
+    def prepare(self) -> None:
+        """What forks and programs to come will need: nobody wants anything just now."""
+        if self.cloning.kits.due:
+            self.cloning.kits.fill()
+        if self.pool.due:
+            self.pool.fill()
 
     def message(self, data: bytes) -> None:
         """One message of a guest thread."""
@@ -144,11 +148,14 @@ class StubEngine:
         thread = self.threads.get(int(head & 0xFFFFFFFF))
         if thread is None:
             return
-        process = thread.stub_process
-        if process.granted_to is thread:
-            process.granted_to = None
         if kind == KIND_SYSCALL and thread.awaited == 0:
             self.events.syscall(thread, Request(data))
+            return
+        if thread.awaited == MAYBE_CLONED:
+            thread.awaited = kind if kind == KIND_CLONED else 0
+            if kind != KIND_CLONED:  # the host made the child
+                self.cloning.forget(thread)
+            self.message(data)
             return
         if thread.awaited != (kind if kind in REPORTS else 0):
             self.tampered(thread)
@@ -172,8 +179,7 @@ class StubEngine:
         elif kind == KIND_CLONED:
             self.cloning.returned(thread, first)
         elif kind == KIND_CHECKIN:
-            thread.unasked = False
-            self.cloning.came_up(thread)
+            self.cloning.reported(thread, first)
         else:
             self.events.frame_fault(thread)
 
@@ -224,15 +230,20 @@ class StubEngine:
         self.threads.pop(thread.key, None)
         self.drop_grant(thread)
         self.finishing.pop(thread.key, None)
-        self.cloning.forget(thread)
+        self.cloning.parent_gone(thread)
 
     def new_process(self, space: Space, pid: int) -> StubProcess:
-        """Start to follow a host process."""
-        process = StubProcess(self, space, pid)
-        self.processes[process.pidfd] = process
-        self.pids.add(pid)
-        self.hub.epoll(EPOLL_CTL_ADD, process.pidfd, select.EPOLLIN)
+        """A host process whose number is known."""
+        pidfd = os.pidfd_open(pid)
+        process = StubProcess(self, space)
+        process.born(pid, pidfd)
         return process
+
+    def follow(self, process: StubProcess) -> None:
+        """Hear of its end."""
+        self.processes[process.pidfd] = process
+        self.pids.add(process.pid)
+        self.hub.epoll(EPOLL_CTL_ADD, process.pidfd, select.EPOLLIN)
 
     def process_ended(self, process: StubProcess) -> None:
         """Its pidfd says that the host process is gone."""
@@ -244,6 +255,7 @@ class StubEngine:
             process.ended = True
             self.events.process_died(process, 9)
         process.gone()
+        self.strays.begin()
         if self.programs.waiting:
             self.pool.fill()
 
@@ -266,11 +278,7 @@ class StubEngine:
         if notification is None:
             return
         ident, tid, nr, a, b, c, d, e, f = notification
-        if nr == SYS_ARCH_PRCTL and a == CHECKIN_CODE:
-            self.cloning.check_in(ident, tid, b)
-        elif nr == SYS_CLONE:
-            self.cloning.notified(ident, tid, a, b, c, d, e)
-        elif self.validated and nr in MEMORY_CALLS and (nr != SYS_MMAP or d & MAP_ANONYMOUS):
+        if self.validated and nr in MEMORY_CALLS and (nr != SYS_MMAP or d & MAP_ANONYMOUS):
             number = 0 if fits(nr, a, b, c, d, e) else -errno.EPERM
             _core.notify_send(self.listener, ident, 0, number, number == 0)
         elif nr == SYS_MMAP:
@@ -306,23 +314,8 @@ class StubEngine:
         if not self.install(ident, thread.grant.fd, args[4]):
             self.refuse(ident)
             return
-        if thread.stub_process.control is None:
-            self.give_control(thread.stub_process, ident)
         self.drop_grant(thread)
         _core.notify_send(self.listener, ident, 0, 0, True)
-
-    def give_control(self, process: StubProcess, ident: int) -> None:
-        """A forked process gets a control socket of its own with its first notified mapping."""
-        try:
-            ours, theirs = sockets.pair()
-        except OSError:
-            return  # no descriptors left: notified mappings do as well
-        ours.setblocking(False)
-        if ours.fileno() < MOST and self.install(ident, theirs.fileno(), CONTROL_FD):
-            process.control = ours
-        else:
-            ours.close()
-        theirs.close()
 
     def install(self, ident: int, fd: int, number: int) -> bool:
         """Put a descriptor into the notifying process; False when that is gone, or has no room."""
@@ -376,6 +369,7 @@ class StubEngine:
             process.kill()
         for fresh in self.pool.by_fd.values():
             fresh.control.close()
+        self.cloning.kits.close()
         try:
             self.await_zygote()
         except OSError:

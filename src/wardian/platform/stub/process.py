@@ -13,12 +13,11 @@ from wardian.platform.hostfds import KEPT, MOST
 from wardian.platform.interface import HostMapping, HostProcess
 from wardian.platform.layout import CHANNEL_SIZE, GUEST_TOP, SLOTS
 from wardian.platform.log import Log
+from wardian.platform.stub.sockets import Control
 from wardian.platform.stub.text import Text
 from wardian.sentry.errno import EACCES, EAGAIN, EFAULT
 
 if TYPE_CHECKING:
-    from _socket import socket
-
     from wardian.platform.stub.engine import StubEngine
     from wardian.platform.stub.thread import StubThread
 
@@ -94,21 +93,42 @@ class StubProcess(HostProcess):
     """A host process running guest code. A vfork(2) child shares its
     parent's space but is one of its own."""
 
-    def __init__(self, engine: StubEngine, space: Space, pid: int) -> None:
+    def __init__(self, engine: StubEngine, space: Space) -> None:
         super().__init__()
         self.engine = engine
         self.space = space
-        self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+        self.pid = 0  # until the host process is known: a forked one that has yet to report itself
+        self.pidfd = -1
         space.users += 1
         self.threads: list[StubThread] = []
         self.brk_start = 0
         self.text = Text(self)
-        self.control: socket | None = None  # where descriptors to map are sent
-        self.granted_to: StubThread | None = None  # who has yet to take the one sent last
+        self.control: Control | None = None
+        self.limits: list[tuple[int, int, int]] = []  # to be set when the host process is known
         self.user_ns = 0  # of the time used, as told last
         self.system_ns = 0
         self.ended = False  # we ended it, or know that it ended
+
+    def born(self, pid: int, pidfd: int) -> None:
+        """The host process is known now."""
+        self.pid = pid
+        self.pidfd = pidfd
+        self.engine.follow(self)
+        for resource, soft, besides in self.limits:
+            self.set_limit(resource, soft, besides)
+        self.limits = []
+
+    def sharing(self) -> StubProcess:
+        """One to come that will share this one's memory (vfork)."""
+        child = StubProcess(self.engine, self.space)
+        child.brk_start = self.brk_start
+        if self.control is not None:
+            child.control = self.control.share()
+        return child
+
+    def can_send(self) -> bool:
+        """Whether descriptors can be sent to it right now."""
+        return self.control is not None and self.control.is_free()
 
     def read_some(self, address: int, count: int) -> bytes:
         if not 0 <= address < GUEST_TOP:  # sums of guest registers may be longer than one
@@ -150,9 +170,11 @@ class StubProcess(HostProcess):
         return self.brk_start, self.brk_start
 
     def cpu_time_ns(self) -> int:
-        return max(0, _core.cpu_time(self.pid, False))
+        return max(0, _core.cpu_time(self.pid, False)) if self.pid else 0
 
     def system_time_ns(self, total: int) -> int:
+        if not self.pid:
+            return 0
         # The host's ticks say how to divide the exact time, and neither part may ever go back
         # (cputime_adjust).
         try:
@@ -178,6 +200,9 @@ class StubProcess(HostProcess):
         return (int(fields[1]) - int(fields[2])) * 4096 if len(fields) > 2 else 0
 
     def set_limit(self, resource: int, soft: int, besides: int) -> None:
+        if not self.pid:
+            self.limits.append((resource, soft, besides))
+            return
         own = self.engine.proc.own_bytes(self.engine.zygote.pid, resource)
         if own == 0:
             LOG.warning("the size of a guest process cannot be seen: its limit is not enforced")
@@ -200,6 +225,8 @@ class StubProcess(HostProcess):
 
     def end(self) -> None:
         """End the host process; its death is reported as one from outside."""
+        if not self.pid:
+            return  # when it reports itself
         try:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         except ProcessLookupError:
@@ -209,21 +236,28 @@ class StubProcess(HostProcess):
         if self.ended:
             return
         self.ended = True
-        self.end()
+        if self.pid:
+            self.end()
+            self.leave_threads()
+
+    def leave_threads(self) -> None:
+        """None of them will speak again."""
         for thread in self.threads:
             self.engine.forget_thread(thread)
+            if self.space.users > 1:
+                self.space.retire(thread.slot, thread.reports_end)
         self.threads.clear()
 
     def gone(self) -> None:
-        """The host process has ended: free what belonged to it."""
+        """The host process has ended, or will never be: free what belonged to it."""
         self.ended = True
-        for thread in self.threads:
-            self.engine.forget_thread(thread)
-        self.threads.clear()
+        self.leave_threads()
         if self.control is not None:
-            self.control.close()
-        os.close(self.pidfd)
-        self.pidfd = -1
+            self.control.drop()
+            self.control = None
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
         self.space.drop()
 
 

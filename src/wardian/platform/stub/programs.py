@@ -78,7 +78,6 @@ class Programs:
         thread.host_tid = tid
         thread.tid_is_fact = True
         thread.reports_end = False
-        thread.unasked = False
         thread.interrupt_sent = False
         process.threads.append(thread)
         self.engine.threads[thread.key] = thread
@@ -104,7 +103,7 @@ class Programs:
         thread.stub_process.brk_start = image.brk_start
         fresh.taken_by = thread
         message, data, fds = encode_image(image, fresh)
-        thread.stub_process.control = fresh.control
+        thread.stub_process.control = sockets.Control(fresh.control)
         self.engine.hub.put(thread.key, DATA_OFFSET, data)
         if not fresh.rest:
             self.engine.pool.stop_listening(fresh)

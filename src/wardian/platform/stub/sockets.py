@@ -6,8 +6,13 @@ constants that are enums.
 
 from __future__ import annotations
 
+import fcntl
 import struct
 from _socket import AF_UNIX, CMSG_SPACE, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket, socketpair
+from typing import Final
+
+SIOCOUTQ: Final = 0x5411
+"""Bytes sent that nobody has received (unix(7))."""
 
 
 def pair() -> tuple[socket, socket]:
@@ -19,6 +24,40 @@ def send_fds(to: socket, message: bytes, fds: list[int]) -> None:
     """One message with these descriptors; OSError."""
     rights = struct.pack(f"{len(fds)}i", *fds)
     to.sendmsg([message], [(SOL_SOCKET, SCM_RIGHTS, rights)])
+
+
+class Control:
+    """The socket on which a guest process gets descriptors, and only the Sentry speaks. Processes
+    that share their memory share it too."""
+
+    def __init__(self, ours: socket) -> None:
+        self.socket = ours
+        self.users = 1
+        self.sent_to: object | None = None  # the thread that has yet to take what was sent last
+
+    def is_free(self) -> bool:
+        """Whether something may be sent: all that was sent before has been taken."""
+        if self.sent_to is not None:
+            left = fcntl.ioctl(self.socket.fileno(), SIOCOUTQ, bytes(4))
+            if left == bytes(4):
+                self.sent_to = None
+        return self.sent_to is None
+
+    def send(self, thread: object, fds: list[int]) -> None:
+        """One message for ``thread``, which takes it when it has its answer; OSError."""
+        send_fds(self.socket, b"F", fds)
+        self.sent_to = thread
+
+    def share(self) -> Control:
+        """One user more."""
+        self.users += 1
+        return self
+
+    def drop(self) -> None:
+        """One user less; the last one closes it."""
+        self.users -= 1
+        if self.users == 0:
+            self.socket.close()
 
 
 def receive_fd(at: socket, size: int) -> tuple[bytes, int]:

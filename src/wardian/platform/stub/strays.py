@@ -1,10 +1,9 @@
 """Host processes that a guest has forked and the Sentry does not know.
 
-A fork that was allowed, but whose child never checks in, leaves a process behind that can ask for
-nothing, and yet runs: with the guest's code in it, when the guest made the stub's clone call by
-itself. The host knows all children of the zygote, whose children all guest processes are. After a
-fork without a child we look there, and end who is still unknown when every honest newcomer has long
-reported.
+A guest that makes the stub's clone call by itself has a process that can ask for nothing, and yet
+runs, also after its maker has ended. The host knows all children of the zygote, whose children all
+guest processes are. Whenever a guest process has ended we look there, and end who is still unknown
+when every honest newcomer has long reported.
 """
 
 from __future__ import annotations
@@ -32,8 +31,10 @@ class Strays:
         self.seen: dict[int, int] = {}  # unknown pid -> looks
 
     def begin(self) -> None:
-        """A fork was allowed, and no child of it can come any more."""
-        self.hunting = True
+        """A process has ended, or was never heard of: look soon."""
+        if not self.hunting:
+            self.hunting = True
+            self.next_look_ns = time.monotonic_ns() + LOOK_NS
 
     def hunt(self, timeout_ns: int) -> int:
         """Look when it is time to; at most how long to wait until the next look."""
@@ -52,16 +53,23 @@ class Strays:
         for pid, looks in self.seen.items():
             if looks > PATIENCE:
                 self.end(pid)
-        self.hunting = bool(unknown)
+        waiting = self.engine.cloning.give_up(PATIENCE)
+        self.hunting = bool(unknown) or waiting
 
     def unknown(self) -> list[int]:
         """Children of the zygote that are neither guest processes nor in the pool."""
         pool = [fresh.pid for fresh in self.engine.pool.processes]
         return [
             pid
-            for pid in self.engine.proc.pids()
+            for pid in self.children()
             if pid not in self.engine.pids and pid not in pool and self.is_guest(pid)
         ]
+
+    def children(self) -> list[int]:
+        """Of the zygote (proc_pid_task(5)); where the host has no such list, all we can see."""
+        zygote = self.engine.zygote.pid
+        listed = self.engine.proc.read(zygote, f"task/{zygote}/children").split()
+        return [int(pid) for pid in listed] or self.engine.proc.pids()
 
     def is_guest(self, pid: int) -> bool:
         """Whether it is a living child of the zygote (proc_pid_stat(5))."""

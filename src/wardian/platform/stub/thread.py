@@ -16,18 +16,12 @@ from wardian.platform.interface import (
     SignalFrame,
 )
 from wardian.platform.layout import (
-    CHANNEL_BASE,
     GRANT_FD_FIRST,
     GUEST_TOP,
     SLOT_ROBUST_OFFSET,
-    SLOT_SIZE,
-    SLOT_TID_OFFSET,
-    THREAD_FLAGS,
 )
-from wardian.platform.stub import sockets
 from wardian.platform.stub.process import StubProcess
 from wardian.platform.stub.wire import (
-    ACTION_CLONE,
     ACTION_EXIT,
     ACTION_HOSTCALL,
     ACTION_MAP,
@@ -39,7 +33,6 @@ from wardian.platform.stub.wire import (
     IDS,
     IDS_OFFSET,
     INTERRUPT_SIGNAL,
-    KIND_CLONED,
     KIND_HOSTRET,
     SIGINFO_OFFSET,
     SYS_MMAP,
@@ -54,14 +47,7 @@ if TYPE_CHECKING:
 
     from wardian.platform.stub.engine import StubEngine
 
-CLONE_VM: Final = 0x100
-CLONE_CHILD_SETTID: Final = 0x1000000
-CLONE_CHILD_CLEARTID: Final = 0x200000
-CLONE_PARENT: Final = 0x8000
 CLONE_SETTLS: Final = 0x80000
-
-VFORK_FLAGS: Final = CLONE_VM | CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
-FORK_FLAGS: Final = CLONE_PARENT
 
 SA_ONSTACK: Final = 0x08000000
 MAP_ANONYMOUS: Final = 0x20
@@ -93,9 +79,6 @@ class StubThread(HostThread):
         self.host_tid = host_tid  # 0 until the host kernel's word was checked
         self.tid_is_fact = host_tid != 0  # told by the host kernel, not read from the slot
         self.reports_end = False  # the host kernel clears the slot's tid when the thread is gone
-        self.unasked = (
-            False  # a fresh thread that runs already: the first complete() has nothing to answer
-        )
         self.awaited = 0  # KIND_* of the report it was told to make; nothing else until then
         self.grant: Grant | None = None
         self.fill: tuple[int, int, bytes] | None = (
@@ -104,21 +87,15 @@ class StubThread(HostThread):
         self.clone_request: CloneRequest | None = None
         self.clone_child: StubThread | None = None
         self.clone_nonce = 0
-        self.clone_expect = (0, 0, 0)  # host flags, slot, TLS the notification must show
-        self.clone_allowed = False  # the host makes a child, which has yet to check in
-        self.clone_returned = False  # the parent's host call came back
-        self.clone_up = False  # the child spoke
-        self.clone_lost = False  # and never will
-        self.clone_parent: StubThread | None = None  # until a forked child has spoken
+        self.clone_looks = 0  # for a free socket
+        self.nonce_slot = 0  # of the parent, whose stub stack has the nonce
+        self.watched_by = -1  # what tells of the end of a process that has not reported itself
         self.interrupt_sent = False
         process.threads.append(self)
         engine.threads[self.key] = self
 
     # -- finishing a request -----------------------------------------------------------------------
     def complete(self, result: int) -> None:
-        if self.unasked:
-            self.unasked = False
-            return
         self.reply(self.key, ACTION_RETURN, result)
 
     def queue_out(self, address: int, data: bytes) -> bool:
@@ -200,9 +177,6 @@ class StubThread(HostThread):
         self.engine.hub.park(self.key)
 
     def resume(self) -> None:
-        if self.unasked:
-            self.unasked = False
-            return
         self.engine.hub.reply(self.key, ACTION_RESUME, 0)
 
     def deliver(self, frame: SignalFrame, result: int, in_syscall: bool, report: bool) -> None:
@@ -275,17 +249,14 @@ class StubThread(HostThread):
         the result."""
         process = self.stub_process
         control = process.control
-        if control is None or process.granted_to is not None:
-            return False
         if self.engine.traced or self.engine.validated:
             return False
-        if opened_for_writing(fd):
+        if control is None or opened_for_writing(fd) or not control.is_free():
             return False
         try:
-            sockets.send_fds(control, b"F", [fd])
+            control.send(self, [fd])
         except OSError:
             return False
-        process.granted_to = self
         return True
 
     def unmap(self, address: int, length: int) -> None:
@@ -322,31 +293,14 @@ class StubThread(HostThread):
         self.engine.events.mapped(self, self.engine.finishing.pop(self.key, result))
 
     def clone(self, request: CloneRequest) -> None:
-        flags = FORK_FLAGS
-        slot = 0
-        nonce = int.from_bytes(os.urandom(7), "little") + 1
-        if request.share_memory:
-            flags = THREAD_FLAGS if request.thread else VFORK_FLAGS
-            slot = self.stub_process.space.allocate()
-        if request.set_tls:
-            flags |= CLONE_SETTLS
-        if request.thread:
-            nonce = 0
-        self.awaited = KIND_CLONED
-        self.clone_request = request
-        self.clone_nonce = nonce
-        if request.thread:
-            self.engine.cloning.begin_thread(self, slot)
-        else:
-            self.engine.cloning.begin_clone(self, slot, flags, request.tls)
-        self.engine.hub.reply(
-            self.key, ACTION_CLONE, 0, WORDS[5].pack(flags, slot, request.stack, request.tls, nonce)
-        )
+        self.engine.cloning.begin(self, request)
 
     def exec(self, image: ExecImage) -> None:
         self.engine.exec(self, image)
 
     def abandon(self) -> None:
+        if not self.process.pid:
+            return  # a fork on its way, which is to be heard
         self.engine.forget_thread(self)
         if self in self.stub_process.threads:
             self.stub_process.threads.remove(self)
@@ -362,7 +316,7 @@ class StubThread(HostThread):
 
     # -- at any time -------------------------------------------------------------------------------
     def interrupt(self) -> None:
-        tid = self.tid()
+        tid = self.tid() if self.process.pid else 0
         if tid and not self.interrupt_sent:
             self.interrupt_sent = True
             try:
@@ -386,8 +340,3 @@ class StubThread(HostThread):
 def opened_for_writing(fd: int) -> bool:
     """Whether a host descriptor may be written to."""
     return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-
-
-def slot_tid_address(slot: int) -> int:
-    """Where the host kernel writes a new thread's tid, as the guest's address."""
-    return CHANNEL_BASE + slot * SLOT_SIZE + SLOT_TID_OFFSET

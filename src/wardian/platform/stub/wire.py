@@ -12,6 +12,9 @@ KIND_CLONED: Final = 6
 KIND_CHECKIN: Final = 7
 KIND_PATCH: Final = 9
 
+MAYBE_CLONED: Final = 100
+"""Not on the channel: KIND_CLONED when the host refused a clone, otherwise anything."""
+
 ACTION_RETURN: Final = 1
 ACTION_RESUME: Final = 2
 ACTION_SIGNAL: Final = 3
@@ -43,8 +46,6 @@ IMAGE_BLOB: Final = struct.Struct("<2Q")
 SYS_MMAP: Final = 9
 SYS_MPROTECT: Final = 10
 SYS_MUNMAP: Final = 11
-SYS_CLONE: Final = 56
-SYS_ARCH_PRCTL: Final = 158
 
 
 def signed_int(value: int) -> int:

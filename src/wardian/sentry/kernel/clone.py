@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import CloneRequest, HostThread
-from wardian.sentry.errno import EAGAIN, EFAULT, EINVAL, EPERM
+from wardian.sentry.errno import EAGAIN, EINVAL, EPERM
 from wardian.sentry.fs.anon import anon_inode, install_new
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN
 from wardian.sentry.kernel.itimers import group_timers
@@ -120,8 +120,6 @@ def start(task: Task, arguments: CloneArguments) -> int:
         raise EINVAL("nested namespaces are not supported")
     check_process_limit(task)
     tid = task.kernel.pids.allocate()
-    if flags & CLONE_PARENT_SETTID:
-        task.memory.process.write(arguments.parent_tid, TID.pack(tid))
     state = CloneState(task, arguments, tid)
     request = CloneRequest()
     request.thread = bool(flags & CLONE_THREAD)
@@ -129,6 +127,10 @@ def start(task: Task, arguments: CloneArguments) -> int:
     request.stack = arguments.stack
     request.set_tls = bool(flags & CLONE_SETTLS)
     request.tls = arguments.tls
+    request.tid = tid
+    # a bad address is ignored (clone(2))
+    request.parent_tid_at = arguments.parent_tid if flags & CLONE_PARENT_SETTID else 0
+    request.child_tid_at = arguments.child_tid if flags & CLONE_CHILD_SETTID else 0
     request.cookie = state
     if request.set_tls and arguments.tls >= 1 << 47:
         raise EPERM("TLS outside of the address space")
@@ -153,7 +155,7 @@ def check_process_limit(task: Task) -> None:
 
 
 def child_exists(parent: Task, host: HostThread, state: CloneState) -> None:
-    """The host's child is there: build its task and let it go."""
+    """The host makes the child: build its task."""
     arguments = state.arguments
     flags = arguments.flags
     memory = share_or_fork(parent, host, flags)
@@ -192,8 +194,8 @@ def child_exists(parent: Task, host: HostThread, state: CloneState) -> None:
     enter(child)
     if group is not parent.group and group.rlimits.get(RLIMIT_CPU)[0] != RLIM_INFINITY:
         group_timers(child).watch_cpu_limit()
-    write_tids(parent, child, host, arguments)
-    host.complete(0)
+    if flags & CLONE_PIDFD:
+        write_pidfd(parent, child, arguments.pidfd)
 
 
 def share_or_fork(parent: Task, host: HostThread, flags: int) -> Memory:
@@ -241,24 +243,22 @@ def enter(child: Task) -> None:
     child.kernel.pids.add_task(child)
 
 
-def write_tids(parent: Task, child: Task, host: HostThread, arguments: CloneArguments) -> None:
-    """CLONE_CHILD_SETTID and CLONE_PIDFD; the kernel ignores a bad child address (clone(2))."""
-    if arguments.flags & CLONE_CHILD_SETTID:
-        try:
-            host.process.write(arguments.child_tid, TID.pack(child.tid))
-        except EFAULT:
-            pass
-    if arguments.flags & CLONE_PIDFD:
-        fd = install_new(parent, PidFD(anon_inode(parent), child.group, False), True)
-        parent.memory.process.write(arguments.pidfd, TID.pack(fd))
+def write_pidfd(parent: Task, child: Task, address: int) -> None:
+    """CLONE_PIDFD."""
+    fd = install_new(parent, PidFD(anon_inode(parent), child.group, False), True)
+    parent.memory.process.write(address, TID.pack(fd))
 
 
 def undo(parent: Task, state: CloneState) -> None:
-    """The host refused after a thread's task was built."""
+    """The host refused after the child's task was built."""
     child = state.child
     if child is None:
         return
     from wardian.sentry.kernel.exit import exit_task
 
     child.host = None
+    group = child.group
+    if group is not parent.group and group.parent is not None:  # nobody is to hear of it
+        group.parent.children.remove(group)
+        group.parent = None
     exit_task(child, 0)

@@ -272,6 +272,15 @@ class Dispatcher(Events, TaskHooks):
         if isinstance(task, Task) and isinstance(state, clone.CloneState):
             clone.child_exists(task, child, state)
 
+    def clone_answered(self, parent: HostThread, request: CloneRequest) -> None:
+        task = parent.owner
+        if not isinstance(task, Task):
+            return
+        if self.observer is not None and task.call is not None:
+            self.observer.finished(task, task.call.request, request.tid)
+        task.call = None
+        task.host_state = RUNNING
+
     def clone_finished(self, parent: HostThread, number: int, request: CloneRequest) -> None:
         task = parent.owner
         state = request.cookie
@@ -279,6 +288,8 @@ class Dispatcher(Events, TaskHooks):
             return
         if number:
             clone.undo(task, state)
+            if task.call is None:  # it was answered already
+                parent.complete(-number)
             self.finish(task, -number)
         elif not state.wait_for_child():
             self.finish(task, state.tid)

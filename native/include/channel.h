@@ -62,6 +62,7 @@ enum {
     ACTION_CLONE = 6,    /* parameters: struct clone_order; a thread's or a fork's parent goes on with result */
     ACTION_EXIT = 7,     /* p[0] = clear_child_tid address */
     ACTION_EXIT_GROUP = 8,
+    ACTION_EXEC = 10,    /* become the program in data (struct image); p[0] = descriptors that wait on CONTROL_FD */
     ACTION_MAP = 9,      /* mmap of the read-only descriptor that waits on CONTROL_FD; p[0..4] = address, length,
                             prot, flags, offset; the result goes to rax, nothing is reported */
 };

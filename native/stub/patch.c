@@ -258,6 +258,16 @@ static void patch(const struct site *site)
 
 /* -- from the signal handler --------------------------------------------------------------------- */
 
+void forget_patches(const uint64_t *areas)
+{
+    memcpy(&patch_areas, areas, sizeof patch_areas);
+    memset(used, 0, sizeof used);
+    memset(next_plain, 0, sizeof next_plain);
+    memset(tallies, 0, sizeof tallies);
+    patch_threads = 0;
+    fast_vector = fast_begin;
+}
+
 void patch_hold(void)
 {
     while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE))

@@ -56,7 +56,13 @@ static inline struct thread_block *block_at(uint64_t index)
 void ask(struct slot *s, uint64_t index, uint32_t kind);
 void fast_call(struct fast_regs *r);
 extern uint32_t guest_runs; /* from the guest's first instruction on */
+#define MAX_RECEIVED 8U
+long receive_fds(int *fds, uint32_t count); /* what the Sentry has sent; 0 or a negative errno */
+void reset_fpu(uint8_t *fp);
 uint64_t open_block(uint64_t index); /* for a new thread; what gs must be */
+
+/* exec.c */
+void exec_here(struct slot *s, struct ucontext *uc, uint64_t index);
 
 /* fast.S */
 extern const char fast_entry[], fast_begin[], fast_switched[], fast_check[], fast_leave[], fast_jump[], fast_trap[];
@@ -72,6 +78,7 @@ extern uint32_t patch_threads; /* this memory has had more than one thread */
 void consider_site(struct slot *s, uint64_t ip, uint32_t nr);
 uint64_t original_ip(uint64_t ip);
 int in_patched_site(struct sigcontext *mc, int signo);
+void forget_patches(const uint64_t *areas); /* of the program before this one */
 void patch_hold(void);
 void patch_release(void);
 

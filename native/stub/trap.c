@@ -467,6 +467,20 @@ static void interrupt_futex(struct sigcontext *mc)
     }
 }
 
+/* The initial state of the floating-point unit, in a frame. */
+void reset_fpu(uint8_t *fp)
+{
+    uint16_t cwd = 0x37f;
+    uint32_t mxcsr = 0x1f80;
+
+    memcpy(fp, &cwd, 2);
+    memcpy(fp + 24, &mxcsr, 4);
+    if (xstate_size(fp) > 512)
+        memset(fp + 512, 0, 8);
+    else
+        memset(fp + 32, 0, 128 + 256);
+}
+
 static int on_stack(const struct deliver *d, uint64_t sp)
 {
     return sp > d->stack_sp && sp - d->stack_sp <= d->stack_size;
@@ -521,15 +535,7 @@ static uint32_t deliver_signal(struct slot *s, struct ucontext *uc)
     mc->dx = at + 8;
     mc->ax = 0;
     mc->flags &= ~0x10500UL; /* RF, DF, TF */
-    /* Handlers start with the initial FPU state. */
-    uint16_t cwd = 0x37f;
-    uint32_t mxcsr = 0x1f80;
-    memcpy(fp, &cwd, 2);
-    memcpy(fp + 24, &mxcsr, 4);
-    if (fpsize > 512)
-        memset(fp + 512, 0, 8);
-    else
-        memset(fp + 32, 0, 128 + 256);
+    reset_fpu(fp); /* handlers start with the initial state */
     return d.report ? KIND_INTERRUPTED : 0;
 }
 
@@ -608,9 +614,9 @@ static uint64_t frame_for_child(struct ucontext *uc, uint64_t from, uint64_t to,
 }
 
 /* Take the descriptors that the Sentry has sent ahead of its answer. */
-static int receive_fds(int *fds, uint32_t count)
+long receive_fds(int *fds, uint32_t count)
 {
-    uint64_t control[3] = {0};
+    uint64_t control[2 + MAX_RECEIVED / 2];
     char byte;
     struct iovec iov = {&byte, 1};
     struct msghdr message = {0, 0, 0, &iov, 1, control, sizeof control, 0};
@@ -762,6 +768,9 @@ static void obey(struct slot *s, struct ucontext *uc, uint64_t index)
             break;
         case ACTION_MAP:
             uc->mc.ax = (uint64_t)map_granted(s->p);
+            return;
+        case ACTION_EXEC:
+            exec_here(s, uc, index);
             return;
         case ACTION_EXIT:
             leave(s->p[0]);

@@ -5,6 +5,7 @@
  * Started by wardian.platform.stub.launch with descriptors DOORBELL_FD, SHARED_FD and ZYGOTE_FD. When the Sentry goes
  * away (end of file on ZYGOTE_FD) it kills its process group, which is every guest process.
  */
+#include "image.h"
 #include "stub.h"
 
 extern const char text_end[], rodata_end[], data_end[]; /* stub.lds */
@@ -172,30 +173,6 @@ static void handle_signals(void)
 
 /* -- the pool process: load the image, close the filter, go -------------------------------------------- */
 
-static void map_image(struct image *image, uint8_t *data, uint64_t size, int nfds)
-{
-    uint64_t used = sizeof *image;
-    struct image_map map;
-    struct image_blob blob;
-
-    for (uint64_t i = 0; i < image->nmaps; i++, used += sizeof map) {
-        must(used + sizeof map <= size ? 0 : -1, 30);
-        memcpy(&map, data + used, sizeof map);
-        int fd = map.fd_index >= 0 && map.fd_index < nfds ? received[map.fd_index] : -1;
-        long flags = PRIVATE | FIXED | (fd < 0 ? ANON | NORESERVE : 0);
-        must(sys6(SYS_mmap, (long)map.address, (long)map.length, (long)map.prot, flags, fd, (long)map.offset), 31);
-    }
-    for (uint64_t i = 0; i < image->nblobs; i++) {
-        must(used + sizeof blob <= size ? 0 : -1, 32);
-        memcpy(&blob, data + used, sizeof blob);
-        used += sizeof blob;
-        must(blob.length <= size - used ? 0 : -1, 33);
-        if (copy_bytes((void *)blob.address, data + used, blob.length))
-            die(34);
-        used += (blob.length + 7) & ~7UL;
-    }
-}
-
 static void install_second_filter(void)
 {
     struct sock_fprog program = {filters.second_len, filters.code + filters.first_len * 8};
@@ -215,7 +192,7 @@ static _Noreturn void pool_process(void)
     if (receive(CONTROL_FD, &byte, 1, &nfds) != 1)
         die(0); /* the Sentry did not need this process */
     memcpy(&image, slot->data, sizeof image);
-    map_image(&image, slot->data, DATA_SIZE, nfds);
+    must(load_image(&image, slot->data, DATA_SIZE, received, nfds), 31);
     brk_start = brk_now = image.brk_start;
     memcpy(&patch_areas, image.patch_areas, sizeof patch_areas);
     if (byte == 'W') { /* more to place than the channel holds: the Sentry writes it now and says when it is done */

@@ -59,6 +59,7 @@ class ExecImage:
         self.entry = 0
         self.stack_pointer = 0
         self.brk_start = 0
+        self.same_rights = False  # the program may do nothing that its caller might not
         self.patch_areas = (0, 0)  # ranges near the text that the engine may use; 0: none
 
 
@@ -274,9 +275,9 @@ class HostThread:
         raise NotImplementedError
 
     def exec(self, image: ExecImage) -> None:
-        """Replace this thread's program: afterwards ``self`` runs ``image`` in a fresh host process
-        and ``self.process`` is that process. The old process is killed if this thread was its last
-        user."""
+        """Replace this thread's program: afterwards ``self`` runs ``image`` in ``self.process``,
+        a fresh host process unless the engine keeps the old one (``image.same_rights``). An old
+        process is killed if this thread was its last user."""
         raise NotImplementedError
 
     def abandon(self) -> None:

@@ -93,7 +93,9 @@ class Cloning:
         """A thread, or a process in the same memory, on a slot of the same channel."""
         process = parent.stub_process
         slot = process.space.allocate()
-        if not request.thread:
+        if request.thread:
+            process.threaded = True
+        else:
             process = process.sharing()
         child = StubThread(self.engine, process, slot, 0)
         child.reports_end = True

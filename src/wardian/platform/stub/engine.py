@@ -333,9 +333,9 @@ class StubEngine:
 
     # -- programs ----------------------------------------------------------------------------------
     def exec(self, thread: StubThread, image: ExecImage) -> None:
-        """Run ``image`` in a pool process, as ``thread``; the old host
-        process ends with its last user."""
-        self.programs.begin(Start(image, thread, None))
+        """Run ``image`` as ``thread``, here or in a pool process; the old host process ends with
+        its last user."""
+        self.programs.exec(thread, image)
 
     def launch(self, image: ExecImage, owner: object) -> None:
         """Run ``image`` as a program without a parent on the host;

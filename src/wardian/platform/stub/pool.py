@@ -8,12 +8,10 @@ from _socket import CMSG_SPACE, SCM_CREDENTIALS, SO_PASSCRED, SOL_SOCKET
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
-from wardian.platform.interface import ExecImage
 from wardian.platform.stub import sockets
 from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL
 from wardian.platform.stub.process import Space
-from wardian.platform.stub.wire import DATA_SIZE, IMAGE, IMAGE_BLOB, IMAGE_MAP
-from wardian.sentry.errno import EFAULT, ENOMEM
+from wardian.sentry.errno import EFAULT
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
@@ -133,42 +131,3 @@ class Pool:
                 self.processes.remove(fresh)
                 return fresh
         return None
-
-
-def encode_image(image: ExecImage, fresh: PoolProcess) -> tuple[bytes, bytes, list[int]]:
-    """The message byte, the contents of the channel's data area, and the descriptors to send."""
-    fds: list[int] = []
-    maps: list[bytes] = []
-    blobs: list[tuple[int, bytes]] = []
-    for mapping in image.mappings:
-        index = -1
-        if mapping.fd >= 0:
-            if mapping.fd not in fds:
-                fds.append(mapping.fd)
-            index = fds.index(mapping.fd)
-        maps.append(
-            IMAGE_MAP.pack(mapping.address, mapping.length, mapping.prot, mapping.offset, index)
-        )
-        if mapping.data:
-            blobs.append((mapping.data_address, mapping.data))
-    room = DATA_SIZE - IMAGE.size - sum(map(len, maps))
-    if room < 0:
-        raise ENOMEM("too many segments")
-    placed: list[bytes] = []
-    for address, data in blobs:
-        piece = IMAGE_BLOB.pack(address, len(data)) + data + bytes(-len(data) % 8)
-        if len(piece) <= room:
-            placed.append(piece)
-            room -= len(piece)
-        else:
-            fresh.rest.append((address, data))
-    header = IMAGE.pack(
-        len(maps),
-        len(placed),
-        image.entry,
-        image.stack_pointer,
-        image.brk_start,
-        image.patch_areas[0],
-        image.patch_areas[1],
-    )
-    return (b"W" if fresh.rest else b"G"), header + b"".join(maps) + b"".join(placed), fds

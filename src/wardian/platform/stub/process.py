@@ -105,8 +105,10 @@ class StubProcess(HostProcess):
         self.text = Text(self)
         self.control: Control | None = None
         self.limits: list[tuple[int, int, int]] = []  # to be set when the host process is known
+        self.cpu_base_ns = 0  # used by programs that ran in it before
         self.user_ns = 0  # of the time used, as told last
         self.system_ns = 0
+        self.threaded = False  # it has had more than one thread
         self.ended = False  # we ended it, or know that it ended
 
     def born(self, pid: int, pidfd: int) -> None:
@@ -117,6 +119,13 @@ class StubProcess(HostProcess):
         for resource, soft, besides in self.limits:
             self.set_limit(resource, soft, besides)
         self.limits = []
+
+    def new_program(self, brk_start: int) -> None:
+        """Another program is loaded in place of the one that ran."""
+        self.brk_start = brk_start
+        self.text = Text(self)
+        self.cpu_base_ns += self.cpu_time_ns()
+        self.user_ns = self.system_ns = 0
 
     def sharing(self) -> StubProcess:
         """One to come that will share this one's memory (vfork)."""
@@ -170,7 +179,9 @@ class StubProcess(HostProcess):
         return self.brk_start, self.brk_start
 
     def cpu_time_ns(self) -> int:
-        return max(0, _core.cpu_time(self.pid, False)) if self.pid else 0
+        if not self.pid:
+            return 0
+        return max(0, _core.cpu_time(self.pid, False) - self.cpu_base_ns)
 
     def system_time_ns(self, total: int) -> int:
         if not self.pid:

@@ -1,19 +1,30 @@
-"""Programs on their way into pool processes: execve(2) and what runs without a
-parent on the host (design D9)."""
+"""Programs on their way into host processes: execve(2) and what runs without a parent on the host
+(design D9).
+
+A pool process is fresh and trusted, and needed where the new program may do more than the old one,
+or where others still use the old one's memory. Otherwise the program is loaded in place: its host
+process is told what to map, as a guest is that maps a file. A hostile one need not obey, and has
+gained nothing: it goes on with the rights that it had.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import ExecImage
 from wardian.platform.stub import sockets
-from wardian.platform.stub.pool import PoolProcess, encode_image
+from wardian.platform.stub.image import EncodedImage
+from wardian.platform.stub.pool import PoolProcess
 from wardian.platform.stub.process import StubProcess
-from wardian.platform.stub.thread import StubThread
-from wardian.platform.stub.wire import DATA_OFFSET
+from wardian.platform.stub.thread import StubThread, opened_for_writing
+from wardian.platform.stub.wire import ACTION_EXEC, DATA_OFFSET, WORDS
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
+
+
+MOST_DESCRIPTORS: Final = 8
+"""That the stub takes at once (MAX_RECEIVED)."""
 
 
 class Start:
@@ -40,6 +51,41 @@ class Programs:
             if start.thread is None or start.thread.owner is not None:
                 self.begin(start)
                 return
+
+    def exec(self, thread: StubThread, image: ExecImage) -> None:
+        """Run ``image`` as ``thread``."""
+        if not self.stays(thread, image) or not self.load_in_place(thread, image):
+            self.begin(Start(image, thread, None))
+
+    def stays(self, thread: StubThread, image: ExecImage) -> bool:
+        """Whether the old program's host process will do."""
+        process = thread.stub_process
+        return (
+            image.same_rights
+            and not process.threaded
+            and process.space.users == 1
+            and len(process.threads) == 1
+            and not self.engine.validated
+            and process.can_send()
+        )
+
+    def load_in_place(self, thread: StubThread, image: ExecImage) -> bool:
+        """False when it cannot be: nothing has happened then."""
+        process = thread.stub_process
+        encoded = EncodedImage(image)
+        fds = encoded.fds
+        if encoded.rest or len(fds) > MOST_DESCRIPTORS or any(map(opened_for_writing, fds)):
+            return False
+        assert process.control is not None
+        try:
+            process.control.send(thread, fds)
+        except OSError:
+            return False
+        process.new_program(image.brk_start)
+        self.engine.hub.put(thread.key, DATA_OFFSET, encoded.data)
+        self.engine.hub.reply(thread.key, ACTION_EXEC, 0, WORDS[1].pack(len(fds)))
+        self.engine.events.exec_done(thread)
+        return True
 
     def begin(self, start: Start) -> None:
         """Move in, or wait for a pool process to move into."""
@@ -102,12 +148,13 @@ class Programs:
         """Send the image to the pool process."""
         thread.stub_process.brk_start = image.brk_start
         fresh.taken_by = thread
-        message, data, fds = encode_image(image, fresh)
+        encoded = EncodedImage(image)
+        fresh.rest = encoded.rest
         thread.stub_process.control = sockets.Control(fresh.control)
-        self.engine.hub.put(thread.key, DATA_OFFSET, data)
+        self.engine.hub.put(thread.key, DATA_OFFSET, encoded.data)
         if not fresh.rest:
             self.engine.pool.stop_listening(fresh)
         try:
-            sockets.send_fds(fresh.control, message, fds)
+            sockets.send_fds(fresh.control, b"W" if fresh.rest else b"G", encoded.fds)
         except OSError:
             thread.stub_process.end()  # killed from outside, or too much is under way

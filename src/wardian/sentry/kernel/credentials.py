@@ -93,6 +93,22 @@ class Credentials:
         self.no_new_privs = False
         self.securebits = 0
 
+    def same_rights(self, other: "Credentials") -> bool:
+        """Whether whoever has these may do exactly what ``other`` allows."""
+        return (
+            (self.uid, self.euid, self.suid, self.fsuid)
+            == (other.uid, other.euid, other.suid, other.fsuid)
+            and (self.gid, self.egid, self.sgid, self.fsgid)
+            == (other.gid, other.egid, other.sgid, other.fsgid)
+            and self.groups == other.groups
+            and self.cap_permitted == other.cap_permitted
+            and self.cap_effective == other.cap_effective
+            and self.cap_inheritable == other.cap_inheritable
+            and self.cap_bounding == other.cap_bounding
+            and self.cap_ambient == other.cap_ambient
+            and self.securebits == other.securebits
+        )
+
     def has_cap(self, cap: int) -> bool:
         """True when ``cap`` is effective."""
         return bool(self.cap_effective >> cap & 1)

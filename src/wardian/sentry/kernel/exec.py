@@ -17,6 +17,7 @@ from wardian.sentry.mm.image import ProgramImage, build_image
 from wardian.sentry.mm.memory import Memory
 from wardian.sentry.mm.program_file import AT_FDCWD, open_exec
 from wardian.sentry.mm.sizes import pass_limits
+from wardian.sentry.vfs.permissions import MAY_READ, permitted
 
 if TYPE_CHECKING:
     from wardian.sentry.vfs.file import File
@@ -27,6 +28,7 @@ def replace_program(
 ) -> int:
     """Load ``file`` into ``task``; raises what execve(2) may, or ends in NO_REPLY."""
     image = build_image(task.kernel, task, file, argv, envp, filename, task.kernel.vdso)
+    image.same_rights = keeps_rights(task, image)
     leave_other_threads(task)
     release_robust_futexes(task)
     task.signals.end_lease()
@@ -36,6 +38,19 @@ def replace_program(
     assert host is not None
     host.exec(image)
     return NO_REPLY
+
+
+def keeps_rights(task: Task, image: ProgramImage) -> bool:
+    """Whether the old program might do all that the new one may: same credentials, a file that it
+    may read, and memory that it was allowed to see (PR_GET_DUMPABLE)."""
+    exe = image.exe
+    return (
+        not image.secure
+        and task.group.dumpable == 1
+        and exe is not None
+        and permitted(task.credentials, exe.inode, MAY_READ)
+        and image.credentials.same_rights(task.credentials)
+    )
 
 
 def leave_other_threads(task: Task) -> None:
@@ -74,7 +89,7 @@ def become(task: Task, image: ProgramImage) -> None:
 
 
 def program_runs(task: Task) -> None:
-    """The engine has the image in a fresh process: the old address space is left."""
+    """The engine has the image in the task's process: the old address space is left."""
     image = task.image
     task.image = None
     host = task.host

@@ -154,6 +154,12 @@ struct clone_order {
     uint64_t parent_tid_at, child_tid_at; /* where the guest wants the child's tid; 0: nowhere */
 };
 
+/* The data of exit(2) and exit_group(2): what the guest says of itself. */
+struct last_words {
+    uint64_t peak_kib;      /* ru_maxrss; 0: not told */
+    uint64_t holds_no_lock; /* its robust futex list is empty */
+};
+
 /* Parameters of ACTION_SIGNAL, in slot.p. */
 struct deliver {
     uint64_t signo;

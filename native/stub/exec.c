@@ -28,7 +28,7 @@ static void reset_registers(struct sigcontext *mc, const struct image *image)
     mc->ss = old.ss;
     mc->fpstate = old.fpstate;
     reset_fpu((uint8_t *)mc->fpstate);
-    __asm__ volatile("wrfsbase %0" : : "r"(0UL));
+    set_fs_base(0);
 }
 
 void exec_here(struct slot *s, struct ucontext *uc, uint64_t index)

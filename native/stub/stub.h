@@ -52,6 +52,16 @@ static inline struct thread_block *block_at(uint64_t index)
     return (struct thread_block *)(STACKS_BASE + (index + 1) * STACK_SIZE - BLOCK_ROOM);
 }
 
+#ifndef WARDIAN_HOSTED /* an ordinary program needs its own */
+static inline void set_fs_base(uint64_t base)
+{
+    __asm__ volatile("wrfsbase %0" : : "r"(base));
+}
+#else
+extern uint64_t fs_base;
+#define set_fs_base(base) ((void)(fs_base = (base)))
+#endif
+
 /* trap.c */
 void ask(struct slot *s, uint64_t index, uint32_t kind);
 void fast_call(struct fast_regs *r);

@@ -165,6 +165,26 @@ static uint32_t marshal_sigreturn(struct slot *s, uint64_t sp)
     return 8 + sizeof(struct ucontext);
 }
 
+/* exit(2) and exit_group(2) bring what the Sentry would have to look for in this process otherwise. */
+static uint32_t marshal_exit(struct slot *s, uint64_t nr)
+{
+    struct last_words words = {0, 0};
+    uint64_t head[3]; /* struct robust_list_head */
+    uint64_t usage[18]; /* struct rusage */
+
+    if (s->robust_list && !copy_bytes(head, (void *)s->robust_list, sizeof head))
+        words.holds_no_lock = head[0] == s->robust_list && !head[2];
+    if (nr == SYS_exit_group && sys2(SYS_getrusage, 0, usage) == 0)
+        words.peak_kib = usage[4];
+    memcpy(s->data, &words, sizeof words);
+    return sizeof words;
+}
+
+static uint32_t marshal_call(struct slot *s, uint64_t nr, const uint64_t *args)
+{
+    return nr == SYS_exit_group || nr == SYS_exit ? marshal_exit(s, nr) : marshal(s, nr, args);
+}
+
 /* -- system calls that the stub answers by itself (design D8 keeps the list) ---------------------------- */
 
 static long stub_brk(uint64_t wanted)
@@ -226,7 +246,7 @@ static long stub_arch_prctl(uint64_t code, uint64_t address)
         if (address >= 1UL << 47)
             return -1; /* EPERM, as arch_prctl(2) */
         if (code == ARCH_SET_FS_)
-            __asm__ volatile("wrfsbase %0" : : "r"(address));
+            set_fs_base(address);
         else
             set_guest_gs(address);
         return 0;
@@ -616,7 +636,7 @@ static uint64_t frame_for_child(struct ucontext *uc, uint64_t from, uint64_t to,
 /* Take the descriptors that the Sentry has sent ahead of its answer. */
 long receive_fds(int *fds, uint32_t count)
 {
-    uint64_t control[2 + MAX_RECEIVED / 2];
+    uint64_t control[2 + MAX_RECEIVED / 2] = {0};
     char byte;
     struct iovec iov = {&byte, 1};
     struct msghdr message = {0, 0, 0, &iov, 1, control, sizeof control, 0};
@@ -668,7 +688,7 @@ static long fork_child(struct slot *s, struct ucontext *uc, uint64_t index, cons
         if (order->stack)
             uc->mc.sp = order->stack;
         if (order->flags & CLONE_SETTLS_)
-            __asm__ volatile("wrfsbase %0" : : "r"(order->tls));
+            set_fs_base(order->tls);
         s->args[0] = block->host_tid;
         return 0;
     }
@@ -858,7 +878,7 @@ void fast_call(struct fast_regs *r)
         return;
     s->nr = nr;
     memcpy(s->args, args, sizeof args);
-    s->data_len = marshal(s, nr, args);
+    s->data_len = marshal_call(s, nr, args);
     s->ip = original_ip(r->cx);
     s->sp = block->guest_sp;
     ask(s, index, KIND_SYSCALL);
@@ -942,7 +962,7 @@ static int trapped_call(struct slot *s, struct siginfo *si, struct ucontext *uc)
         return 0;
     s->nr = nr;
     memcpy(s->args, args, sizeof args);
-    s->data_len = nr == SYS_rt_sigreturn ? marshal_sigreturn(s, mc->sp) : marshal(s, nr, args);
+    s->data_len = nr == SYS_rt_sigreturn ? marshal_sigreturn(s, mc->sp) : marshal_call(s, nr, args);
     return 1;
 }
 

@@ -76,6 +76,8 @@ def _from_stub(nr: int, a: Args, validated: bool) -> int:
     low = [value & 0xFFFFFFFF for value in a]
     if nr in (15, 60, 231):
         return ALLOW
+    if nr == 98 and low[0] == 0:  # getrusage(RUSAGE_SELF)
+        return ALLOW
     if nr == 157 and low[0] == 1 and a[1] == 9:
         return ALLOW
     if nr == 9 and a[:4] == (0x7E0010000000, 128 << 20, 3, 0x11) and low[4] == 4 and a[5] == 0:
@@ -195,6 +197,7 @@ BASES: list[tuple[int, Args]] = [
     (202, (0x10000, 0x189, 0, 0, 0, 0)),
     (1, (3, 0x10000, 8, 0, 0, 0)),
     (157, (1, 9, 0, 0, 0, 0)),
+    (98, (0, 0x10000, 0, 0, 0, 0)),
     (158, (0x57415244, 77, 0, 0, 0, 0)),
     (158, (0x1002, 0x10000, 0, 0, 0, 0)),
     (56, (0x11, 0, 0, 0, 0, 0)),

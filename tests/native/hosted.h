@@ -5,6 +5,7 @@
 #ifndef WARDIAN_TESTS_HOSTED_H
 #define WARDIAN_TESTS_HOSTED_H
 
+#define WARDIAN_HOSTED
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,8 @@ static long host_call(long nr, long a, long b, long c, long d, long e, long f)
     return answers[ncalls++];
 }
 #define sys6 host_call
+
+uint64_t fs_base; /* of the guest, which has none of its own here */
 
 /* -- start.S ------------------------------------------------------------------------------------------- */
 

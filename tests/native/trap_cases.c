@@ -2,6 +2,7 @@
 #include "hosted.h"
 
 #include "trap.c"
+#include "exec.c"
 
 static uint8_t *guest(uint64_t offset)
 {
@@ -641,6 +642,89 @@ static void descriptor_that_did_not_come_is_not_mapped(void)
     CHECK(calls[2].nr == SYS_mmap && calls[2].args[4] == 0 && calls[3].nr == SYS_close);
 }
 
+static void put_image(const struct image *image, const struct image_map *map, uint64_t address, const char *text)
+{
+    struct slot *s = slot_one();
+    struct image_blob blob = {address, strlen(text)};
+    uint8_t *to = s->data;
+
+    memcpy(to, image, sizeof *image);
+    memcpy(to += sizeof *image, map, sizeof *map);
+    memcpy(to += sizeof *map, &blob, sizeof blob);
+    memcpy(to + sizeof blob, text, blob.length);
+}
+
+static void exec_leaves_nothing_of_the_old_program(void)
+{
+    struct slot *s = slot_one();
+    struct ucontext *uc = host_frame(1024);
+    struct image image = {1, 1, 0x402000, GUEST_END - 256, 0x500000, {0x600000, 0}};
+    struct image_map map = {GUEST, 4096, 1, 8192, -1};
+    uint16_t cwd;
+
+    memset((void *)GUEST, 'x', 4096);
+    put_image(&image, &map, GUEST + 8, "arguments");
+    patch_threads = 1;
+    fs_base = 77;
+    answers[9] = (long)GUEST;
+    exec_here(s, uc, 1);
+    int at = 0;
+    uint64_t end = 0; /* of what is unmapped */
+    for (; calls[at].nr == SYS_munmap; at++) {
+        CHECK((uint64_t)calls[at].args[0] == end && (uint64_t)calls[at].args[1] < TRUSTED_BASE - GUEST_TOP);
+        end += (uint64_t)calls[at].args[1];
+    }
+    CHECK(end == GUEST_TOP && at == 9);
+    CHECK(calls[at].nr == SYS_mmap && (uint64_t)calls[at].args[0] == GUEST && calls[at].args[2] == 1);
+    CHECK(calls[at].args[3] == 0x4032 && calls[at].args[4] == -1 && calls[at + 1].nr == SYS_close_range);
+    CHECK(memcmp((void *)(GUEST + 8), "arguments", 9) == 0);
+    CHECK(uc->mc.ip == 0x402000 && uc->mc.sp == GUEST_END - 256 && uc->mc.ax == 0 && uc->mc.bx == 0);
+    CHECK(uc->mc.cs == 0x33 && uc->mc.flags == 0x202 && uc->sigmask == 0xabc && fs_base == 0);
+    memcpy(&cwd, (uint8_t *)uc->mc.fpstate, 2);
+    CHECK(cwd == 0x37f && brk_start == 0x500000 && brk_now == 0x500000);
+    CHECK(patch_areas.start[0] == 0x600000 && patch_threads == 0 && s->data[0] == 0);
+}
+
+static void ended(const struct host_call *call)
+{
+    if (call->nr == SYS_exit_group)
+        exit(0);
+}
+
+/* What cannot be loaded ends the process: the old program is gone by then. */
+static void exec_that_fails_is_the_end(void)
+{
+    struct image image = {1, 1, 0x402000, GUEST_END - 256, 0x500000, {0, 0}};
+    struct image_map map = {GUEST, 4096, 1, 0, -1};
+
+    put_image(&image, &map, GUEST, "text");
+    on_call = ended;
+    answers[9] = -12;
+    exec_here(slot_one(), host_frame(512), 1);
+    CHECK(!"it went on");
+}
+
+static void exit_tells_what_the_sentry_would_look_for(void)
+{
+    struct slot *s = slot_one();
+    uint64_t head[3] = {GUEST, 0, 0}, words[2];
+
+    s->robust_list = GUEST;
+    memcpy((void *)GUEST, head, sizeof head);
+    CHECK(marshal_call(s, SYS_exit_group, head) == 16 && ncalls == 1 && calls[0].nr == SYS_getrusage);
+    memcpy(words, s->data, 16);
+    CHECK(words[1] == 1);
+    head[2] = GUEST + 64; /* a lock is just being taken */
+    memcpy((void *)GUEST, head, sizeof head);
+    CHECK(marshal_call(s, SYS_exit, head) == 16 && ncalls == 1);
+    memcpy(words, s->data, 16);
+    CHECK(words[0] == 0 && words[1] == 0);
+    s->robust_list = GUEST_END;
+    CHECK(marshal_call(s, SYS_exit, head) == 16);
+    memcpy(words, s->data, 16);
+    CHECK(words[1] == 0);
+}
+
 static void calls_of_other_architectures_are_enosys(void)
 {
     struct siginfo si = {.u.sys.arch = 0x40000003};
@@ -689,6 +773,9 @@ static const struct hosted_case cases[] = {
     CASE(announcement_sets_bits_and_rings_a_sleeper)
     CASE(conversation_goes_on_until_an_answer_ends_it)
     CASE(descriptor_that_did_not_come_is_not_mapped)
+    CASE(exec_leaves_nothing_of_the_old_program)
+    CASE(exec_that_fails_is_the_end)
+    CASE(exit_tells_what_the_sentry_would_look_for)
     CASE(calls_of_other_architectures_are_enosys)
 };
 

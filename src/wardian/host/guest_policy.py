@@ -99,6 +99,7 @@ CLONE: _Call = ("clone", 56)
 EXIT: _Call = ("exit", 60)
 KILL: _Call = ("kill", 62)
 SIGALTSTACK: _Call = ("sigaltstack", 131)
+GETRUSAGE: _Call = ("getrusage", 98)
 PRCTL: _Call = ("prctl", 157)
 ARCH_PRCTL: _Call = ("arch_prctl", 158)
 FUTEX: _Call = ("futex", 202)
@@ -227,6 +228,15 @@ def _end_rows() -> list[bpf.Rule]:
             OWN_END,
             "ends the calling process; the Sentry hears of it and reports a death by SIGKILL",
             _IN_STUB,
+        ),
+        _rule(
+            GETRUSAGE,
+            bpf.ALLOW,
+            OWN_END,
+            "what the calling process has used, told with its exit: numbers about itself, written "
+            "to its own memory",
+            _IN_STUB,
+            bpf.IntIn("who", 0, [0]),
         ),
         _rule(
             PRCTL,

@@ -29,7 +29,7 @@ from wardian.sentry.kernel.signal_delivery import (
     frame_fault,
     next_delivery,
 )
-from wardian.sentry.kernel.signals import SIGKILL, SigInfo, force, set_blocked
+from wardian.sentry.kernel.signals import SIGKILL, SigInfo, force, lease_mask, set_blocked
 from wardian.sentry.kernel.task import (
     IN_CALL,
     INTERRUPTED,
@@ -299,6 +299,7 @@ class Dispatcher(Events, TaskHooks):
         if not isinstance(task, Task):
             return
         exec.program_runs(task)
+        lease_mask(task)
         if self.observer is not None and task.call is not None:
             self.observer.finished(task, task.call.request, 0)
         task.call = None

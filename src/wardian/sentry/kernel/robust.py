@@ -37,7 +37,7 @@ def release_robust_futexes(task: Task) -> None:
     """Mark every lock that ``task`` holds; a broken list ends the work silently, as on Linux."""
     head = robust_list(task)
     task.robust_list = 0
-    if head:
+    if head and not task.holds_no_lock:
         try:
             if walk(task, head):
                 interrupt_waiters(task)

@@ -143,6 +143,7 @@ class Task(Waiter):
         )
         self.image: object | None = None  # the program being loaded by execve(2)
         self.robust_list = 0
+        self.holds_no_lock = False  # said when it exits: the list need not be read
         self.start_ns = kernel.clock.monotonic_ns()
         self.death_signal = 0  # prctl(2) PR_SET_PDEATHSIG
         self.scheduling: Scheduling | None = None  # made when sched_*(2) first changes something

@@ -79,6 +79,7 @@ class ThreadGroup:
         self.children_cpu_ns = 0
         self.children_system_ns = 0
         self.peak_resident = 0
+        self.told_peak = 0  # what it says with its exit
         self.children_peak_resident = 0
         self.timers: GroupTimers | None = None  # interval and POSIX timers, made at first use
 
@@ -104,9 +105,12 @@ class ThreadGroup:
 
     def leave_host_process(self) -> None:
         """The host process is about to go (execve(2), exit): keep what it used."""
-        system = self.system_time_ns()
-        self.past_cpu_ns = self.cpu_time_ns()
-        self.past_system_ns = system
+        task = self.any_task()
+        if task is None or task.host is None:
+            return
+        used = task.host.process.cpu_time_ns()
+        self.past_system_ns += task.host.process.system_time_ns(used)
+        self.past_cpu_ns += used
 
     def any_task(self) -> Task | None:
         """The leader while it lives, else any live task."""

@@ -42,7 +42,10 @@ def note_peak(group: ThreadGroup) -> None:
     """Remember the largest resident size of the host's process; looked at when someone asks and at
     exit."""
     task = group.any_task()
-    if task is not None:
-        peak = task.memory.process.peak_resident_bytes()
-        if peak > group.peak_resident:
-            group.peak_resident = peak
+    if task is None:
+        return
+    peak = group.told_peak
+    if peak == 0 or group.parent is None or group.parent is group.kernel.init:
+        peak = task.memory.process.peak_resident_bytes()  # these are accounted for outside
+    if peak > group.peak_resident:
+        group.peak_resident = peak

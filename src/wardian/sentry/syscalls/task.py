@@ -30,6 +30,8 @@ STRINGS_AT_ONCE: Final = 64
 MAX_ARGUMENT_LENGTH: Final = 131072  # MAX_ARG_STRLEN
 ROBUST_LIST_SIZE: Final = 24
 UCONTEXT_SIZE: Final = 304
+LAST_WORDS: Final = struct.Struct("<2Q")
+PEAK_LIMIT: Final = 1 << 47  # of memory that a process can have
 
 
 def clone(t: Task, flags: ULong, stack: Addr, parent_tid: Addr, child_tid: Addr, tls: Addr) -> int:
@@ -173,14 +175,27 @@ def execveat(t: Task, dirfd: FD, path: UserPath, argv: Addr, envp: Addr, flags: 
 # -- exit ------------------------------------------------------------------------------------------
 def exit(t: Task, code: Int) -> int:
     """exit(2): this thread alone."""
+    hear_last_words(t)
     exit_task(t, (code & 0xFF) << 8)
     return NO_REPLY
 
 
 def exit_group(t: Task, code: Int) -> int:
     """exit_group(2)."""
+    hear_last_words(t)
     end_group(t.group, (code & 0xFF) << 8)
     return NO_REPLY
+
+
+def hear_last_words(t: Task) -> None:
+    """What the engine tells with an exit: believed as far as it concerns the task alone."""
+    assert t.call is not None
+    data = t.call.request.data
+    if len(data) < LAST_WORDS.size:
+        return
+    peak_kib, holds_no_lock = LAST_WORDS.unpack_from(data)
+    t.holds_no_lock = bool(holds_no_lock)
+    t.group.told_peak = min(peak_kib << 10, PEAK_LIMIT)
 
 
 # -- threads' own business -------------------------------------------------------------------------

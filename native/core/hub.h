@@ -40,6 +40,7 @@ typedef struct {
     struct space *spaces; /* SLOTS of them */
     uint32_t top;         /* highest space index in use + 1 */
     int epoll_fd, doorbell;
+    bool waits_in_ms;     /* the host has no epoll_pwait2(2) */
     uint32_t watch_space[WATCHES], watch_slot[WATCHES];
     int nwatch, next_watch;
     uint32_t *pending; /* keys found ready, to be looked at */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,16 +46,30 @@ static PyObject *events_list(struct epoll_event *events, int count)
     return list;
 }
 
-static PyObject *poll_events(Hub *hub, int timeout_ms)
+/* epoll_wait(2), to the nanosecond where the host can (Linux 5.11), or else to the next millisecond. */
+static int wait_for_events(Hub *hub, struct epoll_event *events, int64_t timeout_ns)
+{
+    if (timeout_ns > 0 && !hub->waits_in_ms) {
+        struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+        int count = (int)syscall(SYS_epoll_pwait2, hub->epoll_fd, events, MAX_EVENTS, &timeout, NULL, 0);
+        if (count >= 0 || errno != ENOSYS)
+            return count;
+        hub->waits_in_ms = true;
+    }
+    int64_t ms = timeout_ns < 0 ? -1 : timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
+    return epoll_wait(hub->epoll_fd, events, MAX_EVENTS, ms > 1000000 ? 1000000 : (int)ms);
+}
+
+static PyObject *poll_events(Hub *hub, int64_t timeout_ns)
 {
     struct epoll_event events[MAX_EVENTS];
     int count;
 
-    if (timeout_ms == 0) {
-        count = epoll_wait(hub->epoll_fd, events, MAX_EVENTS, 0);
+    if (timeout_ns == 0) {
+        count = wait_for_events(hub, events, 0);
     } else {
         Py_BEGIN_ALLOW_THREADS
-        count = epoll_wait(hub->epoll_fd, events, MAX_EVENTS, timeout_ms);
+        count = wait_for_events(hub, events, timeout_ns);
         Py_END_ALLOW_THREADS
         if (count < 0 && errno == EINTR && PyErr_CheckSignals() < 0)
             return NULL;
@@ -151,9 +166,8 @@ static PyObject *sleep_for(Hub *hub, uint64_t start, int64_t timeout_ns)
     hub_collect_all(hub);
     PyObject *result = hub_take_pending(hub);
     if (!result && !PyErr_Occurred()) {
-        int64_t ms = timeout_ns < 0 ? -1 : timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
         uint64_t asleep = now_ns();
-        result = poll_events(hub, ms > 1000000 ? 1000000 : (int)ms);
+        result = poll_events(hub, timeout_ns);
         hub->sleeps++;
         hub->slept_ns += now_ns() - asleep;
     }

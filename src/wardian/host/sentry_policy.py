@@ -161,14 +161,14 @@ def _guests() -> list[bpf.Rule]:
 
 def _events() -> list[bpf.Rule]:
     return [
-        _rule("epoll_wait", EVENTS, "the Sentry sleeps here"),
+        _rule("epoll_pwait2", EVENTS, "the Sentry sleeps here until the next timer"),
+        _rule("epoll_wait", EVENTS, "or here; looks at what is ready"),
         _rule("epoll_ctl", EVENTS, "descriptors to wait for"),
         _rule("poll", EVENTS, "is this descriptor ready now?"),
         _rule("eventfd2", EVENTS, "completions of helper threads"),
         _rule("clock_gettime", EVENTS, "processor time of guests; clocks where there is no vDSO"),
         _rule("clock_nanosleep", EVENTS, "short waits while ending a sandbox"),
         _rule("restart_syscall", EVENTS, "the host restarts a sleep after a stop and continue"),
-        _rule("sched_yield", EVENTS, "spinning on one processor"),
     ]
 
 

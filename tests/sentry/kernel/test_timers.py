@@ -31,3 +31,16 @@ def test_a_deadline_before_the_host_started_has_passed() -> None:
     assert queue.next_deadline() == 0
     assert queue.run(1) == 1
     assert timer.fired == 1
+
+
+def test_timers_armed_again_and_again_leave_nothing_behind() -> None:
+    queue, kept, other = TimerQueue(), [Counter() for _ in range(1000)], Counter()
+    for number, timer in enumerate(kept):
+        queue.arm(timer, 10**12 + number)
+    for number in range(20000):
+        queue.arm(other, 10**15 + number)
+        queue.cancel(other)
+    assert len(queue.heap) <= 2 * len(kept) + 1
+    assert queue.run(10**13) == len(kept)
+    assert all(timer.fired == 1 for timer in kept)
+    assert (queue.next_deadline(), other.fired) == (-1, 0)

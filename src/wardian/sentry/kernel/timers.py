@@ -9,6 +9,7 @@ from typing import Final
 
 LATEST: Final = (1 << 63) - 1
 """KTIME_MAX: what the host can still wait for."""
+CROWDED_MIN: Final = 256
 
 
 class Timer:
@@ -26,11 +27,14 @@ class Timer:
 
 
 class TimerQueue:
-    """Armed timers ordered by deadline; cancelled ones are dropped when they surface."""
+    """Armed timers ordered by deadline; cancelled ones are dropped when they surface, or when they
+    are most of the heap: a guest that waits an hour at most, again and again, leaves one each time.
+    """
 
     def __init__(self) -> None:
         self.heap: list[tuple[int, int, int, Timer]] = []
         self.sequence: int = 0
+        self.crowded: int = CROWDED_MIN  # at so many the heap is cleared of the cancelled ones
 
     def arm(self, timer: Timer, deadline_ns: int) -> None:
         """Make ``timer`` fire at ``deadline_ns``, or never when that is too far off; an earlier
@@ -41,6 +45,16 @@ class TimerQueue:
         timer.armed = True
         timer.generation = self.sequence
         heapq.heappush(self.heap, (deadline_ns, self.sequence, self.sequence, timer))
+        if len(self.heap) > self.crowded:
+            self.clear_out()
+
+    def clear_out(self) -> None:
+        """Drop the cancelled ones; again when there are twice as many as are left."""
+        self.heap = [
+            entry for entry in self.heap if entry[3].armed and entry[3].generation == entry[2]
+        ]
+        heapq.heapify(self.heap)
+        self.crowded = max(CROWDED_MIN, 2 * len(self.heap))
 
     def cancel(self, timer: Timer) -> None:
         """Disarm; harmless when it is not armed."""

@@ -84,7 +84,8 @@ def test_processes_signals_and_threads_are_in_it(wardian: Wardian) -> None:
     assert row(found, "pause")["count"] == 1
     assert row(found, "kill")["count"] == 1
     assert sum(call["count"] for call in found["calls"] if call["name"].startswith("clone")) == 2
-    assert found["time_ns"]["notifications"] > 0
+    assert found["time_ns"]["processes"] > 0
+    assert found["time_ns"]["messages"] > 0
 
 
 def test_the_status_of_a_program_that_a_signal_ends(wardian: Wardian) -> None:

@@ -28,9 +28,9 @@ LOOP: Final = 0
 """The loop itself, and what is nothing of the following."""
 TIMERS: Final = 1
 MESSAGES: Final = 2
-"""What stubs report besides calls: signals, faults, call sites to patch, children that came up."""
+"""What stubs report besides calls: signals, faults, call sites to patch, forks."""
 NOTIFICATIONS: Final = 3
-"""Seccomp notifications: forks, and mappings that may be written to."""
+"""Seccomp notifications: mappings that may be written to; with validated memory all of them."""
 PROCESSES: Final = 4
 """Host processes that ended, were made for the pool, or became a program."""
 DESCRIPTORS: Final = 5

@@ -23,9 +23,9 @@ Figures = dict[str, Any]
 OUTSIDE = {
     "asleep": "asleep",
     "spinning": "spinning and taking requests",
-    "notifications": "seccomp notifications: forks, shared mappings",
+    "notifications": "seccomp notifications of mappings",
     "processes": "host processes started and ended",
-    "messages": "signals, faults and patched call sites",
+    "messages": "forks, signals, faults, call sites to patch",
     "descriptors": "host descriptors that became ready",
     "timers": "timers",
     "loop": "the loop itself",

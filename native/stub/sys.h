@@ -28,7 +28,7 @@ enum {
     SYS_rt_sigaction = 13, SYS_rt_sigprocmask = 14, SYS_rt_sigreturn = 15, SYS_sched_yield = 24, SYS_mremap = 25, SYS_madvise = 28, SYS_dup2 = 33, SYS_getpid = 39,
     SYS_sendmsg = 46, SYS_recvmsg = 47, SYS_clone = 56, SYS_fork = 57, SYS_vfork = 58, SYS_execve = 59, SYS_exit = 60, SYS_wait4 = 61,
     SYS_kill = 62, SYS_getrusage = 98, SYS_getuid = 102, SYS_getgid = 104, SYS_geteuid = 107, SYS_getegid = 108, SYS_setsid = 112, SYS_sigaltstack = 131, SYS_prctl = 157, SYS_arch_prctl = 158,
-    SYS_setrlimit = 160, SYS_gettid = 186, SYS_futex = 202, SYS_exit_group = 231, SYS_openat = 257, SYS_set_robust_list = 273, SYS_seccomp = 317, SYS_execveat = 322, SYS_membarrier = 324,
+    SYS_setrlimit = 160, SYS_gettid = 186, SYS_futex = 202, SYS_exit_group = 231, SYS_openat = 257, SYS_set_robust_list = 273, SYS_seccomp = 317, SYS_execveat = 322, SYS_membarrier = 324, SYS_rseq = 334,
     SYS_clone3 = 435, SYS_close_range = 436, SYS_mseal = 462,
 };
 

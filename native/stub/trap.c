@@ -400,6 +400,7 @@ static int answered_robust_list(struct slot *s, const uint64_t *args, uint64_t *
 static int answered_from_slot(struct slot *s, uint32_t nr, const uint64_t *args, uint64_t *result)
 {
     switch (nr) {
+    case SYS_rseq: *result = (uint64_t)-ENOSYS_; return 1; /* every thread of glibc's asks */
     case SYS_rt_sigprocmask: return answered_mask(s, args, result);
     case SYS_set_robust_list: return answered_robust_list(s, args, result);
     default: return answered_from_ids(s, nr, result);

@@ -47,7 +47,8 @@ def credentials_after_exec(old: Credentials, path: Path | None) -> ExecCredentia
     file_caps = FileCapabilities()
     if path is not None and trusted:
         _take_ids(new, path)
-        file_caps = read_file_capabilities(path)
+        if not _has_all_anyway(new):
+            file_caps = read_file_capabilities(path)
     changed_ids = new.euid != old.euid or new.egid != old.egid
     _take_capabilities(old, new, file_caps, changed_ids)
     new.suid = new.fsuid = new.euid
@@ -56,6 +57,12 @@ def credentials_after_exec(old: Credentials, path: Path | None) -> ExecCredentia
     if new.uid != 0 and file_caps.effective and new.cap_permitted != new.cap_ambient:
         secure = True
     return ExecCredentials(new, secure)
+
+
+def _has_all_anyway(new: Credentials) -> bool:
+    """Root's programs get every capability, whatever their files say (capabilities(7))."""
+    ids = (new.uid, new.euid)
+    return ids == (0, 0) and not new.securebits & SECBIT_NOROOT and not new.cap_ambient
 
 
 def _take_ids(new: Credentials, path: Path) -> None:

@@ -68,7 +68,10 @@ class ProgramImage(ExecImage):
         memory.set_exe(self.exe)
         memory.layout = self.layout
         memory.auxv = self.auxv
+        last: dict[int, FileMapping] = {}  # of each file: the record of one replaces its older ones
         for mapping, host_fd in self.file_mappings:
+            last[host_fd] = mapping
+        for host_fd, mapping in last.items():
             memory.add_file_mapping(mapping, host_fd)
 
     def release(self) -> None:

@@ -21,6 +21,7 @@ ELSEWHERE: Final[dict[str, str]] = {
     "mprotect": "host",
     "mremap": "host",
     "munmap": "host",
+    "rseq": "stub: ENOSYS, as without CONFIG_RSEQ",
     "rt_sigprocmask": "stub, while nothing is pending",
     "sched_yield": "host",
     "set_robust_list": "stub, during the same",

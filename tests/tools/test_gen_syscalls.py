@@ -78,7 +78,7 @@ def test_marshal_entries_describe_each_argument(folder: Path, tmp_path: Path) ->
     assert len(table) == 512 * 8
     assert table[257 * 8 : 258 * 8] == bytes((0, 1, 0, 0, 0, 0, 0, 0))
     assert table[265 * 8 : 266 * 8] == bytes((0, 1, 0, 1, 0, 0, 0, 0))
-    assert table[1 * 8 : 2 * 8] == bytes((0, 2, 0, 0, 0, 0, 0, 0))
+    assert table[1 * 8 : 2 * 8] == bytes((0, 3, 0, 0, 0, 0, 0, 0))  # contents that may stay apart
     assert table[233 * 8 : 234 * 8] == bytes((0, 0, 0, 0x40 | 12, 0, 0, 0, 0))
     assert table[110 * 8 : 111 * 8] == bytes(8)
 

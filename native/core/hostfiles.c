@@ -15,7 +15,7 @@
 
 #include "hostfiles.h"
 
-enum { FIELDS = 14, DIRENT_BYTES = 32768, NAME_OFFSET = 19 };
+enum { DIRENT_BYTES = 32768, NAME_OFFSET = 19 };
 
 /* Since 1970; times after 2262 or before 1677 are the last or first that fit. */
 static long long nanoseconds(const struct statx_timestamp *t)
@@ -26,8 +26,9 @@ static long long nanoseconds(const struct statx_timestamp *t)
     return ns;
 }
 
-/* host_stat(dirfd, name): statx(2) of name itself, of dirfd when the name is empty. The order of the fields is that
- * of HostFS.stat. None for ENOENT and ENOTDIR, which a path search meets all the time; OSError for the rest. */
+/* host_stat(dirfd, name): statx(2) of name itself, of dirfd when the name is empty. Numbers of 64 bits in one bytes
+ * object, in the order of hostcalls.unpack_attributes: Python integers for all of them would take as long as the call.
+ * None for ENOENT and ENOTDIR, which a path search meets all the time; OSError for the rest. */
 PyObject *wardian_host_stat(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
@@ -50,26 +51,13 @@ PyObject *wardian_host_stat(PyObject *self, PyObject *const *args, Py_ssize_t co
             Py_RETURN_NONE;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
-    unsigned long long plain[] = {
-        s.stx_ino, s.stx_mode, s.stx_nlink, s.stx_uid, s.stx_gid,
-        makedev(s.stx_dev_major, s.stx_dev_minor), makedev(s.stx_rdev_major, s.stx_rdev_minor),
-        s.stx_size, s.stx_blksize, s.stx_blocks,
-    };
-    long long times[] = {
+    int64_t fields[] = {
+        (int64_t)(s.stx_ino & INT64_MAX), s.stx_mode, s.stx_nlink, s.stx_uid, s.stx_gid,
+        (int64_t)makedev(s.stx_dev_major, s.stx_dev_minor), (int64_t)makedev(s.stx_rdev_major, s.stx_rdev_minor),
+        (int64_t)s.stx_size, s.stx_blksize, (int64_t)s.stx_blocks,
         nanoseconds(&s.stx_atime), nanoseconds(&s.stx_mtime), nanoseconds(&s.stx_ctime), nanoseconds(&s.stx_btime),
     };
-    PyObject *fields = PyTuple_New(FIELDS);
-    if (!fields)
-        return NULL;
-    for (Py_ssize_t i = 0; i < FIELDS; i++) {
-        PyObject *value = i < 10 ? PyLong_FromUnsignedLongLong(plain[i]) : PyLong_FromLongLong(times[i - 10]);
-        if (!value) {
-            Py_DECREF(fields);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(fields, i, value);
-    }
-    return fields;
+    return PyBytes_FromStringAndSize((const char *)fields, sizeof fields);
 }
 
 /* One linux_dirent64 at p with at most left bytes, as a tuple; its length in *length, 0 when it makes no sense. */
@@ -86,7 +74,7 @@ static PyObject *entry(const char *p, long left, uint16_t *length)
         return NULL;
     }
     size_t size = strnlen(p + NAME_OFFSET, *length - NAME_OFFSET);
-    return Py_BuildValue("(y#KiL)", p + NAME_OFFSET, (Py_ssize_t)size, (unsigned long long)ino,
+    return Py_BuildValue("(y#LiL)", p + NAME_OFFSET, (Py_ssize_t)size, (long long)(ino & INT64_MAX),
                          (int)(unsigned char)p[18], (long long)position);
 }
 
@@ -112,4 +100,37 @@ PyObject *wardian_host_getdents(PyObject *self, PyObject *fd_object)
         at += length;
     }
     return found;
+}
+
+/* host_dirents(fd, count): the next records of an open directory as they are, at most count bytes, and the position
+ * after the last. Only the inode numbers are cut to 63 bits, as host_stat does. */
+PyObject *wardian_host_dirents(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "host_dirents takes a descriptor and a size");
+        return NULL;
+    }
+    long fd = PyLong_AsLong(args[0]);
+    long room = PyLong_AsLong(args[1]);
+    if ((fd == -1 || room == -1) && PyErr_Occurred())
+        return NULL;
+    char buffer[DIRENT_BYTES] __attribute__((aligned(8)));
+    if (room < 0 || room > DIRENT_BYTES)
+        room = DIRENT_BYTES;
+    long filled = syscall(SYS_getdents64, (int)fd, buffer, room);
+    if (filled < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    int64_t position = 0;
+    uint16_t length;
+    for (long at = 0; at + NAME_OFFSET < filled; at += length) {
+        memcpy(&position, buffer + at + 8, 8);
+        memcpy(&length, buffer + at + 16, 2);
+        if (length <= NAME_OFFSET) {
+            PyErr_SetString(PyExc_RuntimeError, "malformed directory entry");
+            return NULL;
+        }
+        buffer[at + 7] &= 0x7f; /* the highest byte of d_ino */
+    }
+    return Py_BuildValue("(y#L)", buffer, (Py_ssize_t)filled, (long long)position);
 }

@@ -173,7 +173,7 @@ def test_inotify_watch_ends_with_its_inode(task: Task) -> None:
     wd = file.add(top, IN_DELETE_SELF)
     notify(top, IN_DELETE_SELF)
     assert parse(read(task, fd, 4096)) == [(wd, IN_DELETE_SELF, 0, b""), (wd, IN_IGNORED, 0, b"")]
-    assert top.watches == []
+    assert not top.watches
     assert call(task, events.inotify_rm_watch, fd, wd) == -22
 
 
@@ -206,7 +206,7 @@ def test_inotify_close_takes_the_watches_off(task: Task) -> None:
     top = directory(task)
     file.add(top, IN_CREATE)
     task.files.close(fd)
-    assert top.watches == []
+    assert not top.watches
 
 
 # -- memfd and ioctl

@@ -15,7 +15,8 @@ from wardian.sentry.vfs.file import O_APPEND, File, MapSource
 from wardian.sentry.vfs.inode import S_IFMT, DirEntry
 
 if TYPE_CHECKING:
-    from wardian.sentry.fs.host import HostDirectory, HostRegular
+    from wardian.sentry.fs.host_directory import HostDirectory
+    from wardian.sentry.fs.host_inode import HostRegular
 
 LARGEST_OFFSET: Final = (1 << 63) - 1
 SEEK_SET: Final = 0
@@ -186,20 +187,36 @@ class HostDirFile(File):
         """The next piece from the host, in our numbers."""
         node = self.node
         fs = node.fs
-        entries: list[DirEntry] = []
-        for entry in fs.host.getdents(self.fd):
-            self.cursor = entry.position
-            ino = entry.ino if node.index == 0 else fs.foreign_ino(node.index, entry.ino)
-            kind = entry.kind
-            if entry.name == b".." and (node.parent is None or node.parent.index != node.index):
-                ino = node.ino if node.parent is None else node.parent.ino
-            elif kind == 0:
+        entries = fs.host.getdents(self.fd)
+        if entries:
+            self.cursor = entries[-1].position
+        foreign = node.index != 0
+        odd = node.parent is None or node.parent.index != node.index
+        for entry in entries:
+            if foreign:
+                entry.ino = fs.foreign_ino(node.index, entry.ino)
+            if odd and entry.name == b"..":
+                entry.ino = node.ino if node.parent is None else node.parent.ino
+            elif entry.kind == 0:
                 attributes = fs.host.stat(self.fd, entry.name)
-                if attributes is None:
-                    continue
-                kind = attributes.mode & S_IFMT
-            entries.append(DirEntry(entry.name, ino, kind, entry.position))
+                if attributes is not None:
+                    entry.kind = attributes.mode & S_IFMT
         return entries
+
+    def packed_entries(self, position: int, count: int) -> tuple[bytes, int] | None:
+        """The host's own records, where its numbers are ours."""
+        node = self.node
+        if self.fd < 0 or node.index != 0 or node.parent is None or node.parent.index != 0:
+            return None
+        host = node.fs.host
+        if position != self.cursor or (position == 0 and self.started):
+            self.cursor = host.lseek(self.fd, position, SEEK_SET)
+        packed = host.packed_dirents(self.fd, count)
+        if packed is not None:
+            self.started = True
+            self.entries = []
+            self.cursor = packed[1]
+        return packed
 
     def nothing(self, position: int) -> list[DirEntry]:
         """What an empty directory holds."""

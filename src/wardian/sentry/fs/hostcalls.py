@@ -17,6 +17,8 @@ import os
 import struct
 from typing import Final
 
+from librt.strings import read_i64_le
+
 from wardian.platform.hostfds import for_guest
 from wardian.sentry.errno import E2BIG, ENFILE, EPERM, LinuxError, from_os_error
 from wardian.sentry.fs.hostsyscall import (
@@ -25,7 +27,7 @@ from wardian.sentry.fs.hostsyscall import (
     host_syscall_function,
 )
 from wardian.sentry.vfs.buffers import Sink, Source
-from wardian.sentry.vfs.inode import Attributes, StatFs
+from wardian.sentry.vfs.inode import Attributes, DirEntry, StatFs
 
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x02, 0x04, 0x08
 RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
@@ -49,6 +51,9 @@ AT_SYMLINK_NOFOLLOW: Final = 0x100
 AT_EMPTY_PATH: Final = 0x1000
 STATX_ALL: Final = 0xFFF
 
+INO_MASK: Final = (1 << 63) - 1
+"""Numbers stay signed; who uses the highest bit (few do) is shown without it, here as in C."""
+
 OVERFLOW_ID: Final = 65534  # unless the host's administrator changed it
 EINVAL_NR: Final = 22
 EMFILE_NR: Final = 24
@@ -67,24 +72,14 @@ _DIRENT: Final = struct.Struct("=QqHB")
 _XATTR_ARGS: Final = struct.Struct("=QII")
 
 
-class HostEntry:
-    """One name of a host directory as getdents64(2) gives it; ``position`` continues after it."""
-
-    def __init__(self, name: bytes, ino: int, kind: int, position: int) -> None:
-        self.name = name
-        self.ino = ino
-        self.kind = kind  # S_IFMT bits, 0 when the file system does not say
-        self.position = position
-
-
-def parse_dirents(data: bytes) -> list[HostEntry]:
-    """Split a getdents64(2) buffer."""
-    entries: list[HostEntry] = []
+def parse_dirents(data: bytes) -> list[DirEntry]:
+    """Split a getdents64(2) buffer; a kind is 0 when the file system does not say."""
+    entries: list[DirEntry] = []
     at = 0
     while at < len(data):
         ino, position, length, kind = _DIRENT.unpack_from(data, at)
         name = data[at + 19 : data.index(b"\0", at + 19)]
-        entries.append(HostEntry(name, ino, kind << 12, position))
+        entries.append(DirEntry(name, ino & INO_MASK, kind << 12, position))
         at += length
     return entries
 
@@ -96,6 +91,7 @@ class HostFS:
         self.call = host_syscall_function()  # (number, *args) -> int; OSError
         self.core_stat = core_function("host_stat")
         self.core_getdents = core_function("host_getdents")
+        self.core_dirents = core_function("host_dirents")
         self.scratch = bytearray(SCRATCH_BYTES)
         self.scratch_at: int = address_function()(self.scratch)
         self.unknown_uid = overflow_id("uid")
@@ -134,16 +130,12 @@ class HostFS:
         if self.core_stat is None:
             return self.slow_stat(dirfd, name)
         try:
-            fields: tuple[int, ...] | None = self.core_stat(dirfd, name)
+            fields: bytes | None = self.core_stat(dirfd, name)
         except OSError as e:
             raise from_os_error(e) from None
         if fields is None:
             return None
-        a = Attributes()
-        a.ino, a.mode, a.nlink, a.uid, a.gid = fields[0], fields[1], fields[2], fields[3], fields[4]
-        a.dev, a.rdev, a.size, a.blocksize = fields[5], fields[6], fields[7], fields[8]
-        a.blocks, a.atime_ns, a.mtime_ns, a.ctime_ns = fields[9], fields[10], fields[11], fields[12]
-        a.btime_ns = fields[13]
+        a = unpack_attributes(fields)
         self.name_owner(a)
         return a
 
@@ -298,12 +290,23 @@ class HostFS:
             raise from_os_error(e) from None
 
     # -- directories -----------------------------------------------------------------------------
-    def getdents(self, fd: int) -> list[HostEntry]:
+    def packed_dirents(self, fd: int, count: int) -> tuple[bytes, int] | None:
+        """The next struct linux_dirent64 records of an open directory, at most ``count`` bytes, and
+        the position after them; None without the C core."""
+        if self.core_dirents is None:
+            return None
+        try:
+            packed: tuple[bytes, int] = self.core_dirents(fd, count)
+        except OSError as e:
+            raise from_os_error(e) from None
+        return packed
+
+    def getdents(self, fd: int) -> list[DirEntry]:
         """The next entries of an open directory; none at the end."""
         try:
             if self.core_getdents is not None:
                 found: list[tuple[bytes, int, int, int]] = self.core_getdents(fd)
-                return [HostEntry(name, ino, kind << 12, at) for name, ino, kind, at in found]
+                return [DirEntry(name, ino, kind << 12, at) for name, ino, kind, at in found]
             count: int = self.call(SYS_GETDENTS64, fd, self.scratch, DIRENT_BYTES)
         except OSError as e:
             raise from_os_error(e) from None
@@ -442,6 +445,26 @@ class HostFS:
             self.close(fd)
 
 
+def unpack_attributes(fields: bytes) -> Attributes:
+    """What the C core's host_stat packed."""
+    a = Attributes()
+    a.ino = int(read_i64_le(fields, 0))
+    a.mode = int(read_i64_le(fields, 8))
+    a.nlink = int(read_i64_le(fields, 16))
+    a.uid = int(read_i64_le(fields, 24))
+    a.gid = int(read_i64_le(fields, 32))
+    a.dev = int(read_i64_le(fields, 40))
+    a.rdev = int(read_i64_le(fields, 48))
+    a.size = int(read_i64_le(fields, 56))
+    a.blocksize = int(read_i64_le(fields, 64))
+    a.blocks = int(read_i64_le(fields, 72))
+    a.atime_ns = int(read_i64_le(fields, 80))
+    a.mtime_ns = int(read_i64_le(fields, 88))
+    a.ctime_ns = int(read_i64_le(fields, 96))
+    a.btime_ns = int(read_i64_le(fields, 104))
+    return a
+
+
 def overflow_id(kind: str) -> int:
     """The "uid" or "gid" that the host shows us for ids our user namespace has no number for; -1
     when root has one (user_namespaces(7))."""
@@ -478,7 +501,7 @@ def _attributes(fields: tuple[int, ...]) -> Attributes:
     result.uid = fields[4]
     result.gid = fields[5]
     result.mode = fields[6]
-    result.ino = fields[8]
+    result.ino = fields[8] & INO_MASK
     result.size = fields[9]
     result.blocks = fields[10]
     result.atime_ns = fields[12] * SECOND + fields[13]

@@ -21,6 +21,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import mypyc_attr
+
 from wardian.sentry.errno import EINVAL, ENOENT, ENOTEMPTY, EXDEV
 from wardian.sentry.fs.overlay_node import OverlayNode, copy_metadata, shown
 from wardian.sentry.fs.overlay_readdir import OverlayDirFile, all_entries, open_lower_dir
@@ -78,6 +80,7 @@ class OverlayFS(TmpFS):
         )
         self.last_ino = UPPER_INO
         self.lower = lower
+        self.trust = lower.trust  # upper names have their own word for it: OverlayDir.still
         self.uppers: dict[int, Inode] = {}  # the wrapper of an upper inode, by the latter's number
         self.lowers: dict[int, Inode] = {}  # wrappers of lower inodes in use, by lower number
         self.kept: dict[int, OverlayNode] = {}  # those of hard links that must not be forgotten
@@ -109,10 +112,14 @@ class OverlayFS(TmpFS):
             kept.found_at(parent, name)
             return kept
         known = self.lowers.get(lower.ino)
-        if known is not None and known.mode & S_IFMT == lower.mode & S_IFMT:
-            if isinstance(known, OverlayNode):
+        if isinstance(known, OverlayNode):
+            if known.lower is not None and known.lower.same_file(lower):
                 known.found_at(parent, name)
-            return known
+                return known
+        elif isinstance(known, OverlayDir):
+            below = known.lower
+            if below is not None and below.same_file(lower):
+                return known
         wrapper: Inode
         if lower.mode & S_IFMT == S_IFDIR:
             wrapper = OverlayDir(self, parent, name, lower, None)
@@ -146,6 +153,7 @@ class OverlayFS(TmpFS):
         self.uppers.pop(upper.ino, None)
 
 
+@mypyc_attr(acyclic=True)
 class OverlayDir(Inode):
     """A directory: lower, upper or both."""
 
@@ -188,6 +196,14 @@ class OverlayDir(Inode):
             attributes.size, attributes.blocks = below.size, below.blocks
             attributes.blocksize = below.blocksize
         return attributes
+
+    def seen_attributes(self) -> Attributes:
+        lower = self.lower
+        if self.upper is None and lower is not None and not self.removed:
+            attributes = lower.seen_attributes()
+            if attributes.dev == self.sb.dev:
+                return attributes
+        return self.getattr()
 
     def links(self) -> int:
         """st_nlink: 2 and one per subdirectory, or 1 where the lower file system does not count."""
@@ -252,6 +268,31 @@ class OverlayDir(Inode):
             return None
         below = self.lower.lookup(name)
         return None if below is None else self.fs.wrap(self, name, below)
+
+    def still(self, name: bytes, child: Inode | None) -> bool:
+        upper = self.upper
+        if upper is not None:
+            found = upper.entries.get(name)
+            if found is not None:
+                return child is self.fs.visible(found)
+            if name in self.whiteouts:
+                return child is None
+        if self.lower is None:
+            return child is None
+        if child is None:
+            return self.lower.still(name, None)
+        if isinstance(child, OverlayNode):
+            return child.still_below(self, name, self.lower)
+        return isinstance(child, OverlayDir) and child.still_below(name, self.lower)
+
+    def still_below(self, name: bytes, parent: Inode) -> bool:
+        """Is our lower directory still at ``name`` in the lower ``parent``?"""
+        lower = self.lower
+        if lower is None or not parent.still(name, lower):
+            return False
+        if self.upper is None:
+            self.mode, self.uid, self.gid = lower.mode, lower.uid, lower.gid
+        return True
 
     def open(self, task: Task, flags: int) -> File:
         return OverlayDirFile(self, flags)

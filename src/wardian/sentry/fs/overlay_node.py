@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import mypyc_attr
+
 from wardian.sentry.errno import EINVAL, ENOSPC, ENXIO, LinuxError
 from wardian.sentry.fs.contents import Contents
 from wardian.sentry.fs.devices import open_device
-from wardian.sentry.fs.host import HostRegular
 from wardian.sentry.fs.host_files import HostFile
+from wardian.sentry.fs.host_inode import HostRegular
 from wardian.sentry.fs.pipe import open_fifo
 from wardian.sentry.fs.tmpfs import TmpFile, TmpInode, TmpRegular, TmpSymlink
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource, Sink
@@ -85,6 +87,7 @@ def open_lower(lower: Inode) -> File:
     raise EINVAL("not a regular file of a known lower file system")
 
 
+@mypyc_attr(acyclic=True)
 class OverlayNode(Inode):
     """A file, link or node that was found in the lower tree.
 
@@ -110,7 +113,25 @@ class OverlayNode(Inode):
             self.parent = parent
             self.name = name
 
+    def still_below(self, parent: OverlayDir, name: bytes, directory: Inode) -> bool:
+        """Is our untouched lower file still at ``name`` in the lower ``directory``?"""
+        lower = self.lower
+        if lower is None or self.upper is not None or not directory.still(name, lower):
+            return False
+        self.parent = parent
+        self.name = name
+        self.mode, self.uid, self.gid = lower.mode, lower.uid, lower.gid
+        return True
+
     # -- attributes --------------------------------------------------------------------------------
+    def seen_attributes(self) -> Attributes:
+        lower = self.lower
+        if self.upper is None and lower is not None and self.lost == 0:
+            attributes = lower.seen_attributes()
+            if attributes.ino == self.ino and attributes.dev == self.sb.dev:
+                return attributes
+        return self.getattr()
+
     def getattr(self) -> Attributes:
         upper, lower = self.upper, self.lower
         if upper is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EINVAL
-from wardian.sentry.fs.host import HostDirectory
+from wardian.sentry.fs.host_directory import HostDirectory
 from wardian.sentry.fs.tmpfs import TmpDir, TmpDirFile
 from wardian.sentry.vfs.file import O_DIRECTORY, File
 from wardian.sentry.vfs.inode import S_IFDIR, DirEntry, Inode
@@ -102,6 +102,13 @@ class OverlayDirFile(File):
         if at >= len(self.names) and len(found) < BATCH:
             found += self.read_upper(UPPER_POSITION)
         return found
+
+    def packed_entries(self, position: int, count: int) -> tuple[bytes, int] | None:
+        if position == 0 or not self.begun:
+            self.begin()
+        if not self.through or self.real is None or self.node.upper is not None:
+            return None
+        return self.real.packed_entries(position, count)
 
     def begin(self) -> None:
         """Choose how to read, at the start."""

@@ -1,6 +1,6 @@
 """proc(5): the root directory of /proc. Processes are in ``proc_pid``, texts in ``proc_texts``.
 
-Names are looked up anew each time, because processes come and go (:meth:`ProcFS.revalidates`).
+Names are looked up anew each time, because processes come and go (``ProcFS.trust``).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from wardian.sentry.fs.pseudo import (
 )
 from wardian.sentry.net import procnet
 from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, DirEntry, Inode
+from wardian.sentry.vfs.trust import Trust
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
@@ -37,12 +38,10 @@ class ProcFS(TaskDirFS):
         super().__init__(kernel, "proc", PROC_SUPER_MAGIC)
         fill_net(self.net)
         self.top = ProcRoot(self)
+        self.trust = Trust(None, 0)
 
     def root(self) -> Inode:
         return self.top
-
-    def revalidates(self) -> bool:
-        return True
 
 
 class ProcText(TextInode):

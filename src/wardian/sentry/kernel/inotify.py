@@ -97,6 +97,8 @@ class Inotify(AnonFile):
         watch = Watch(self, self.last_wd, inode, mask)
         self.watches_by_wd[watch.wd] = watch
         self.by_inode[id(inode)] = watch
+        if inode.watches is None:
+            inode.watches = []
         inode.watches.append(watch)
         return watch.wd
 
@@ -117,8 +119,9 @@ class Inotify(AnonFile):
         if self.watches_by_wd.pop(watch.wd, None) is None:
             return False
         self.by_inode.pop(id(watch.inode), None)
-        if watch in watch.inode.watches:
-            watch.inode.watches.remove(watch)
+        watches = watch.inode.watches
+        if watches is not None and watch in watches:
+            watches.remove(watch)
         return True
 
     def release(self) -> None:

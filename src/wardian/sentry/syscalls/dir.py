@@ -63,6 +63,13 @@ def read_entries(t: Task, fd: int, buf: int, count: int, wide: bool) -> int:
     if f.path is not None and f.path.dentry.unlinked:
         raise ENOENT("the directory was removed") if f.path.inode.is_dir else ENOTDIR("a file")
     position = f.offset
+    if wide:
+        packed = f.packed_entries(position, count)
+        if packed is not None:
+            if packed[0]:
+                t.copy_out(buf, packed[0])
+                f.offset = packed[1]
+            return len(packed[0])
     parts: list[bytes] = []
     used = 0
     full = False

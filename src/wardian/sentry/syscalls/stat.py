@@ -5,6 +5,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from librt.strings import BytesWriter, write_i64_le
+from mypy_extensions import i64
+
 from wardian.sentry.errno import (
     EACCES,
     EBADF,
@@ -47,7 +50,9 @@ from wardian.sentry.vfs.namei import (
     AT_FDCWD,
     AT_NO_AUTOMOUNT,
     AT_SYMLINK_NOFOLLOW,
+    path_of,
     resolve,
+    walk_to,
 )
 from wardian.sentry.vfs.notify import IN_ATTRIB, notify, notify_path
 from wardian.sentry.vfs.permissions import (
@@ -72,8 +77,6 @@ UTIME_NOW: Final = 0x3FFFFFFF
 UTIME_OMIT: Final = 0x3FFFFFFE
 UNCHANGED: Final = 0xFFFFFFFF  # a uid or gid of -1
 
-_STAT: Final = struct.Struct("<QQQIIIIQqqqqqqqqqqqq")
-_STATX: Final = struct.Struct("<IIQIIIHxxQQQQqIxxxxqIxxxxqIxxxxqIxxxxIIIIQ104x")
 _STATFS: Final = struct.Struct("<qqQQQQQiiqqqqqqq")
 _TIMESPEC2: Final = struct.Struct("<qqqq")
 
@@ -109,13 +112,13 @@ def newfstatat(t: Task, dirfd: FD, path: UserPath, statbuf: OutBuf, flags: Flags
 
 def stat(t: Task, path: UserPath, statbuf: OutBuf) -> int:
     """stat(2)."""
-    t.copy_out(statbuf, pack_stat(resolve(t, AT_FDCWD, path).inode.getattr()))
+    t.copy_out(statbuf, pack_stat(walk_to(t, AT_FDCWD, path, True).attributes()))
     return 0
 
 
 def lstat(t: Task, path: UserPath, statbuf: OutBuf) -> int:
     """lstat(2)."""
-    t.copy_out(statbuf, pack_stat(resolve(t, AT_FDCWD, path, False).inode.getattr()))
+    t.copy_out(statbuf, pack_stat(walk_to(t, AT_FDCWD, path, False).attributes()))
     return 0
 
 
@@ -123,8 +126,9 @@ def attributes_at(t: Task, dirfd: int, path: bytes, flags: int) -> Attributes:
     """The attributes of what an ``*at`` call names; any descriptor will do for an empty path."""
     if not path and flags & AT_EMPTY_PATH and dirfd != AT_FDCWD:
         return attributes_of(t.files.get(dirfd))
-    follow = not flags & AT_SYMLINK_NOFOLLOW
-    return resolve(t, dirfd, path, follow, bool(flags & AT_EMPTY_PATH)).inode.getattr()
+    if not path and flags & AT_EMPTY_PATH:
+        return path_of(t, dirfd).inode.getattr()
+    return walk_to(t, dirfd, path, not flags & AT_SYMLINK_NOFOLLOW).attributes()
 
 
 def attributes_of(f: File) -> Attributes:
@@ -138,30 +142,37 @@ def attributes_of(f: File) -> Attributes:
 
 
 def pack_stat(a: Attributes) -> bytes:
-    """struct stat."""
-    atime, mtime, ctime = a.atime_ns, a.mtime_ns, a.ctime_ns
-    return _STAT.pack(
-        a.dev,
-        a.ino,
-        a.nlink,
-        a.mode,
-        a.uid,
-        a.gid,
-        0,
-        a.rdev,
-        a.size,
-        a.blocksize,
-        a.blocks,
-        atime // SECOND,
-        atime % SECOND,
-        mtime // SECOND,
-        mtime % SECOND,
-        ctime // SECOND,
-        ctime % SECOND,
-        0,
-        0,
-        0,
-    )
+    """struct stat, two fields of 32 bits at a time where it has such."""
+    w = BytesWriter()
+    write_i64_le(w, a.dev)
+    write_i64_le(w, a.ino)
+    write_i64_le(w, a.nlink)
+    write_pair(w, a.mode, a.uid)
+    write_i64_le(w, a.gid)
+    write_i64_le(w, a.rdev)
+    write_i64_le(w, a.size)
+    write_i64_le(w, a.blocksize)
+    write_i64_le(w, a.blocks)
+    write_time(w, a.atime_ns)
+    write_time(w, a.mtime_ns)
+    write_time(w, a.ctime_ns)
+    write_i64_le(w, 0)
+    write_i64_le(w, 0)
+    write_i64_le(w, 0)
+    return w.getvalue()
+
+
+def write_pair(w: BytesWriter, low: int, high: int) -> None:
+    """Two fields of 32 bits."""
+    if high > 0x7FFFFFFF:
+        high -= 0x100000000
+    write_i64_le(w, high << 32 | low & 0xFFFFFFFF)
+
+
+def write_time(w: BytesWriter, time_ns: i64) -> None:
+    """struct timespec."""
+    write_i64_le(w, time_ns // SECOND)
+    write_i64_le(w, time_ns % SECOND)
 
 
 def statx(
@@ -180,10 +191,12 @@ def statx(
     elif path is None and not flags & AT_EMPTY_PATH:
         raise EFAULT("null path")
     else:
-        follow = not flags & AT_SYMLINK_NOFOLLOW
-        name = path if path is not None else b""
-        place = resolve(t, dirfd, name, follow, bool(flags & AT_EMPTY_PATH))
-        a = place.inode.getattr()
+        if not path and flags & AT_EMPTY_PATH:
+            place = path_of(t, dirfd)
+            a = place.inode.getattr()
+        else:
+            walk = walk_to(t, dirfd, path or b"", not flags & AT_SYMLINK_NOFOLLOW)
+            place, a = walk.where(), walk.attributes()
     t.copy_out(statxbuf, pack_statx(a, place, mask))
     return 0
 
@@ -199,32 +212,24 @@ def pack_statx(a: Attributes, place: Path | None, wanted: int) -> bytes:
         mount_id = place.mount.mount_id
         if place.dentry is place.mount.root:
             attributes = STATX_ATTR_MOUNT_ROOT
-    return _STATX.pack(
-        mask,
-        a.blocksize,
-        attributes,
-        a.nlink,
-        a.uid,
-        a.gid,
-        a.mode,
-        a.ino,
-        a.size,
-        a.blocks,
-        STATX_ATTR_MOUNT_ROOT,
-        a.atime_ns // SECOND,
-        a.atime_ns % SECOND,
-        a.btime_ns // SECOND,
-        a.btime_ns % SECOND,
-        a.ctime_ns // SECOND,
-        a.ctime_ns % SECOND,
-        a.mtime_ns // SECOND,
-        a.mtime_ns % SECOND,
-        major(a.rdev),
-        minor(a.rdev),
-        major(a.dev),
-        minor(a.dev),
-        mount_id,
-    )
+    w = BytesWriter()
+    write_pair(w, mask, a.blocksize)
+    write_i64_le(w, attributes)
+    write_pair(w, a.nlink, a.uid)
+    write_pair(w, a.gid, a.mode)
+    write_i64_le(w, a.ino)
+    write_i64_le(w, a.size)
+    write_i64_le(w, a.blocks)
+    write_i64_le(w, STATX_ATTR_MOUNT_ROOT)
+    write_time(w, a.atime_ns)  # struct statx_timestamp: the nanoseconds have 32 bits, then a hole
+    write_time(w, a.btime_ns)
+    write_time(w, a.ctime_ns)
+    write_time(w, a.mtime_ns)
+    write_pair(w, major(a.rdev), minor(a.rdev))
+    write_pair(w, major(a.dev), minor(a.dev))
+    write_i64_le(w, mount_id)
+    w.write(bytes(104))
+    return w.getvalue()
 
 
 def major(dev: int) -> int:

@@ -25,6 +25,7 @@ from wardian.sentry.vfs.inode import (
     StatFs,
     SuperBlock,
 )
+from wardian.sentry.vfs.trust import Trust
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
@@ -58,6 +59,7 @@ class DevPts(SuperBlock):
         self.ptys: dict[int, Pty] = {}
         self.slaves: dict[int, SlaveInode] = {}
         self.top = PtsRoot(self)
+        self.trust = Trust(None, 0)
         self.ptmx = PtmxInode(self, ptmx_mode)
 
     def root(self) -> Inode:
@@ -65,9 +67,6 @@ class DevPts(SuperBlock):
 
     def statfs(self) -> StatFs:
         return StatFs(DEVPTS_SUPER_MAGIC)
-
-    def revalidates(self) -> bool:
-        return True
 
     def options(self) -> str:
         gid = f",gid={self.slave_gid}" if self.slave_gid >= 0 else ""

@@ -1,8 +1,9 @@
 """The dentry cache: which names were looked up, and what was found.
 
-Both answers are kept, also "there is no such name". The cache is bounded: negative children per
-directory, and all dentries per superblock, by dropping the leaves that nobody uses. Whoever holds
-a dentry (an open file, a working directory, a mount) keeps it and its ancestors.
+Both answers are kept, also "there is no such name"; ``vfs.trust`` says for how long. The
+cache is bounded: negative children per directory, and all dentries per superblock, by dropping the
+leaves that nobody uses. Whoever holds a dentry (an open file, a working directory, a mount) keeps
+it and its ancestors.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from wardian.sentry.vfs.dentry import Dentry
 
 if TYPE_CHECKING:
     from wardian.sentry.vfs.inode import Inode, SuperBlock
+    from wardian.sentry.vfs.trust import Trust
 
 NAME_MAX: Final = 255
 NEGATIVES_MAX: Final = 512  # negative children a directory may have before they are dropped
@@ -23,12 +25,27 @@ DENTRIES_MIN: Final = 65536  # a superblock may always have so many
 
 def child_of(directory: Dentry, name: bytes) -> Dentry:
     """The child dentry called ``name``, cached or looked up; maybe negative."""
-    child = directory.children.get(name)
     inode = directory.inode
     assert inode is not None
-    if child is None or inode.sb.revalidates():
+    children = directory.children
+    child = children.get(name) if children is not None else None
+    if child is None:
         return lookup_child(directory, name)
-    return child
+    trust = inode.sb.trust
+    if trust is None or child.checked_ns > trust.floor():
+        return child
+    return look_again(directory, child, trust)
+
+
+def look_again(directory: Dentry, child: Dentry, trust: Trust) -> Dentry:
+    """What the name of a cached ``child`` means now; mostly the same. ``trust`` has just read the
+    clock."""
+    parent = directory.inode
+    assert parent is not None
+    if not directory.unlinked and parent.still(child.name, child.inode):
+        child.checked_ns = trust.now_ns
+        return child
+    return lookup_child(directory, child.name)
 
 
 def lookup_child(directory: Dentry, name: bytes) -> Dentry:
@@ -37,47 +54,64 @@ def lookup_child(directory: Dentry, name: bytes) -> Dentry:
         raise ENAMETOOLONG("name longer than NAME_MAX")
     parent = directory.inode
     assert parent is not None
+    trust = parent.sb.trust
+    if trust is not None:
+        trust.floor()
     inode = None if directory.unlinked else parent.lookup(name)
-    old = directory.children.get(name)
-    if old is not None and inode is not None and same_object(old.inode, inode):
-        old.inode = inode
-        return old
+    children = directory.children
+    old = children.get(name) if children is not None else None
+    if old is not None:
+        if inode is not None and old.inode is not None and old.inode.same_file(inode):
+            old.inode = inode
+            if trust is not None:
+                old.checked_ns = trust.now_ns
+            return old
+        forget(old)
     if inode is not None:
         return instantiate(directory, name, inode)
-    if old is not None:
-        forget(old)
     child = Dentry(name, directory, None)
-    if not parent.sb.revalidates():
-        remember_negative(directory, child)
+    if trust is not None:
+        if not trust.window_ns:
+            return child
+        child.checked_ns = trust.now_ns
+    remember_negative(directory, child)
     return child
 
 
-def same_object(old: Inode | None, new: Inode) -> bool:
-    """True when a lookup found again what the dentry already shows."""
-    if old is None:
-        return False
-    return old is new or (old.sb is new.sb and old.ino == new.ino and old.kind == new.kind)
+def add_child(directory: Dentry, child: Dentry) -> None:
+    """Hang ``child`` under its name and parent."""
+    if directory.children is None:
+        directory.children = {child.name: child}
+    else:
+        directory.children[child.name] = child
 
 
 def remember_negative(directory: Dentry, child: Dentry) -> None:
     """Cache that a name does not exist; a guest must not fill memory with names that are not
     there."""
     children = directory.children
-    if directory.negatives >= NEGATIVES_MAX and directory.negatives * 2 >= len(children):
+    if (
+        children is not None
+        and directory.negatives >= NEGATIVES_MAX
+        and directory.negatives * 2 >= len(children)
+    ):
         directory.children = {n: d for n, d in children.items() if d.inode is not None}
         directory.negatives = 0
     directory.negatives += 1
-    directory.children[child.name] = child
+    add_child(directory, child)
 
 
 def instantiate(directory: Dentry, name: bytes, inode: Inode) -> Dentry:
     """A name came to be (or was found): its dentry, replacing what was cached."""
-    old = directory.children.get(name)
+    children = directory.children
+    old = children.get(name) if children is not None else None
     if old is not None:
         forget(old)
     child = Dentry(name, directory, inode)
-    directory.children[name] = child
+    add_child(directory, child)
     sb = inode.sb
+    if sb.trust is not None:
+        child.checked_ns = sb.trust.now_ns
     sb.dentries += 1
     if sb.dentries > sb.dentries_max:
         shrink(sb)
@@ -86,21 +120,26 @@ def instantiate(directory: Dentry, name: bytes, inode: Inode) -> Dentry:
 
 def forget(dentry: Dentry) -> None:
     """The name is gone: unhook its dentry; open files keep it as " (deleted)"."""
+    unhook(dentry)
+    dentry.unlinked = True
+
+
+def unhook(dentry: Dentry) -> None:
+    """Take ``dentry`` out of its parent's children."""
     parent = dentry.parent
-    if parent.children.get(dentry.name) is dentry:
-        del parent.children[dentry.name]
+    children = parent.children
+    if children is not None and children.get(dentry.name) is dentry:
+        del children[dentry.name]
         if dentry.inode is None:
             parent.negatives -= 1
-    dentry.unlinked = True
 
 
 def moved(dentry: Dentry, directory: Dentry, name: bytes) -> None:
     """rename(2) happened: hang ``dentry`` under its new name."""
-    if dentry.parent.children.get(dentry.name) is dentry:
-        del dentry.parent.children[dentry.name]
+    unhook(dentry)
     dentry.name = name
     dentry.parent = directory
-    directory.children[name] = dentry
+    add_child(directory, dentry)
 
 
 # -- shrinking -----------------------------------------------------------------------------------
@@ -119,10 +158,12 @@ def shrink(sb: SuperBlock) -> None:
 
 def directories_below(root: Dentry) -> list[Dentry]:
     """Every dentry with children, parents before children."""
-    found = [root]
+    found = [root] if root.children else []
     at = 0
     while at < len(found):
-        for child in found[at].children.values():
+        children = found[at].children
+        assert children is not None
+        for child in children.values():
             if child.children:
                 found.append(child)
         at += 1
@@ -131,10 +172,12 @@ def directories_below(root: Dentry) -> list[Dentry]:
 
 def shrink_directory(directory: Dentry, idle: int) -> int:
     """Drop the unused children of one directory; how many stay."""
-    counts = references(directory)
+    children = directory.children
+    assert children is not None
+    counts = references(children)
     kept: dict[bytes, Dentry] = {}
     negatives = 0
-    for (name, child), count in zip(directory.children.items(), counts, strict=True):
+    for (name, child), count in zip(children.items(), counts, strict=True):
         if child.children or child.mounts or count > idle or is_busy(child.inode):
             kept[name] = child
             negatives += child.inode is None
@@ -152,13 +195,12 @@ def is_busy(inode: Inode | None) -> bool:
     return bool(inode.watches)
 
 
-def references(directory: Dentry) -> list[int]:
+def references(children: dict[bytes, Dentry]) -> list[int]:
     """How often each child is referred to, by this function's own way of counting."""
-    return [sys.getrefcount(child) for child in directory.children.values()]
+    return [sys.getrefcount(child) for child in children.values()]
 
 
 def idle_references() -> int:
     """What :func:`references` says of a child that nobody but its directory holds."""
     directory = Dentry(b"", None, None)
-    directory.children[b"x"] = Dentry(b"x", directory, None)
-    return references(directory)[0]
+    return references({b"x": Dentry(b"x", directory, None)})[0]

@@ -23,7 +23,8 @@ class Dentry:
         self.name = name
         self.parent: Dentry = parent if parent is not None else self
         self.inode = inode
-        self.children: dict[bytes, Dentry] = {}
+        self.children: dict[bytes, Dentry] | None = None  # None: none yet; most are leaves
+        self.checked_ns = 0  # when the file system last said so; see vfs.trust
         self.unlinked = False  # the name is gone, the dentry lives in open files: " (deleted)"
         self.negatives = 0  # at most this many children are negative
         self.linkable = False  # of O_TMPFILE: linkat(2) may give it a name

@@ -190,6 +190,11 @@ class File:
         them."""
         raise ENOTDIR("not a directory")
 
+    def packed_entries(self, position: int, count: int) -> tuple[bytes, int] | None:
+        """:meth:`readdir` for those who have the struct linux_dirent64 records at hand: at most
+        ``count`` bytes of them and the position after them. None: use :meth:`readdir`."""
+        return None
+
     def fsync(self, data_only: bool) -> None:
         """fsync(2) and fdatasync(2)."""
         raise EINVAL("fsync not supported")

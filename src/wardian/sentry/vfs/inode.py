@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import mypyc_attr
+
 from wardian.sentry.errno import EACCES, EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM, ETXTBSY
-from wardian.sentry.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from wardian.sentry.vfs.file import File
     from wardian.sentry.vfs.locks import FileLocks
     from wardian.sentry.vfs.notify import InodeWatch
+    from wardian.sentry.vfs.trust import Trust
 
 S_IFMT: Final = 0o170000
 S_IFSOCK: Final = 0o140000
@@ -33,6 +35,7 @@ S_ISGID: Final = 0o2000
 S_ISVTX: Final = 0o1000
 
 
+@mypyc_attr(acyclic=True)
 class DirEntry:
     """One getdents64(2) entry; ``position`` is the d_off to continue after it."""
 
@@ -43,6 +46,7 @@ class DirEntry:
         self.position = position
 
 
+@mypyc_attr(acyclic=True)
 class Attributes:
     """stat(2) fields. Times are nanoseconds since the epoch."""
 
@@ -101,6 +105,7 @@ class SuperBlock:
         self.root_dentry: Dentry | None = None  # made by vfs.mount_tree at the first mount
         self.dentries = 0  # about how many names vfs.dcache knows, and when it must forget some
         self.dentries_max = 65536
+        self.trust: Trust | None = None  # names may change behind the dentry cache; see vfs.trust
 
     def root(self) -> Inode:
         """The root directory's inode."""
@@ -110,11 +115,6 @@ class SuperBlock:
         """statfs(2) of the whole."""
         raise NotImplementedError
 
-    def revalidates(self) -> bool:
-        """True when names may change behind the dentry cache (host directories, proc): look up
-        each time."""
-        return False
-
     def sync(self) -> None:
         """syncfs(2)."""
 
@@ -123,6 +123,7 @@ class SuperBlock:
         return ""
 
 
+@mypyc_attr(acyclic=True)
 class Inode:
     """One file, directory, link or device of a file system; identity is object identity."""
 
@@ -135,8 +136,7 @@ class Inode:
         self.pipe: object | None = None  # a FIFO's pipe, made by fs.pipe at first open
         self.socket: object | None = None  # the AF_UNIX socket bound here
         self.locks: FileLocks | None = None  # vfs.locks' state, made at the first lock
-        self.watches: list[InodeWatch] = []  # inotify(7); see vfs.notify
-        self.queue = WaitQueue()
+        self.watches: list[InodeWatch] | None = None  # inotify(7); see vfs.notify
         self.writers = 0  # descriptions open for writing; below zero: times it is being executed
 
     # -- a program is not written to while it runs (ETXTBSY; fs/namei.c, i_writecount) -----------
@@ -178,6 +178,10 @@ class Inode:
         """The current attributes."""
         raise NotImplementedError
 
+    def seen_attributes(self) -> Attributes:
+        """The attributes, for somebody whose path walk has just come here and looked."""
+        return self.getattr()
+
     def setattr(self, change: AttributeChange) -> None:
         """Apply ``change``; permission was checked."""
         raise EPERM("attributes cannot be changed here")
@@ -186,6 +190,20 @@ class Inode:
     def lookup(self, name: bytes) -> Inode | None:
         """The child called ``name``, or None; never ``.`` or ``..``."""
         raise ENOTDIR("not a directory")
+
+    def still(self, name: bytes, child: Inode | None) -> bool:
+        """True when ``name`` still is ``child`` (None: still missing); its attributes are read
+        anew. False leads to :meth:`lookup`. Asked where the superblock has a ``trust``."""
+        return False
+
+    def same_file(self, other: Inode) -> bool:
+        """True when both stand for one file; inodes of some file systems are made at each
+        lookup."""
+        return self is other or (
+            self.sb is other.sb
+            and self.ino == other.ino
+            and self.mode & S_IFMT == other.mode & S_IFMT
+        )
 
     def create(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
         """Make a regular file; EEXIST when the name is taken."""

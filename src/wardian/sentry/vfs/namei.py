@@ -21,9 +21,10 @@ from wardian.sentry.errno import (
     ENAMETOOLONG,
     ENOENT,
     ENOTDIR,
+    ESTALE,
     EXDEV,
 )
-from wardian.sentry.vfs.dcache import NAME_MAX, child_of, lookup_child
+from wardian.sentry.vfs.dcache import NAME_MAX, child_of, look_again, lookup_child
 from wardian.sentry.vfs.dcache import instantiate as instantiate
 from wardian.sentry.vfs.dentry import Dentry, Mount, Path
 from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
@@ -36,11 +37,13 @@ from wardian.sentry.vfs.permissions import (
     new_owner,
     permitted,
 )
+from wardian.sentry.vfs.trust import NEVER
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.credentials import Credentials
     from wardian.sentry.kernel.task import Task
-    from wardian.sentry.vfs.inode import Inode
+    from wardian.sentry.vfs.inode import Attributes, Inode
+    from wardian.sentry.vfs.trust import Trust
 
 AT_FDCWD: Final = -100
 AT_SYMLINK_NOFOLLOW: Final = 0x100
@@ -89,6 +92,10 @@ class Walk:
         self.root_dentry: Dentry = root.dentry
         self.mount: Mount = start.mount
         self.dentry: Dentry = start.dentry
+        self.looked_at: Dentry | None = None  # its attributes are fresh
+        self.strict = False  # believe nothing
+        self.trust: Trust | None = None  # the one that ``floor_ns`` is about
+        self.floor_ns = 0
 
     def where(self) -> Path:
         """The place reached."""
@@ -114,9 +121,15 @@ class Walk:
             if name == b"..":
                 self.up()
                 continue
-            child = directory.children.get(name)
-            if child is None or inode.sb.revalidates():
+            children = directory.children
+            child = children.get(name) if children is not None else None
+            if child is None:
                 child = lookup_child(directory, name)
+            else:
+                trust = inode.sb.trust
+                if trust is not None and child.checked_ns <= self.floor(trust):
+                    child = look_again(directory, child, trust)
+            self.looked_at = child
             found = child.inode
             if found is None:
                 raise ENOENT("no such name")
@@ -155,6 +168,21 @@ class Walk:
         if mount is not self.mount and self.resolve & RESOLVE_NO_XDEV:
             raise EXDEV("mount crossing with RESOLVE_NO_XDEV")
         self.mount, self.dentry = mount, dentry
+
+    def floor(self, trust: Trust) -> int:
+        """Older looks do not count; the clock is read once for each file system on the way."""
+        if trust is not self.trust:
+            self.trust = trust
+            self.floor_ns = trust.floor()
+            if self.strict:
+                self.floor_ns = NEVER
+        return self.floor_ns
+
+    def attributes(self) -> Attributes:
+        """Of where the walk ended, without asking the host twice."""
+        inode = self.dentry.inode
+        assert inode is not None
+        return inode.seen_attributes() if self.dentry is self.looked_at else inode.getattr()
 
     # -- symbolic links ----------------------------------------------------------------------------
     def follow(self, link: Inode) -> None:
@@ -207,9 +235,23 @@ def resolve(
         if not empty:
             raise ENOENT("empty path")
         return path_of(task, dirfd)
+    return walk_to(task, dirfd, path, follow, resolve).where()
+
+
+def walk_to(task: Task, dirfd: int, path: bytes, follow: bool, resolve: int = 0) -> Walk:
+    """The finished walk to the existing object ``path`` names; ENOENT for an empty path."""
+    if not path:
+        raise ENOENT("empty path")
     walk = Walk(task, dirfd, path, resolve)
-    walk.run(follow)
-    return Path(walk.mount, walk.dentry)
+    try:
+        walk.run(follow)
+    except ESTALE:
+        # What was believed is wrong, or a directory was replaced just now: once more, asking about
+        # each name (as Linux does with LOOKUP_REVAL).
+        walk = Walk(task, dirfd, path, resolve)
+        walk.strict = True
+        walk.run(follow)
+    return walk
 
 
 class LastName:

@@ -18,7 +18,7 @@ from wardian.sentry.errno import (
     EPERM,
     EXDEV,
 )
-from wardian.sentry.vfs.dcache import forget, instantiate, moved
+from wardian.sentry.vfs.dcache import add_child, forget, instantiate, moved
 from wardian.sentry.vfs.dentry import Dentry, Path
 from wardian.sentry.vfs.inode import S_IFCHR, S_ISGID, S_ISVTX, Inode
 from wardian.sentry.vfs.mount_tree import dentry_below
@@ -288,7 +288,7 @@ def rename_dentries(
         target.unlinked = False
         target.name = old.name
         target.parent = old.parent.dentry
-        old.parent.dentry.children[old.name] = target
+        add_child(old.parent.dentry, target)
 
 
 def notify_rename(

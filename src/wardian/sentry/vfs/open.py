@@ -16,6 +16,7 @@ from wardian.sentry.errno import (
     ENXIO,
     EPERM,
     EROFS,
+    ESTALE,
     LinuxError,
 )
 from wardian.sentry.vfs.dcache import instantiate
@@ -87,6 +88,16 @@ def open_path(
     task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int = 0
 ) -> File:
     """open(2): a new open file description. A FIFO may answer ``opened() == False``: then wait."""
+    try:
+        return open_once(task, dirfd, path, flags, mode, resolve_flags, False)
+    except ESTALE:  # replaced while we looked; namei.walk_to has more about it
+        return open_once(task, dirfd, path, flags, mode, resolve_flags, True)
+
+
+def open_once(
+    task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int, strict: bool
+) -> File:
+    """:func:`open_path`; when ``strict``, no cached name is believed."""
     if flags & O_PATH:
         return open_o_path(task, dirfd, path, flags, resolve_flags)
     if flags & TMPFILE_BIT:
@@ -94,6 +105,7 @@ def open_path(
     if flags & O_CREAT:
         return open_create(task, dirfd, path, flags, mode, resolve_flags)
     walk = start(task, dirfd, path, resolve_flags)
+    walk.strict = strict
     walk.run(not flags & O_NOFOLLOW)
     return open_place(task, walk.where(), flags)
 

@@ -103,7 +103,8 @@ PyObject *wardian_host_getdents(PyObject *self, PyObject *fd_object)
 }
 
 /* host_dirents(fd, count): the next records of an open directory as they are, at most count bytes, and the position
- * after the last. Only the inode numbers are cut to 63 bits, as host_stat does. */
+ * after the last. Only the inode numbers are cut to 63 bits, as host_stat does, and nothing of
+ * our memory is left between the records: guests get them. */
 PyObject *wardian_host_dirents(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
@@ -124,13 +125,16 @@ PyObject *wardian_host_dirents(PyObject *self, PyObject *const *args, Py_ssize_t
     int64_t position = 0;
     uint16_t length;
     for (long at = 0; at + NAME_OFFSET < filled; at += length) {
-        memcpy(&position, buffer + at + 8, 8);
-        memcpy(&length, buffer + at + 16, 2);
-        if (length <= NAME_OFFSET) {
+        char *record = buffer + at;
+        memcpy(&position, record + 8, 8);
+        memcpy(&length, record + 16, 2);
+        if (length <= NAME_OFFSET || length > filled - at) {
             PyErr_SetString(PyExc_RuntimeError, "malformed directory entry");
             return NULL;
         }
-        buffer[at + 7] &= 0x7f; /* the highest byte of d_ino */
+        record[7] &= 0x7f; /* the highest byte of d_ino */
+        size_t end = NAME_OFFSET + strnlen(record + NAME_OFFSET, length - NAME_OFFSET);
+        memset(record + end, 0, length - end); /* Linux does not write the padding: it is our stack's */
     }
     return Py_BuildValue("(y#L)", buffer, (Py_ssize_t)filled, (long long)position);
 }

@@ -164,6 +164,31 @@ def case_attributes_of_files() -> None:
     refused(_core.host_stat, root, bytearray(b"dev"))
 
 
+def case_directory_records() -> None:
+    """What a guest is given: the host's records, and nothing between them."""
+    fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    found, size = set(), 300
+    while (piece := _core.host_dirents(fd, size))[0]:
+        records, position = piece
+        assert len(records) <= size
+        at, after = 0, 0
+        while at < len(records):
+            ino, after, length = struct.unpack_from("<QqH", records, at)
+            name, _, padding = records[at + 19 : at + length].partition(b"\0")
+            assert not padding.strip(b"\0") and ino < 1 << 63
+            found.add(os.fsdecode(name))
+            at += length
+        assert after == position
+    assert found == {".", "..", *os.listdir("/")}
+    refused(_core.host_dirents, fd)
+    refused(_core.host_dirents, 9999, size)
+    refused(_core.host_dirents, 1 << 70, 1)
+    refused(_core.host_dirents, fd, 1 << 70)
+    os.lseek(fd, 0, os.SEEK_SET)
+    refused(_core.host_dirents, fd, 1)
+    assert len(_core.host_dirents(fd, 1 << 40)[0]) <= 32768
+
+
 def case_times_beyond_64_bits_of_nanoseconds() -> None:
     """A file may carry a date that int64 nanoseconds cannot (tmpfs takes any)."""
     where = os.open("/dev/shm", os.O_PATH)

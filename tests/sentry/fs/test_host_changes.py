@@ -93,7 +93,9 @@ class Case:
             data, at = get(self.task, where, count), 0
             while at < count:
                 length = int.from_bytes(data[at + 16 : at + 18], "little")
-                found.add(data[at + 19 : at + length].rstrip(b"\0"))
+                name, _, padding = data[at + 19 : at + length].partition(b"\0")
+                assert not padding.strip(b"\0"), "memory of the Sentry"
+                found.add(name)
                 at += length
         call(self.task, files.close, fd)
         return found - {b".", b".."}

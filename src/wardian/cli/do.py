@@ -73,6 +73,14 @@ def build_parser() -> Parser:
     add("--hostname", default="wardian", help="the host name inside")
     add("--read-only", action="store_true", help="no overlay: the root cannot be written to")
     add(
+        "--file-access",
+        choices=("cached", "shared", "exclusive"),
+        default="cached",
+        help="what the host changes in the root's files shows after 2 ms at the latest (cached), "
+        "at once (shared), or perhaps never: you promise that nothing changes (exclusive). "
+        "Volumes are always shared",
+    )
+    add(
         "-m",
         "--memory",
         metavar="SIZE",
@@ -163,6 +171,7 @@ def make_config(options: argparse.Namespace, command: list[str]) -> Config:
     config.volumes = [parse_volume(text) for text in options.volume]
     config.tmpfs = [check_absolute(text, "mount point") for text in options.tmpfs]
     config.read_only = options.read_only
+    config.file_access = options.file_access
     config.memory = parse_memory(options.memory) if options.memory is not None else 0
     config.cpus = parse_cpus(options.cpus) if options.cpus is not None else 0.0
     config.pids = parse_pids(options.pids) if options.pids is not None else 0

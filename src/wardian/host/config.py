@@ -52,6 +52,7 @@ class Config:
         self.volumes: list[Volume] = []
         self.tmpfs: list[str] = []
         self.read_only = False
+        self.file_access = "cached"  # of the root: or shared, or exclusive; see sentry.fs.host
         self.memory = 0  # bytes, 0: no limit
         self.file_space = 0  # bytes for all files in memory, 0: half of the memory
         self.cpus = 0.0  # 0: no limit

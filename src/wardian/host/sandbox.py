@@ -95,7 +95,7 @@ class Sandbox:
         self.kernel.cpu_limit = self.config.cpus
         if self.config.pids:
             self.kernel.pids.max_tasks = self.config.pids
-        sb = self.super_block(root, shared=False, read_only=True)
+        sb = self.super_block(root, self.config.file_access, read_only=True)
         if not self.config.read_only:
             sb = OverlayFS(
                 self.kernel.anonymous_dev(), self.clock, sb, whole=self.kernel.file_space
@@ -188,14 +188,15 @@ class Sandbox:
         fd, only = self.box.grants[path, writable]
         return os.dup(fd), only
 
-    def super_block(self, granted: tuple[int, bytes], shared: bool, read_only: bool) -> SuperBlock:
+    def super_block(self, granted: tuple[int, bytes], access: str, read_only: bool) -> SuperBlock:
         fd, only = granted
         return HostSuperBlock(
             self.host_fs,
             fd,
             self.kernel.anonymous_dev(),
             self.clock,
-            shared=shared,
+            shared=access == "shared",
+            exclusive=access == "exclusive",
             read_only=read_only,
             only=only,
         )
@@ -205,7 +206,7 @@ class Sandbox:
         flags = MS_NOSUID | MS_NODEV
         for volume in self.config.volumes:
             granted = self.grant(volume.source, not volume.read_only)
-            sb = self.super_block(granted, shared=True, read_only=volume.read_only)
+            sb = self.super_block(granted, "shared", read_only=volume.read_only)
             access = MS_RDONLY if volume.read_only else 0
             source, directory = volume.source, not granted[1]
             self.mount(sb, volume.target, flags | access, source, directory).hold()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wardian.sdk.model import Mount
-from wardian.sdk.options import Network, Size, StrPath, sandbox_fields
+from wardian.sdk.options import FileAccess, Network, Size, StrPath, sandbox_fields
 
 OPTIONS = (
     "rootfs",
@@ -22,6 +22,7 @@ OPTIONS = (
     "hostname",
     "timeout",
     "read_only",
+    "file_access",
 )
 
 
@@ -54,6 +55,10 @@ class SandboxBase:
         Seconds until the whole sandbox is ended.
     read_only
         No overlay: the root cannot be written to.
+    file_access
+        How the root's host files are looked at. ``"cached"``: what the host changes shows after two
+        milliseconds at the latest. ``"shared"``: at once; slower. ``"exclusive"``: nobody else
+        changes them while the sandbox lives; fastest for large trees.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class SandboxBase:
         hostname: str = "wardian",
         timeout: float | None = None,
         read_only: bool = False,
+        file_access: FileAccess = "cached",
     ) -> None:
         options = locals()
         self._fields: dict[str, Any] = sandbox_fields({name: options[name] for name in OPTIONS})

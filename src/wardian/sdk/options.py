@@ -13,6 +13,7 @@ from wardian.sdk.model import Mount
 
 StrPath = str | os.PathLike[str]
 Network = Literal["none", "loopback", "host"]
+FileAccess = Literal["cached", "shared", "exclusive"]
 Size = int | str
 """Bytes, or text such as ``"512m"``."""
 Stream = int | IO[Any] | None
@@ -23,6 +24,7 @@ DEVNULL = subprocess.DEVNULL
 STDOUT = subprocess.STDOUT
 
 NETWORKS = ("none", "loopback", "host")
+FILE_ACCESS = ("cached", "shared", "exclusive")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ")
 
@@ -47,6 +49,7 @@ class SandboxOptions(TypedDict, total=False):
     user: str | int | None
     hostname: str
     read_only: bool
+    file_access: FileAccess
 
 
 class TimedOptions(SandboxOptions, total=False):
@@ -70,6 +73,9 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     network = options.get("network", "loopback")
     if network not in NETWORKS:
         raise ConfigError(f"bad network {network!r}: it must be none, loopback or host")
+    access = options.get("file_access", "cached")
+    if access not in FILE_ACCESS:
+        raise ConfigError(f"bad file_access {access!r}: it must be cached, shared or exclusive")
     memory, cpus, pids = options.get("memory"), options.get("cpus"), options.get("pids")
     timeout = options.get("timeout")
     if timeout is not None and not timeout > 0:
@@ -91,6 +97,7 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
         "hostname": config.check_hostname(options.get("hostname", "wardian")),
         "timeout": float(timeout or 0),
         "read_only": bool(options.get("read_only", False)),
+        "file_access": access,
     }
 
 

@@ -58,6 +58,10 @@ class Sandbox(SandboxBase):
         Seconds until the whole sandbox is ended.
     read_only
         No overlay: the root cannot be written to.
+    file_access
+        How the root's host files are looked at. ``"cached"``: what the host changes shows after two
+        milliseconds at the latest. ``"shared"``: at once; slower. ``"exclusive"``: nobody else
+        changes them while the sandbox lives; fastest for large trees.
 
     Use it in a ``with`` statement, or call :meth:`close`. Threads may share it. Errors are
     subclasses of ``SandboxError``; those of file operations are ``OSError``.

@@ -1,6 +1,7 @@
 """The host changes files behind a guest that looks at them: what it must see, and when.
 
-A volume shows every change at once; the root (an overlay over a cached tree) after ``TRUST_NS``.
+A volume shows every change at once, the root (an overlay over a cached tree) after ``TRUST_NS``,
+unless ``--file-access=shared``.
 The clock of these tests stands still unless told otherwise.
 """
 
@@ -43,7 +44,7 @@ class Case:
 
     def superblock(self) -> SuperBlock:
         fd, _ = grant(os.fsencode(self.host))
-        shared = self.kind == "volume"
+        shared = self.kind in ("volume", "shared overlay")
         exclusive = self.kind == "exclusive"
         sb = HostSuperBlock(
             HostFS(),
@@ -51,14 +52,14 @@ class Case:
             0x30,
             self.clock,
             shared=shared,
-            read_only=not shared,
+            read_only=self.kind != "volume",
             exclusive=exclusive,
         )
-        return sb if shared else OverlayFS(0x30, self.clock, sb)
+        return sb if self.kind == "volume" else OverlayFS(0x30, self.clock, sb)
 
     def wait(self) -> None:
         """As long as the guest may be shown what was."""
-        if self.kind != "volume":
+        if self.kind == "overlay":
             self.clock.advance(TRUST_NS)
 
     def stat(self, path: bytes) -> tuple[int, ...]:
@@ -101,7 +102,7 @@ class Case:
         return found - {b".", b".."}
 
 
-@pytest.fixture(params=["overlay", "volume"])
+@pytest.fixture(params=["overlay", "volume", "shared overlay"])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     (tmp_path / "d").mkdir()
     (tmp_path / "d/f").write_bytes(b"old")

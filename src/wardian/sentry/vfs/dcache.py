@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME_MAX: Final = 255
 NEGATIVES_MAX: Final = 512  # negative children a directory may have before they are dropped
-DENTRIES_MIN: Final = 65536  # a superblock may always have so many
+DENTRIES_MIN: Final = 131072  # a superblock may always have so many, of about 1 KiB on host trees
 
 
 def child_of(directory: Dentry, name: bytes) -> Dentry:

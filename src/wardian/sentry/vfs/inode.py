@@ -104,7 +104,7 @@ class SuperBlock:
         self.read_only = False
         self.root_dentry: Dentry | None = None  # made by vfs.mount_tree at the first mount
         self.dentries = 0  # about how many names vfs.dcache knows, and when it must forget some
-        self.dentries_max = 65536
+        self.dentries_max = 131072
         self.trust: Trust | None = None  # names may change behind the dentry cache; see vfs.trust
 
     def root(self) -> Inode:

@@ -129,7 +129,7 @@ def test_closing_the_last_descriptor_removes_the_item(world: World) -> None:
     assert world.wait(ep) == [(IN, 0)]
     task.files.close(copy)
     assert world.wait(ep) == []
-    assert file.queue.registrations == []
+    assert not file.queue.registrations
 
 
 def test_closing_the_epoll_leaves_no_trace_on_the_file(world: World) -> None:
@@ -138,7 +138,7 @@ def test_closing_the_epoll_leaves_no_trace_on_the_file(world: World) -> None:
     world.task.files.close(ep)
     file = world.task.files.get(fd)
     assert file.watchers == []
-    assert file.queue.registrations == []
+    assert not file.queue.registrations
 
 
 def test_nested_epoll_becomes_readable_and_wakes(world: World) -> None:

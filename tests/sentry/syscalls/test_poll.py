@@ -54,7 +54,7 @@ def test_poll_waits_for_any_descriptor(task: Task) -> None:
     run(task.kernel)
     assert host(task).results[-1] == 1
     assert revents(task, address, 2) == [0, IN]
-    assert task.files.get(one).queue.registrations == []
+    assert not task.files.get(one).queue.registrations
 
 
 def test_poll_times_out(task: Task) -> None:

@@ -37,18 +37,21 @@ class WaitQueue:
     """The set of waiters of one object, in order of arrival."""
 
     def __init__(self) -> None:
-        self.registrations: list[Registration] = []
+        self.registrations: list[Registration] | None = None  # most are never waited on
 
     def add(self, waiter: Waiter, events: int) -> Registration:
         """Register ``waiter`` for the poll(2) ``events`` (0: any)."""
         registration = Registration(self, waiter, events)
+        if self.registrations is None:
+            self.registrations = []
         self.registrations.append(registration)
         return registration
 
     def remove(self, registration: Registration) -> None:
         """Forget a registration; harmless when it is not there."""
-        if registration in self.registrations:
-            self.registrations.remove(registration)
+        registrations = self.registrations
+        if registrations is not None and registration in registrations:
+            registrations.remove(registration)
 
     def wake(self, events: int) -> None:
         """Tell every waiter interested in ``events``; they may remove themselves meanwhile. Of the

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
+
+from librt.strings import BytesWriter, write_i16_le, write_i64_le
 
 from wardian.sentry.errno import EBADF, EINVAL, ENOENT, ENOTDIR, EPERM, ERANGE
 from wardian.sentry.kernel.credentials import CAP_DAC_READ_SEARCH, CAP_MKNOD
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 BATCHES_MAX: Final = 256  # directory reads per getdents call
 WHITEOUT_DEV: Final = 0
 
-_DIRENT64: Final = struct.Struct("<QqHB")
-_DIRENT: Final = struct.Struct("<QqH")
+RECORD_MORE: Final = 19 + 1 + 7  # a record's fixed part, the name's NUL or the type, rounding up
+ZEROES: Final = bytes(8)
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -70,42 +71,45 @@ def read_entries(t: Task, fd: int, buf: int, count: int, wide: bool) -> int:
                 t.copy_out(buf, packed[0])
                 f.offset = packed[1]
             return len(packed[0])
-    parts: list[bytes] = []
-    used = 0
+    w = BytesWriter()
     full = False
     for _ in range(BATCHES_MAX):
         batch = f.readdir(position)
         if not batch:
             break
         for entry in batch:
-            record = pack_entry(entry, wide)
-            if used + len(record) > count:
+            length = (len(entry.name) + RECORD_MORE) & ~7
+            if len(w) + length > count:
                 full = True
                 break
-            parts.append(record)
-            used += len(record)
+            pack_entry(w, entry, length, wide)
             position = entry.position
         if full:
             break
+    used = len(w)
     if full and not used:
         raise EINVAL("buffer too small")
     if used:
-        t.copy_out(buf, b"".join(parts))
+        t.copy_out(buf, w.getvalue())
         f.offset = position
     return used
 
 
-def pack_entry(entry: DirEntry, wide: bool) -> bytes:
+def pack_entry(w: BytesWriter, entry: DirEntry, length: int, wide: bool) -> None:
     """struct linux_dirent64 (``wide``) or struct linux_dirent, padded to 8 bytes."""
     name = entry.name
     kind = entry.kind >> 12
+    write_i64_le(w, entry.ino)
+    write_i64_le(w, entry.position)
+    write_i16_le(w, length)
     if wide:
-        length = (19 + len(name) + 1 + 7) & ~7
-        head = _DIRENT64.pack(entry.ino, entry.position, length, kind)
-        return head + name + bytes(length - 19 - len(name))
-    length = (18 + len(name) + 2 + 7) & ~7
-    head = _DIRENT.pack(entry.ino, entry.position, length)
-    return head + name + bytes(length - 19 - len(name)) + bytes((kind,))
+        w.append(kind)
+        w.write(name)
+        w.write(ZEROES[: length - 19 - len(name)])
+    else:
+        w.write(name)
+        w.write(ZEROES[: length - 19 - len(name)])
+        w.append(kind)
 
 
 # -- making and removing -------------------------------------------------------------------------

@@ -6,8 +6,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from mypy_extensions import mypyc_attr
-
 from wardian.sentry.errno import ENOENT, ENOTDIR, EPERM, ESTALE
 from wardian.sentry.fs.host_files import HostDirFile
 from wardian.sentry.fs.host_inode import HostInode
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 RENAME_EXCHANGE: Final = 2
 
 
-@mypyc_attr(acyclic=True)
 class HostDirectory(HostInode):
     """A directory; ``descriptor`` is its O_PATH descriptor while it has one."""
 

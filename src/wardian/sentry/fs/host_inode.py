@@ -6,8 +6,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from mypy_extensions import mypyc_attr
-
 from wardian.sentry.errno import (
     EINVAL,
     ELOOP,
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
 READABLE_XATTRS: Final = (b"user.", b"system.posix_acl_", b"security.capability")
 
 
-@mypyc_attr(acyclic=True)
 class HostInode(Inode):
     """What all host inodes share: parent, name, attributes."""
 
@@ -194,7 +191,6 @@ class HostInode(Inode):
         self.fs.host.removexattr(self.directory_fd(), self.name, name)
 
 
-@mypyc_attr(acyclic=True)
 class HostRegular(HostInode):
     """A regular file."""
 
@@ -302,7 +298,6 @@ class HostRegular(HostInode):
         self.truncate(length)
 
 
-@mypyc_attr(acyclic=True)
 class HostLink(HostInode):
     """A symbolic link; only its text comes from the host."""
 
@@ -324,7 +319,6 @@ class HostLink(HostInode):
         raise ELOOP("a symbolic link")
 
 
-@mypyc_attr(acyclic=True)
 class HostSpecial(HostInode):
     """A FIFO, socket or device node of the host, or a kernel file system hidden from view."""
 

@@ -21,8 +21,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from mypy_extensions import mypyc_attr
-
 from wardian.sentry.errno import EINVAL, ENOENT, ENOTEMPTY, EXDEV
 from wardian.sentry.fs.overlay_node import OverlayNode, copy_metadata, shown
 from wardian.sentry.fs.overlay_readdir import OverlayDirFile, all_entries, open_lower_dir
@@ -153,7 +151,6 @@ class OverlayFS(TmpFS):
         self.uppers.pop(upper.ino, None)
 
 
-@mypyc_attr(acyclic=True)
 class OverlayDir(Inode):
     """A directory: lower, upper or both."""
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mypy_extensions import mypyc_attr
-
 from wardian.sentry.errno import EINVAL, ENOSPC, ENXIO, LinuxError
 from wardian.sentry.fs.contents import Contents
 from wardian.sentry.fs.devices import open_device
@@ -87,7 +85,6 @@ def open_lower(lower: Inode) -> File:
     raise EINVAL("not a regular file of a known lower file system")
 
 
-@mypyc_attr(acyclic=True)
 class OverlayNode(Inode):
     """A file, link or node that was found in the lower tree.
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mypy_extensions import mypyc_attr
-
 from wardian.sentry.errno import EACCES, EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM, ETXTBSY
 
 if TYPE_CHECKING:
@@ -35,7 +33,6 @@ S_ISGID: Final = 0o2000
 S_ISVTX: Final = 0o1000
 
 
-@mypyc_attr(acyclic=True)
 class DirEntry:
     """One getdents64(2) entry; ``position`` is the d_off to continue after it."""
 
@@ -46,7 +43,6 @@ class DirEntry:
         self.position = position
 
 
-@mypyc_attr(acyclic=True)
 class Attributes:
     """stat(2) fields. Times are nanoseconds since the epoch."""
 
@@ -123,7 +119,6 @@ class SuperBlock:
         return ""
 
 
-@mypyc_attr(acyclic=True)
 class Inode:
     """One file, directory, link or device of a file system; identity is object identity."""
 

@@ -38,6 +38,7 @@ class Case:
         self.kind = kind
         self.host = host
         self.clock = FakeClock()
+        self.superblocks: list[HostSuperBlock] = []
         kernel = make_kernel()
         kernel.mounts = MountNamespace(self.superblock(), kind)
         self.task: Task = make_task(kernel, uid=os.getuid(), gid=os.getgid())
@@ -55,6 +56,7 @@ class Case:
             read_only=self.kind != "volume",
             exclusive=exclusive,
         )
+        self.superblocks.append(sb)
         return sb if self.kind == "volume" else OverlayFS(0x30, self.clock, sb)
 
     def wait(self) -> None:
@@ -314,6 +316,34 @@ def test_an_open_that_finds_another_file_looks_again(tmp_path: Path) -> None:
     os.rename(tmp_path / "f.tmp", tmp_path / "f")
     assert case.read(b"/f") == b"newer"
     assert case.stat(b"/f")[SIZE] == 5
+
+
+def test_opening_to_create_looks_again_too(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"old")
+    case = Case("overlay", tmp_path)
+    case.wait()
+    assert case.stat(b"/f")[SIZE] == 3
+    (tmp_path / "f.tmp").write_bytes(b"newer")
+    os.rename(tmp_path / "f.tmp", tmp_path / "f")
+    fd = case.open(b"/f", os.O_RDONLY | os.O_CREAT)
+    assert case.read_fd(fd) == b"newer"
+
+
+def test_a_directory_replaced_within_the_window_is_found_by_names_below(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/f").write_bytes(b"old")
+    case = Case("overlay", tmp_path)
+    case.wait()
+    assert case.stat(b"/d/f")[SIZE] == 3
+
+    for directory in case.superblocks[0].open_directories:
+        directory.close()
+
+    os.rename(tmp_path / "d", tmp_path / "e")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/g").write_bytes(b"12345")
+    assert case.stat(b"/d/g")[SIZE] == 5
+    assert case.stat(b"/d/f") == (ENOENT,)
 
 
 def test_an_exclusive_tree_is_asked_once(tmp_path: Path) -> None:

@@ -150,6 +150,12 @@ class HostSuperBlock(SuperBlock):
         finally:
             self.host.close(fd)
 
+    def stale(self, words: str) -> ESTALE:
+        """What is raised when the host shows something else than what we believed."""
+        if self.trust is not None:
+            self.trust.doubt()
+        return ESTALE(words)
+
     # -- identity ----------------------------------------------------------------------------------
     def adopt(self, attributes: Attributes) -> None:
         """Turn the host's st_dev and st_ino into ours. Other host devices below the root get their
@@ -227,7 +233,7 @@ class HostSuperBlock(SuperBlock):
         while above.descriptor < 0:
             names.append(above.name)
             if above.parent is None or len(names) > MAX_DEPTH:
-                raise ESTALE("the directory has lost its way to the root")
+                raise self.stale("the directory has lost its way to the root")
             above = above.parent
         above.used = True
         names.reverse()
@@ -245,7 +251,7 @@ class HostSuperBlock(SuperBlock):
         self.adopt(attributes)
         if not directory.is_file_of(attributes):
             self.host.close(found)
-            raise ESTALE("the name is another directory now")
+            raise self.stale("the name is another directory now")
         return found
 
     def open_below(self, fd: int, names: list[bytes]) -> int:

@@ -126,7 +126,7 @@ class HostInode(Inode):
             raise ENOENT("the file is gone from the host")
         self.fs.adopt(attributes)
         if not self.is_file_of(attributes):
-            raise ESTALE("the name is another file now")
+            raise self.fs.stale("the name is another file now")
         self.believe(attributes)
 
     def fetch(self) -> Attributes | None:
@@ -241,7 +241,7 @@ class HostRegular(HostInode):
         self.fs.adopt(attributes)
         if not self.is_file_of(attributes):
             self.fs.host.close(fd)
-            raise ESTALE("the name is another file now")
+            raise self.fs.stale("the name is another file now")
         self.believe(attributes)
 
     def share_handle(self) -> HostHandle:

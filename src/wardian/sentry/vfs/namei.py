@@ -37,7 +37,6 @@ from wardian.sentry.vfs.permissions import (
     new_owner,
     permitted,
 )
-from wardian.sentry.vfs.trust import NEVER
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.credentials import Credentials
@@ -93,7 +92,6 @@ class Walk:
         self.mount: Mount = start.mount
         self.dentry: Dentry = start.dentry
         self.looked_at: Dentry | None = None  # its attributes are fresh
-        self.strict = False  # believe nothing
         self.trust: Trust | None = None  # the one that ``floor_ns`` is about
         self.floor_ns = 0
 
@@ -174,8 +172,6 @@ class Walk:
         if trust is not self.trust:
             self.trust = trust
             self.floor_ns = trust.floor()
-            if self.strict:
-                self.floor_ns = NEVER
         return self.floor_ns
 
     def attributes(self) -> Attributes:
@@ -246,10 +242,8 @@ def walk_to(task: Task, dirfd: int, path: bytes, follow: bool, resolve: int = 0)
     try:
         walk.run(follow)
     except ESTALE:
-        # What was believed is wrong, or a directory was replaced just now: once more, asking about
-        # each name (as Linux does with LOOKUP_REVAL).
+        # The host replaced something: once more, asking about each name (LOOKUP_REVAL of Linux).
         walk = Walk(task, dirfd, path, resolve)
-        walk.strict = True
         walk.run(follow)
     return walk
 
@@ -276,7 +270,10 @@ def resolve_parent(task: Task, dirfd: int, path: bytes, resolve: int = 0) -> Las
     """Walk all but the last component, which is returned unresolved; checks search permission."""
     if not path:
         raise ENOENT("empty path")
-    return last_name(Walk(task, dirfd, path, resolve))
+    try:
+        return last_name(Walk(task, dirfd, path, resolve))
+    except ESTALE:
+        return last_name(Walk(task, dirfd, path, resolve))
 
 
 def last_name(walk: Walk) -> LastName:

@@ -89,15 +89,15 @@ def open_path(
 ) -> File:
     """open(2): a new open file description. A FIFO may answer ``opened() == False``: then wait."""
     try:
-        return open_once(task, dirfd, path, flags, mode, resolve_flags, False)
-    except ESTALE:  # replaced while we looked; namei.walk_to has more about it
-        return open_once(task, dirfd, path, flags, mode, resolve_flags, True)
+        return open_once(task, dirfd, path, flags, mode, resolve_flags)
+    except ESTALE:  # replaced by the host while we looked: now it is looked up anew
+        return open_once(task, dirfd, path, flags, mode, resolve_flags)
 
 
 def open_once(
-    task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int, strict: bool
+    task: Task, dirfd: int, path: bytes, flags: int, mode: int, resolve_flags: int
 ) -> File:
-    """:func:`open_path`; when ``strict``, no cached name is believed."""
+    """One try of :func:`open_path`."""
     if flags & O_PATH:
         return open_o_path(task, dirfd, path, flags, resolve_flags)
     if flags & TMPFILE_BIT:
@@ -105,7 +105,6 @@ def open_once(
     if flags & O_CREAT:
         return open_create(task, dirfd, path, flags, mode, resolve_flags)
     walk = start(task, dirfd, path, resolve_flags)
-    walk.strict = strict
     walk.run(not flags & O_NOFOLLOW)
     return open_place(task, walk.where(), flags)
 

@@ -22,11 +22,22 @@ class Trust:
     def __init__(self, clock: Clock | None, window_ns: int) -> None:
         self.clock = clock
         self.window_ns = window_ns
+        self.doubted_ns = 0  # before that, something was wrong
         self.now_ns = 0  # when :meth:`floor` was last asked: the date of what is looked up now
 
     def floor(self) -> int:
         """What was looked at then, or before, has to be looked at again. Reads the clock."""
         if self.clock is None:
             return NEVER
-        self.now_ns = self.clock.monotonic_ns()
-        return self.now_ns - self.window_ns if self.window_ns else NEVER
+        now = self.clock.monotonic_ns()
+        self.now_ns = now
+        if not self.window_ns:
+            return NEVER
+        oldest = now - self.window_ns
+        return oldest if oldest > self.doubted_ns else self.doubted_ns
+
+    def doubt(self) -> None:
+        """What we believed has turned out wrong: from now on everything is looked at again, once.
+        Whoever raises ESTALE calls this, so that those who try again do better."""
+        if self.clock is not None:
+            self.doubted_ns = self.clock.monotonic_ns()

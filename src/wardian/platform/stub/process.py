@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian import _core
 from wardian.platform.hostfds import KEPT, MOST
-from wardian.platform.interface import HostMapping, HostProcess
+from wardian.platform.interface import ExecImage, HostMapping, HostProcess
 from wardian.platform.layout import CHANNEL_SIZE, GUEST_TOP, SLOTS
 from wardian.platform.log import Log
 from wardian.platform.stub.sockets import Control
@@ -120,10 +120,10 @@ class StubProcess(HostProcess):
             self.set_limit(resource, soft, besides)
         self.limits = []
 
-    def new_program(self, brk_start: int) -> None:
+    def new_program(self, image: ExecImage) -> None:
         """Another program is loaded in place of the one that ran."""
-        self.brk_start = brk_start
-        self.text = Text(self)
+        self.brk_start = image.brk_start
+        self.text.load(image)
         self.cpu_base_ns += self.cpu_time_ns()
         self.user_ns = self.system_ns = 0
 
@@ -131,6 +131,7 @@ class StubProcess(HostProcess):
         """One to come that will share this one's memory (vfork)."""
         child = StubProcess(self.engine, self.space)
         child.brk_start = self.brk_start
+        child.text.inherit(self.text)
         if self.control is not None:
             child.control = self.control.share()
         return child

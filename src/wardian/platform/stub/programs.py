@@ -81,7 +81,7 @@ class Programs:
             process.control.send(thread, fds)
         except OSError:
             return False
-        process.new_program(image.brk_start)
+        process.new_program(image)
         self.engine.hub.put(thread.key, DATA_OFFSET, encoded.data)
         self.engine.hub.reply(thread.key, ACTION_EXEC, 0, WORDS[1].pack(len(fds)))
         self.engine.events.exec_done(thread)
@@ -147,6 +147,7 @@ class Programs:
     def load(self, fresh: PoolProcess, thread: StubThread, image: ExecImage) -> None:
         """Send the image to the pool process."""
         thread.stub_process.brk_start = image.brk_start
+        thread.stub_process.text.load(image)
         fresh.taken_by = thread
         encoded = EncodedImage(image)
         fresh.rest = encoded.rest

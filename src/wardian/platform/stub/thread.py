@@ -233,6 +233,7 @@ class StubThread(HostThread):
             self.engine.hub.reply(
                 self.key, ACTION_MAP, 0, WORDS[5].pack(address, length, prot, flags, offset)
             )
+            self.stub_process.text.map(address, length, prot, flags)
             self.engine.events.map_answered(self)
             return
         number = GRANT_FD_FIRST + self.slot

@@ -38,6 +38,13 @@ def children_rusage(group: ThreadGroup) -> bytes:
     )
 
 
+def is_accounted_outside(group: ThreadGroup) -> bool:
+    """Whether somebody outside hears of its use: what the guest says itself will not do then. It is
+    the first program, or a child of the kernel's own init, which runs none."""
+    parent = group.parent
+    return parent is None or (parent is group.kernel.init and parent.exe is None)
+
+
 def note_peak(group: ThreadGroup) -> None:
     """Remember the largest resident size of the host's process; looked at when someone asks and at
     exit."""
@@ -45,7 +52,7 @@ def note_peak(group: ThreadGroup) -> None:
     if task is None:
         return
     peak = group.told_peak
-    if peak == 0 or group.parent is None or group.parent is group.kernel.init:
-        peak = task.memory.process.peak_resident_bytes()  # these are accounted for outside
+    if peak == 0 or is_accounted_outside(group):
+        peak = task.memory.process.peak_resident_bytes()
     if peak > group.peak_resident:
         group.peak_resident = peak

@@ -8,6 +8,7 @@ from typing import Any
 SIGCHLD: int
 SIGCONT: int
 SIGHUP: int
+SIGIO: int
 SIGINT: int
 SIGKILL: int
 SIGPIPE: int

@@ -17,6 +17,7 @@ from wardian.host.messages import complain
 COMMANDS = {
     "do": "run a command in a sandbox over this machine's own files",
     "doctor": "say which layers of confinement this host gives, and how to get the missing ones",
+    "pool": "serve `wardian do` from a warm process, for faster starts",
     "version": "print the version",
 }
 
@@ -50,7 +51,7 @@ def main_of_process() -> int:
     try:
         try:
             status = run_command(sys.argv[1:], streams)
-        except SystemExit as e:  # argparse
+        except SystemExit as e:  # cli.options
             status = e.code if isinstance(e.code, int) else 0
         sys.stdout.flush()
         return status
@@ -95,9 +96,19 @@ def run_command(words: list[str], streams: list[int]) -> int:
         return 0 if words else USAGE_STATUS
     command, rest = words[0], words[1:]
     if command == "do":
+        if os.environ.get("WARDIAN_POOL") and streams == [0, 1, 2]:
+            from wardian.cli.pooled import run_pooled
+
+            status = run_pooled(os.environ["WARDIAN_POOL"], rest)
+            if status is not None:
+                return status
         from wardian.cli.do import main as do_main
 
         return do_main(rest, streams)
+    if command == "pool":
+        from wardian.cli.pool import main as pool_main
+
+        return pool_main(rest)
     if command == "doctor":
         from wardian.cli.doctor import main as doctor_main
 

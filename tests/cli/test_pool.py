@@ -1,0 +1,189 @@
+"""``wardian pool``, and commands that are forked from it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command import NOBODY, Wardian, descendants, finish, wait_until
+
+
+class Pool:
+    """A server of ours."""
+
+    def __init__(self, wardian: Wardian) -> None:
+        self.path = wardian.directory / "run" / "socket"
+        self.path.parent.mkdir(mode=0o700)
+        self.process = wardian.start("pool", "--socket", str(self.path))
+        wait_until(self.path.exists)
+        wardian.env["WARDIAN_POOL"] = str(self.path)
+
+    def children(self) -> list[int]:
+        """The launchers that it has forked."""
+        pid = self.process.pid
+        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture
+def pool(wardian: Wardian) -> Iterator[Pool]:
+    """A server, and commands that know of it."""
+    server = Pool(wardian)
+    yield server
+    server.process.terminate()
+    outcome = finish(server.process)
+    assert (outcome.status, outcome.out) == (0, ""), outcome
+    assert not server.path.exists()
+
+
+def test_a_command_has_all_that_is_the_callers(wardian: Wardian, pool: Pool) -> None:
+    wardian.env["COLOUR"] = "blue"
+    script = "echo $COLOUR $0; pwd; umask; cat; echo oops >&2; exit 7"
+    process = wardian.start("do", "sh", "-c", script, "x y", preexec_fn=lambda: os.umask(0o027))
+    outcome = finish(process, "input\n")
+    assert outcome.status == 7
+    assert outcome.out.splitlines() == ["blue x y", str(wardian.directory), "0027", "input"]
+    assert outcome.err == "oops\n"
+
+
+def test_it_is_a_fork_of_the_server(wardian: Wardian, pool: Pool) -> None:
+    process = wardian.start("do", "sh", "-c", "echo up; cat")
+    assert process.stdout is not None and process.stdin is not None
+    assert process.stdout.readline() == "up\n"
+    assert len(pool.children()) == 1
+    assert not descendants(process.pid)
+    process.stdin.close()
+    assert process.wait(20) == 0
+    wait_until(lambda: not pool.children())
+
+
+def test_options_and_errors_are_as_without_it(wardian: Wardian, pool: Pool) -> None:
+    assert wardian.do("--hostname=there", "uname", "-n").out == "there\n"
+    assert wardian.do("--help").out.startswith("usage: wardian do")
+    wardian.fails(125, "unrecognized", "do", "--nonesuch", "true")
+    wardian.fails(127, "no-such-program", "do", "no-such-program")
+    (wardian.directory / "shared").mkdir()
+    assert wardian.do("-v", "shared:/mnt", "sh", "-c", "echo x > /mnt/y").status == 0
+    assert (wardian.directory / "shared/y").read_text() == "x\n"
+    assert wardian.do("sh", "-c", "kill -9 $$").status == 137
+    assert "write(1" in wardian.do("--strace", "echo", "x").err
+
+
+def test_signals_are_passed_on(wardian: Wardian, pool: Pool) -> None:
+    script = "trap 'echo term; exit 3' TERM; echo up; while :; do sleep 0.1; done"
+    process = wardian.start("do", "sh", "-c", script)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.terminate()
+    assert process.stdout.readline() == "term\n"
+    assert process.wait(20) == 3
+
+
+def test_ignored_signals_stay_ignored(wardian: Wardian, pool: Pool) -> None:
+    script = "kill -HUP $$; echo alive"
+    process = wardian.start(
+        "do", "sh", "-c", script, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    )
+    assert finish(process).out == "alive\n"
+
+
+def test_a_killed_caller_takes_its_sandbox_along(wardian: Wardian, pool: Pool) -> None:
+    process = wardian.start("do", "sh", "-c", "trap '' TERM HUP; echo up; sleep 1000")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    family = descendants(pool.process.pid)
+    process.kill()
+    process.wait(20)
+    wait_until(lambda: not pool.children())
+    wait_until(lambda: not [pid for pid in family if os.path.exists(f"/proc/{pid}/exe")][1:])
+    assert wardian.do("echo", "next").out == "next\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_sandboxes_end_with_the_server(wardian: Wardian, number: int) -> None:
+    pool = Pool(wardian)
+    process = wardian.start("do", "sh", "-c", "trap '' TERM HUP; echo up; sleep 1000")
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline() == "up\n"
+    os.kill(pool.process.pid, number)
+    pool.process.wait(20)
+    assert process.wait(20) in (125, 137)
+    assert wardian.do("echo", "without").out == "without\n"  # no server: a process of its own
+
+
+def test_only_its_owner_is_served(wardian: Wardian, pool: Pool) -> None:
+    assert stat.S_IMODE(pool.path.stat().st_mode) == 0o600
+    if os.getuid() != 0:
+        pytest.skip("only root can be somebody else")
+    pool.path.parent.chmod(0o755)
+    pool.path.chmod(0o666)  # even then
+    code = f"import socket; s = socket.socket(1); s.connect({str(pool.path)!r}); print(s.recv(1))"
+    other = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    wardian.directory.parent.chmod(0o755)
+    for directory in pool.path.parents[1:4]:
+        directory.chmod(directory.stat().st_mode | 0o011)
+    said = subprocess.run([*other, "/usr/bin/python3", "-c", code], capture_output=True, timeout=20)
+    assert said.stdout in (b"b''\n", b"") and not pool.children(), said
+
+
+def test_a_server_of_another_user_is_not_used(wardian: Wardian) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can be somebody else")
+    path = str(wardian.directory / "trap")
+    with socket.socket(socket.AF_UNIX) as listener:
+        os.seteuid(NOBODY)
+        try:
+            os.seteuid(0)
+            listener.bind(path)
+            os.seteuid(NOBODY)
+            listener.listen()
+        finally:
+            os.seteuid(0)
+        wardian.env["WARDIAN_POOL"] = path
+        assert wardian.do("echo", "own").out == "own\n"
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(100) == b""  # it was told nothing
+
+
+def test_a_socket_where_others_can_write_is_refused(wardian: Wardian) -> None:
+    open_to_all = wardian.directory / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    wardian.fails(125, "others can write", "pool", "--socket", str(open_to_all / "socket"))
+    wardian.fails(125, "XDG_RUNTIME_DIR", "pool")
+
+
+def test_an_abandoned_socket_is_taken_over_and_a_live_one_is_not(
+    wardian: Wardian, pool: Pool
+) -> None:
+    wardian.fails(125, "in use", "pool", "--socket", str(pool.path))
+    left = pool.path.with_name("left")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(left))
+    process = wardian.start("pool", "--socket", str(left))
+    wardian.env["WARDIAN_POOL"] = str(left)
+    wait_until(lambda: wardian.do("echo", "x").out == "x\n")
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_nothing_of_the_server_is_in_the_sandbox(wardian: Wardian, pool: Pool) -> None:
+    process = wardian.start("do", "sh", "-c", "echo up; cat")
+    assert process.stdout is not None and process.stdin is not None
+    assert process.stdout.readline() == "up\n"
+    [launcher] = pool.children()
+    held = {os.readlink(path) for path in Path(f"/proc/{pool.process.pid}/fd").iterdir()}
+    held -= {os.readlink(f"/proc/{pool.process.pid}/fd/{fd}") for fd in (0, 1, 2)}
+    held = {name for name in held if name.startswith(("socket:", "pipe:"))}
+    assert held
+    for pid in [*descendants(launcher), launcher]:
+        links = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        assert not links & held
+    process.stdin.close()
+    assert process.wait(20) == 0

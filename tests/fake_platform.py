@@ -136,6 +136,7 @@ class FakeThread(HostThread):
         self.frames: list[tuple[SignalFrame, int, bool]] = []
         self.resumed = 0
         self.sigreturns = 0
+        self.where = (0, 0)  # instruction and stack pointer
         self.mapped: list[tuple[int, int, int, int, int, int]] = []
         self.unmapped: list[tuple[int, int]] = []
         self.clones: list[CloneRequest] = []
@@ -178,6 +179,9 @@ class FakeThread(HostThread):
         data = self.fake.read_some(address, count)
         some(len(data))
         return os.pwritev(fd, [data], offset, flags)
+
+    def pointers(self) -> tuple[int, int]:
+        return self.where
 
     def resume(self) -> None:
         self.resumed += 1

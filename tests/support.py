@@ -18,7 +18,7 @@ from typing import Any
 
 from fake_host import FakeClock, FakePoller
 from fake_platform import RESTART, FakeProcess, FakeThread
-from wardian.platform.interface import make_request
+from wardian.platform.interface import message
 from wardian.sentry.errno import LinuxError
 from wardian.sentry.fs.tmpfs import TmpFS
 from wardian.sentry.kernel.credentials import user_credentials
@@ -81,7 +81,7 @@ class Dispatcher(TaskHooks):
     # -- calls -----------------------------------------------------------------------------------
     def start(self, task: Task, handler: Handler, args: tuple[Any, ...], restart: str) -> int:
         """A new system call; its result, or PARKED."""
-        task.call = Call(make_request(0, (0, 0, 0, 0, 0, 0), 0, 0, b""))
+        task.call = Call(message(0, (0, 0, 0, 0, 0, 0)))
         self.running[task] = Running(handler, args, restart)
         return self.step(task)
 
@@ -273,7 +273,7 @@ def enter(task: Task) -> None:
     assert isinstance(process, FakeProcess)
     task.host = FakeThread(process)
     task.name = b"test"
-    task.call = Call(make_request(0, (0, 0, 0, 0, 0, 0), 0, 0, b""))
+    task.call = Call(message(0, (0, 0, 0, 0, 0, 0)))
     if task.group.leader is None:
         task.group.leader = task
     task.group.tasks.append(task)

@@ -24,13 +24,16 @@ PACKAGE = "wardian.sentry.syscalls"
 
 CHUNK = 32  # rows per generated function: small enough for a quick C compile
 CALLS = 512
+FIRST_ARGUMENT, HEAD_SIZE = 24, 72  # in a message (platform/interface.py)
 RESTARTS = {"auto": 0, "never": 1, "nohand": 2}
 
-# How an integer kind is cut out of its register; an unknown kind leaves its row out.
+# How an integer kind is read from the message; an unknown kind leaves its row out.
+S32, U32 = "read_i32_le(a, {})", "read_i64_le(a, {}) & 0xFFFFFFFF"
+S64, U64 = "read_i64_le(a, {})", "register(a, {})"
 WIDTHS = {
-    "Int": "s32", "UInt": "u32", "Long": "s64", "ULong": "", "Size": "", "Offset": "s64",
-    "FD": "s32", "Pid": "s32", "Uid": "u32", "Gid": "u32", "Signo": "s32", "Mode": "u32",
-    "Flags": "u32", "LongFlags": "", "ClockId": "s32", "Addr": "", "OutBuf": "",
+    "Int": S32, "UInt": U32, "Long": S64, "ULong": U64, "Size": U64, "Offset": S64, "FD": S32,
+    "Pid": S32, "Uid": U32, "Gid": U32, "Signo": S32, "Mode": U32, "Flags": U32, "LongFlags": U64,
+    "ClockId": S32, "Addr": U64, "OutBuf": U64,
 }  # fmt: skip
 STRINGS = ("UserPath", "UserString")
 HEADER = """\"\"\"{doc}
@@ -230,8 +233,7 @@ def is_in(param: Param, kinds: Kinds) -> bool:
 
 def register(kind: str, index: int) -> str:
     """The expression for an integer argument, before its NewType."""
-    width = WIDTHS[kind]
-    return f"{width}(r.arg({index}))" if width else f"r.arg({index})"
+    return WIDTHS[kind].format(FIRST_ARGUMENT + 8 * index)
 
 
 def argument(call: Call, index: int, at: str, kinds: Kinds) -> str:
@@ -240,19 +242,20 @@ def argument(call: Call, index: int, at: str, kinds: Kinds) -> str:
     suffix = "_or_none" if param.nullable else ""
     if param.kind in WIDTHS:
         return f"{param.kind}({register(param.kind, index)})"
+    address = register("Addr", index)
     if param.kind in STRINGS:
-        decoded = f"string{suffix}(t, d, {at}, r.arg({index}))"
+        decoded = f"string{suffix}(t, a, {at}, {address})"
     elif param.kind == "InBuf":
         length = length_of(call, index)
         size = register(length.kind, index + 1)
-        if WIDTHS[length.kind].endswith("32"):
-            decoded = f"buf{suffix}(t, d, {at}, r.arg({index}), {size}, SMALL_BUF_MAX)"
+        if WIDTHS[length.kind] in (S32, U32):
+            decoded = f"buf{suffix}(t, a, {at}, {address}, {size})"
         elif param.nullable:
             raise BadRow(f"InBuf {param.name} with a size_t length cannot be None")
         else:
-            decoded = f"sent(d, {at}, {size})"
+            decoded = f"sent(a, {at}, {size})"
     else:
-        decoded = f"struct{suffix}(t, d, {at}, r.arg({index}), {kinds.sizes[param.kind]})"
+        decoded = f"struct{suffix}(t, a, {at}, {address}, {kinds.sizes[param.kind]})"
     return decoded if param.nullable else f"{param.kind}({decoded})"
 
 
@@ -260,10 +263,8 @@ def call_lines(call: Call, indent: str, kinds: Kinds) -> list[str]:
     """The statements that decode and run one call."""
     lines: list[str] = []
     arguments = ["t"]
-    at = "0"
+    at = str(HEAD_SIZE)
     ins = [i for i, p in enumerate(call.params) if is_in(p, kinds)]
-    if ins:
-        lines.append(f"{indent}d = r.data")
     for i in range(len(call.params)):
         decoded = argument(call, i, at, kinds)
         if call.params[i].nullable and i in ins:
@@ -271,7 +272,7 @@ def call_lines(call: Call, indent: str, kinds: Kinds) -> list[str]:
             decoded = f'cast("{call.params[i].kind} | None", n{i})'
         arguments.append(decoded)
         if i in ins[:-1]:
-            lines.append(f"{indent}p{i} = skip(d, {at})")
+            lines.append(f"{indent}p{i} = skip(a, {at})")
             at = f"p{i}"
     lines.extend(wrapped(f"{indent}return {call.module}.{call.function}(", arguments, indent))
     return lines
@@ -304,7 +305,7 @@ def top_lines(chunks: list[list[Call]], first: int, depth: int) -> list[str]:
     """The decision tree over chunks."""
     indent = "    " * depth
     if len(chunks) == 1:
-        return [f"{indent}return _calls_{first}(t, r, nr)"]
+        return [f"{indent}return _calls_{first}(t, a, nr)"]
     middle = len(chunks) // 2
     return [
         f"{indent}if nr < {chunks[middle][0].nr}:",
@@ -317,15 +318,12 @@ def names_used(calls: list[Call], body: str) -> tuple[list[str], list[str], list
     """Handler modules, kinds and decoders that the generated text needs."""
     kinds = sorted({p.kind for c in calls for p in c.params}, key=import_order)
     decoders: tuple[str, ...] = (
-        "SMALL_BUF_MAX",
         "buf",
         "buf_or_none",
-        "s32",
-        "s64",
         "sent",
         "skip",
     )
-    decoders += ("string", "string_or_none", "struct", "struct_or_none", "u32")
+    decoders += ("string", "string_or_none", "struct", "struct_or_none")
     used = [d for d in decoders if d + "(" in body or (d.isupper() and d in body)]
     return sorted({c.module for c in calls}), kinds, used
 
@@ -349,15 +347,15 @@ def render_dispatch(calls: list[Call], kinds: Kinds) -> str:
     """The text of dispatch_gen.py."""
     chunks = [calls[i : i + CHUNK] for i in range(0, len(calls), CHUNK)]
     body = [
-        "def dispatch(t: Task, r: Request) -> int:",
-        '    """Decode the arguments of ``r`` and run its handler; raises LinuxError."""',
-        "    nr = r.nr",
+        "def dispatch(t: Task, a: bytes) -> int:",
+        '    """Decode the message ``a`` and run its handler; raises LinuxError."""',
+        "    nr = read_i64_le(a, 16)",
         f"    if not 0 <= nr < {CALLS}:",
         "        return unimplemented(t, nr)",
         *(top_lines(chunks, 0, 1) if chunks else ["    return unimplemented(t, nr)"]),
     ]
     for i, chunk in enumerate(chunks):
-        body += ["", "", f"def _calls_{i}(t: Task, r: Request, nr: int) -> int:"]
+        body += ["", "", f"def _calls_{i}(t: Task, a: bytes, nr: i64) -> int:"]
         body += tree_lines(chunk, 1, kinds)
         body += ["    return unimplemented(t, nr)"]
     text = "\n".join(body)
@@ -368,12 +366,14 @@ def render_dispatch(calls: list[Call], kinds: Kinds) -> str:
     lines = [HEADER.format(doc="From a request to its handler: number, arguments, restarts.")]
     lines += ["from __future__ import annotations", ""]
     lines += ["from typing import TYPE_CHECKING, Final" + (", cast" if "cast(" in text else ""), ""]
+    lines += ["from librt.strings import read_i32_le, read_i64_le"]
+    lines += ["from mypy_extensions import i64", ""]
+    lines += ["from wardian.platform.interface import register"]
     lines += import_lines(PACKAGE, modules)
     lines += import_lines(PACKAGE + ".decode", decoders)
     lines += import_lines(PACKAGE + ".kinds", kind_names)
     lines += [f"from {PACKAGE}.unimplemented import unimplemented", ""]
-    lines += ["if TYPE_CHECKING:", "    from wardian.platform.interface import Request"]
-    lines += ["    from wardian.sentry.kernel.task import Task", ""]
+    lines += ["if TYPE_CHECKING:", "    from wardian.sentry.kernel.task import Task", ""]
     lines += ["RESTART_AUTO: Final = 0  # restarted under SA_RESTART or when no handler runs"]
     lines += ["RESTART_NEVER: Final = 1  # EINTR whenever a handler ran"]
     lines += ["RESTART_NOHAND: Final = 2  # restarted only when no handler runs"]
@@ -424,7 +424,7 @@ def marshal_byte(call: Call, index: int, kinds: Kinds) -> int:
     if param.kind in STRINGS:
         return 1
     if param.kind == "InBuf":
-        return 2 if WIDTHS[length_of(call, index).kind].endswith("32") else 3
+        return 2 if WIDTHS[length_of(call, index).kind] in (S32, U32) else 3
     size = kinds.sizes[param.kind]
     if size % 8 == 0 and size // 8 < 0x70:
         return 0x80 | size // 8

@@ -115,6 +115,7 @@ static void hub_dealloc(Hub *hub)
             munmap(hub->spaces[i].base, CHANNEL_SIZE);
             free(hub->spaces[i].slots);
         }
+    Py_XDECREF(hub->spare);
     free(hub->spaces);
     free(hub->pending);
     if (hub->shared_base)

@@ -15,6 +15,7 @@
 #include "channel.h"
 
 #define WATCHES 4
+#define HEAD 72 /* of a request before its data: u32 key, kind, length, 0, nr, 0; u64 args[6] */
 
 struct slot_state {
     uint32_t last_seq;
@@ -56,6 +57,8 @@ typedef struct {
     uint64_t last_poll_ns;
     uint32_t guest_spin;
     uint64_t waits, sleeps, requests;
+    PyObject *spare; /* for the next request without data */
+    bool failed;     /* no memory for a request: an exception is set */
     uint64_t slept_ns;
 } Hub;
 
@@ -80,6 +83,7 @@ static inline struct slot *slot_at(Hub *hub, uint32_t key)
 }
 
 /* requests.c */
+bool hub_prepare(Hub *hub);
 PyObject *hub_look(Hub *hub);
 PyObject *hub_take_pending(Hub *hub);
 void hub_push(Hub *hub, uint32_t key);

@@ -14,7 +14,15 @@ static bool has_request(Hub *hub, uint32_t key)
     return __atomic_load_n(&slot_at(hub, key)->req_seq, __ATOMIC_ACQUIRE) != state->last_seq;
 }
 
-/* Copy the request of a slot that has one. */
+/* Make the object of the next request while nobody waits for it; false with an exception. */
+bool hub_prepare(Hub *hub)
+{
+    if (!hub->spare)
+        hub->spare = PyBytes_FromStringAndSize(NULL, HEAD);
+    return hub->spare != NULL;
+}
+
+/* Copy the request of a slot that has one; NULL with an exception and hub->failed set when there is no memory. */
 static PyObject *take(Hub *hub, uint32_t key)
 {
     struct slot_state *state = &hub->spaces[key >> 12].slots[key & (SLOTS - 1)];
@@ -28,19 +36,19 @@ static PyObject *take(Hub *hub, uint32_t key)
     state->nouts = 0;
     if (length > DATA_SIZE)
         length = 0;
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, 16 + 72 + (Py_ssize_t)length);
+    PyObject *bytes = hub->spare;
+    if (length || !bytes)
+        bytes = PyBytes_FromStringAndSize(NULL, HEAD + (Py_ssize_t)length);
+    else
+        hub->spare = NULL;
+    hub->failed = !bytes;
     if (!bytes)
         return NULL;
     uint8_t *to = (uint8_t *)PyBytes_AS_STRING(bytes);
-    uint32_t head[4] = {key, slot->kind, length, 0};
-    memcpy(to, head, 16);
-    uint64_t nr = slot->nr, where[2] = {0, 0};
-    memcpy(to + 16, &nr, 8);
-    memcpy(to + 24, (void *)slot->args, 48);
-    if (length)
-        memcpy(where, (void *)&slot->ip, 16);
-    memcpy(to + 72, where, 16);
-    memcpy(to + 88, slot->data, length);
+    uint32_t head[6] = {key, slot->kind, length, 0, slot->nr, 0};
+    memcpy(to, head, sizeof head);
+    memcpy(to + sizeof head, (void *)slot->args, sizeof slot->args);
+    memcpy(to + HEAD, slot->data, length);
     hub->requests++;
     return bytes;
 }
@@ -158,7 +166,7 @@ PyObject *hub_look(Hub *hub)
 {
     for (uint64_t turn = hub->requests, end = turn + 3; turn < end; turn++) {
         PyObject *found = turn % 3 == 0 ? hub_take_pending(hub) : turn % 3 == 1 ? take_watched(hub) : take_announced(hub);
-        if (found || PyErr_Occurred())
+        if (found || hub->failed)
             return found;
     }
     return NULL;

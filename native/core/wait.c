@@ -18,12 +18,21 @@
 #define LOOK_AROUND_NS 20000UL /* between looks at host descriptors while spinning */
 #define PREEMPTED_NS 300000UL /* a gap this long in a spin: somebody else ran on our core */
 #define CALM_NS 20000000UL
+#define FIRST_LOOKS 32 /* about a microsecond */
 
 static uint64_t now_ns(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000UL + (uint64_t)ts.tv_nsec;
+}
+
+/* Tell the guests where we run. Their line is written to only when it changes: each of their waits reads it. */
+static void show_cpu(Hub *hub)
+{
+    uint32_t cpu = this_cpu();
+    if (hub->shared->sentry_cpu != cpu)
+        hub->shared->sentry_cpu = cpu;
 }
 
 static bool notification_waits(Hub *hub)
@@ -96,7 +105,8 @@ static uint64_t spin_budget(Hub *hub, uint64_t now)
         return 0;
     if (now < hub->calm_at)
         return hub->spin_now < MIN_SPIN_NS ? hub->spin_now : MIN_SPIN_NS;
-    hub->shared->spin_guests = 1;
+    if (!hub->shared->spin_guests)
+        hub->shared->spin_guests = 1;
     return hub->spin_now;
 }
 
@@ -120,22 +130,36 @@ static bool host_waits(Hub *hub, uint64_t now, uint64_t *next)
     if (now < *next)
         return false;
     *next = now + LOOK_AROUND_NS;
-    hub->shared->sentry_cpu = this_cpu();
+    show_cpu(hub);
     struct pollfd p = {hub->epoll_fd, POLLIN, 0};
     return poll(&p, 1, 0) > 0;
+}
+
+/* The first moment of a spin: the next request of a busy thread comes about now, before a clock is read. */
+static PyObject *first_looks(Hub *hub)
+{
+    for (int i = 0; i < FIRST_LOOKS; i++) {
+        PyObject *found = hub_look(hub);
+        if (found || hub->failed) {
+            learn(hub, 0);
+            return found;
+        }
+        __builtin_ia32_pause();
+    }
+    return NULL;
 }
 
 /* Spin for a request; NULL without an exception when the budget is used up, or when the host has something. */
 static PyObject *spin(Hub *hub, uint64_t start, uint64_t deadline)
 {
     uint64_t last = start, end = start + spin_budget(hub, start), next_look = start + LOOK_AROUND_NS;
-    hub->shared->sentry_cpu = this_cpu();
+    show_cpu(hub);
     if (deadline && deadline < end)
         end = deadline;
     while (last < end) {
         for (int i = 0; i < 32; i++) {
             PyObject *found = hub_look(hub);
-            if (found || PyErr_Occurred()) {
+            if (found || hub->failed) {
                 learn(hub, 0);
                 return found;
             }
@@ -165,17 +189,17 @@ static PyObject *sleep_for(Hub *hub, uint64_t start, int64_t timeout_ns)
     hub_collect(hub);
     hub_collect_all(hub);
     PyObject *result = hub_take_pending(hub);
-    if (!result && !PyErr_Occurred()) {
+    if (!result && !hub->failed) {
         uint64_t asleep = now_ns();
         result = poll_events(hub, timeout_ns);
         hub->sleeps++;
         hub->slept_ns += now_ns() - asleep;
     }
     __atomic_store_n(&hub->shared->sentry_sleeping, 0, __ATOMIC_SEQ_CST);
-    hub->shared->sentry_cpu = this_cpu();
+    show_cpu(hub);
     if (result && PyList_Check(result) && PyList_GET_SIZE(result) == 0) { /* the doorbell alone */
         PyObject *request = hub_look(hub);
-        if (request || PyErr_Occurred()) {
+        if (request || hub->failed) {
             Py_DECREF(result);
             result = request;
         }
@@ -188,7 +212,7 @@ static PyObject *sleep_for(Hub *hub, uint64_t start, int64_t timeout_ns)
 }
 
 const char wait_doc[] = PyDoc_STR("wait(timeout_ns) -> bytes | list[tuple[int, int]]\n\n"
-"The next request (u32 key, kind, length, 0; u64 nr, args[6], ip, sp; data), or the host descriptors that are\n"
+"The next request (u32 key, kind, length, 0, nr, 0; u64 args[6]; data), or the host descriptors that are\n"
 "ready as (fd, epoll events), perhaps none. timeout_ns < 0: no limit.");
 PyObject *hub_wait(Hub *hub, PyObject *arg)
 {
@@ -196,11 +220,15 @@ PyObject *hub_wait(Hub *hub, PyObject *arg)
     if (timeout == -1 && PyErr_Occurred())
         return NULL;
     hub->waits++;
+    hub->failed = false;
+    if (!hub_prepare(hub))
+        return NULL;
     if (++hub->since_poll >= 64) {
         uint64_t now = now_ns();
         hub->since_poll = 0;
         if (now - hub->last_poll_ns > 200000) {
             hub->last_poll_ns = now;
+            show_cpu(hub);
             PyObject *events = poll_events(hub, 0);
             if (!events || PyList_GET_SIZE(events))
                 return events;
@@ -208,14 +236,19 @@ PyObject *hub_wait(Hub *hub, PyObject *arg)
         }
     }
     PyObject *found = hub_look(hub);
-    if (found || PyErr_Occurred())
+    if (found || hub->failed)
         return found;
     if (timeout == 0)
         return poll_events(hub, 0);
+    if (hub->spin_ns && hub->running > 0) {
+        found = first_looks(hub);
+        if (found || hub->failed)
+            return found;
+    }
     uint64_t start = now_ns(), deadline = timeout > 0 ? start + (uint64_t)timeout : 0;
     if (hub->spin_ns) {
         found = spin(hub, start, deadline);
-        if (found || PyErr_Occurred())
+        if (found || hub->failed)
             return found;
         if (notification_waits(hub))
             return poll_events(hub, 0);

@@ -10,6 +10,7 @@ from typing import Any
 
 from guest_half import DATA_SIZE, HEAD, REP_SEQ, REQ_SEQ, REQUEST, Channel
 
+from wardian.platform.interface import HEAD_SIZE
 from wardian.platform.layout import CHANNEL_SIZE, SLOT_SIZE, SLOTS
 from wardian.platform.stub.wire import ACTION_RETURN, SIGINFO_OFFSET
 
@@ -20,7 +21,7 @@ def check_taken(found: Any, active: set[int]) -> int | None:
         return None
     key, _, length, zero = HEAD.unpack_from(found)
     assert key in active and zero == 0
-    assert length <= DATA_SIZE and len(found) == 88 + length
+    assert length <= DATA_SIZE and len(found) == HEAD_SIZE + length
     return int(key)
 
 

@@ -25,6 +25,7 @@ from guest_half import (
 )
 
 from wardian import _core
+from wardian.platform.interface import HEAD_SIZE
 from wardian.platform.layout import CHANNEL_SIZE, SHARED_SIZE, SLOT_SIZE, SLOTS
 from wardian.platform.stub.wire import ACTION_RETURN, KIND_SYSCALL, SIGINFO_OFFSET
 
@@ -36,10 +37,10 @@ def case_request_arrives_as_one_copy() -> None:
     c.hub.activate(c.key(1))
     taken = c.take(1, b"hello")
     assert HEAD.unpack_from(taken) == (c.key(1), KIND_SYSCALL, 5, 0)
-    assert struct.unpack_from("<9Q", taken, 16) == (39, 1, 2, 3, 4, 5, 6, 7, 8)
-    assert taken[88:] == b"hello"
+    assert struct.unpack_from("<7Q", taken, 16) == (39, 1, 2, 3, 4, 5, 6)
+    assert taken[HEAD_SIZE:] == b"hello"
     c.hub.reply(c.key(1), ACTION_RETURN, 0)
-    assert struct.unpack_from("<9Q", c.take(1), 16) == (39, 1, 2, 3, 4, 5, 6, 0, 0)
+    assert c.take(1)[16:] == taken[16:HEAD_SIZE]
     assert c.hub.pointers(c.key(1)) == (7, 8)
     assert c.hub.wait(0) == []
 
@@ -48,16 +49,16 @@ def case_lengths_beyond_the_slot_count_as_nothing() -> None:
     c = Channel()
     c.hub.activate(c.key(1))
     for length in (DATA_SIZE + 1, SLOT_SIZE, 1 << 31, (1 << 32) - 1):
-        assert len(c.take(1, b"x", length)) == 88
+        assert len(c.take(1, b"x", length)) == HEAD_SIZE
         c.hub.reply(c.key(1), ACTION_RETURN, 0)
-    assert len(c.take(1, b"x", DATA_SIZE)) == 88 + DATA_SIZE
+    assert len(c.take(1, b"x", DATA_SIZE)) == HEAD_SIZE + DATA_SIZE
 
 
 def case_last_slot_of_a_space_is_whole() -> None:
     c = Channel()
     last = SLOTS - 1
     c.hub.activate(c.key(last))
-    assert len(c.take(last, bytes(DATA_SIZE))) == 88 + DATA_SIZE
+    assert len(c.take(last, bytes(DATA_SIZE))) == HEAD_SIZE + DATA_SIZE
     assert c.hub.queue_out(c.key(last), 0, bytes(DATA_SIZE - 16))
     c.hub.put(c.key(last), SLOT_SIZE - 3, b"end")
     c.hub.reply(c.key(last), ACTION_RETURN, 0, bytes(96))
@@ -225,7 +226,7 @@ def case_hub_without_init() -> None:
         c.hub.__init__(c.shared_fd, c.doorbell)
     except TypeError:
         pass
-    assert len(c.take(1)) == 88  # still the same hub
+    assert len(c.take(1)) == HEAD_SIZE  # still the same hub
 
 
 def case_freed_hub() -> None:

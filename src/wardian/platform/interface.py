@@ -320,8 +320,8 @@ class CloneRequest:
 class Events:
     """What an engine tells the Sentry; the Sentry subclasses it."""
 
-    def syscall(self, thread: HostThread, request: Request) -> None:
-        """A guest thread made a system call."""
+    def syscall(self, thread: HostThread, raw: bytes) -> None:
+        """A guest thread made a system call: the message of a :class:`Request`."""
         raise NotImplementedError
 
     def fault(
@@ -384,7 +384,7 @@ class Events:
 class Request:
     """One system call as it arrived: number, raw arguments, and the bytes the stub sent along.
 
-    ``raw`` is the whole message (``platform.stub.wire.REQUEST``), taken by copy once; nothing the
+    ``raw`` is the whole message (:data:`MESSAGE`), taken by copy once; nothing the
     guest does later changes it (rule 1). Fields are read from it when they are asked for.
     """
 
@@ -392,12 +392,9 @@ class Request:
         self.raw = raw
         self.nr = int(read_i64_le(raw, 16))
 
-    def arg(self, index: int) -> int:
+    def arg(self, index: i64) -> int:
         """Argument ``index`` as the unsigned 64-bit register it was."""
-        value: i64 = read_i64_le(self.raw, 24 + 8 * index)
-        if value >= 0:
-            return int(value)
-        return int(value) + 0x1_0000_0000_0000_0000
+        return register(self.raw, 24 + 8 * index)
 
     @property
     def args(self) -> tuple[int, int, int, int, int, int]:
@@ -405,29 +402,25 @@ class Request:
         return (self.arg(0), self.arg(1), self.arg(2), self.arg(3), self.arg(4), self.arg(5))
 
     @property
-    def ip(self) -> int:
-        """The address after the guest's system-call instruction; this and ``sp`` come along with
-        in-arguments only, ``HostThread.pointers`` has them at any time."""
-        return self.arg(6)
-
-    @property
-    def sp(self) -> int:
-        """The guest's stack pointer."""
-        return self.arg(7)
-
-    @property
     def data(self) -> bytes:
         """The marshalled in-arguments, in the order of their declaration."""
-        return self.raw[88:]
+        return self.raw[HEAD_SIZE:]
 
 
-MESSAGE: Final = struct.Struct("<4I9Q")
+def register(raw: bytes, at: i64) -> int:
+    """The unsigned 64-bit number at offset ``at`` of a message."""
+    value: i64 = read_i64_le(raw, at)
+    if value >= 0:
+        return int(value)
+    return int(value) + 0x1_0000_0000_0000_0000
 
 
-def make_request(
-    nr: int, args: tuple[int, int, int, int, int, int], ip: int = 0, sp: int = 0, data: bytes = b""
-) -> Request:
-    """A request put together by hand."""
-    mask = 0xFFFF_FFFF_FFFF_FFFF
-    words = [word & mask for word in (nr, *args, ip, sp)]
-    return Request(MESSAGE.pack(0, 1, len(data), 0, *words) + data)
+MESSAGE: Final = struct.Struct("<4I7Q")
+"""key, kind, length, 0; nr, six arguments; the data follows (native/core/hub.h)."""
+HEAD_SIZE: Final = 72
+
+
+def message(nr: int, args: tuple[int, int, int, int, int, int], data: bytes = b"") -> bytes:
+    """A system call put together by hand."""
+    words = [word & 0xFFFF_FFFF_FFFF_FFFF for word in (nr, *args)]
+    return MESSAGE.pack(0, 1, len(data), 0, *words) + data

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from wardian.platform.interface import Request, make_request
+from wardian.platform.interface import message
 from wardian.sentry.abi.numbers import NUMBERS
 from wardian.sentry.kernel.task import IN_CALL, RUNNING, Call, Task
 from wardian.sentry.profile.profiler import Profiler
@@ -17,10 +17,10 @@ LISTENER, PIDFD, SOCKET = 10, 11, 12
 NO_ARGUMENTS = (0, 0, 0, 0, 0, 0)
 
 
-def request_of(name: str) -> Request:
+def call_of(name: str) -> Call:
     """A call without arguments."""
     nr = NUMBERS[name] if name in NUMBERS else int(name)
-    return make_request(nr, NO_ARGUMENTS)
+    return Call(message(nr, NO_ARGUMENTS))
 
 
 class Rig:
@@ -65,12 +65,12 @@ class Rig:
         self.found = found
         assert self.engine.wait(-1) is found
 
-    def arrives(self, task: Task, name: str) -> Request:
+    def arrives(self, task: Task, name: str) -> Call:
         self.take()
-        request = request_of(name)
+        call = call_of(name)
         task.host_state = IN_CALL
-        self.profiler.arrived(task, Call(request))
-        return request
+        self.profiler.arrived(task, call)
+        return call
 
     def call(self, task: Task, name: str, us: int, result: int | None = 0) -> None:
         """One that is answered at once."""

@@ -6,8 +6,8 @@ from typing import cast
 
 import pytest
 
-from fake_platform import FakeProcess
-from wardian.platform.interface import make_request
+from fake_platform import FakeProcess, FakeThread
+from wardian.platform.interface import message
 from wardian.sentry.abi.numbers import NUMBERS
 from wardian.sentry.errno import EFAULT
 from wardian.sentry.kernel.task import Call, Task
@@ -55,6 +55,7 @@ class Rig:
         memory = SimpleNamespace(process=self.process)
         group = SimpleNamespace(exit_code=0, exiting=True)
         fake = SimpleNamespace(tid=7, group=group, memory=memory, copy_in=self.process.read)
+        fake.host = self.host = FakeThread(self.process)
         fake.copy_in_string = self.string
         self.task = cast(Task, fake)
 
@@ -78,11 +79,11 @@ class Rig:
         self, name: str, *args: int, result: int = 0, out: tuple[int, bytes] = (0, b"")
     ) -> str:
         six = tuple(a & (1 << 64) - 1 for a in args) + (0,) * (6 - len(args))
-        request = make_request(NUMBERS[name], six, 0, 0, b"")  # type: ignore[arg-type]
-        self.tracer.arrived(self.task, Call(request))
+        call = Call(message(NUMBERS[name], six))  # type: ignore[arg-type]
+        self.tracer.arrived(self.task, call)
         if out[1]:
             self.process.write(*out)
-        self.tracer.finished(self.task, request, result)
+        self.tracer.finished(self.task, call, result)
         return self.lines[-1]
 
 
@@ -224,9 +225,8 @@ def test_sigreturn_shows_what_it_restores(rig: Rig) -> None:
     context = bytearray(304)
     struct.pack_into("<q", context, 144, -4)
     struct.pack_into("<Q", context, 296, 1 << 14)
-    six = (0, 0, 0, 0, 0, 0)
-    request = make_request(NUMBERS["rt_sigreturn"], six, 0, rig.put(bytes(context)), b"")
-    rig.tracer.arrived(rig.task, Call(request))
+    rig.host.where = (0, rig.put(bytes(context)))
+    rig.tracer.arrived(rig.task, Call(message(NUMBERS["rt_sigreturn"], (0, 0, 0, 0, 0, 0))))
     assert "rt_sigreturn({mask=[TERM]})" in rig.lines[-1]
     assert rig.lines[-1].endswith("= -1 EINTR (Interrupted system call)\n")
 
@@ -274,9 +274,9 @@ def test_other_shapes(rig: Rig) -> None:
 
 
 def test_an_interrupted_call_says_that_it_will_be_restarted(rig: Rig) -> None:
-    request = make_request(0, (0, rig.base, 1, 0, 0, 0), 0, 0, b"")
-    rig.tracer.arrived(rig.task, Call(request))
-    rig.tracer.interrupted(rig.task, request)
+    call = Call(message(0, (0, rig.base, 1, 0, 0, 0)))
+    rig.tracer.arrived(rig.task, call)
+    rig.tracer.interrupted(rig.task, call)
     line = rig.lines[-1]
     assert line.endswith("= ? ERESTARTSYS (To be restarted if SA_RESTART is set)\n")
 
@@ -290,9 +290,9 @@ def test_garbage_arguments_are_printed_not_raised(rig: Rig) -> None:
 
 
 def test_unknown_calls_have_numbers_for_arguments(rig: Rig) -> None:
-    request = make_request(511, (1, 0, 0, 0, 0, 0), 0, 0, b"")
-    rig.tracer.arrived(rig.task, Call(request))
-    rig.tracer.finished(rig.task, request, -38)
+    call = Call(message(511, (1, 0, 0, 0, 0, 0)))
+    rig.tracer.arrived(rig.task, call)
+    rig.tracer.finished(rig.task, call, -38)
     assert (
         "syscall_0x1ff(0x1, 0, 0, 0, 0, 0) = -1 ENOSYS (Function not implemented)" in rig.lines[-1]
     )
@@ -313,18 +313,18 @@ def test_signals_and_ends(rig: Rig) -> None:
 
 
 def test_a_call_cut_short_by_the_end_of_its_task_has_no_result(rig: Rig) -> None:
-    request = make_request(0, (0, rig.base, 5, 0, 0, 0), 0, 0, b"")
-    rig.tracer.arrived(rig.task, Call(request))
-    rig.tracer.finished(rig.task, request, None)
+    call = Call(message(0, (0, rig.base, 5, 0, 0, 0)))
+    rig.tracer.arrived(rig.task, call)
+    rig.tracer.finished(rig.task, call, None)
     rig.end(9)
     assert rig.lines[-2] == f"[pid     7] read(0, {rig.base:#x}, 5)        = ?\n"
 
 
 def test_only_selected_calls_are_looked_at(rig: Rig) -> None:
     rig.tracer = Tracer("%network", rig.lines.append)
-    call = Call(make_request(0, (0, rig.base, 5, 0, 0, 0), 0, 0, b""))
+    call = Call(message(0, (0, rig.base, 5, 0, 0, 0)))
     rig.tracer.arrived(rig.task, call)
-    rig.tracer.finished(rig.task, call.request, 5)
+    rig.tracer.finished(rig.task, call, 5)
     assert call.trace is None and rig.lines == []
 
 

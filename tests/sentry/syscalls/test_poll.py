@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from support import PARKED, advance, call, clock, get, host, make_kernel, make_task, put, room, run
-from wardian.platform.interface import make_request
+from wardian.platform.interface import message
 from wardian.sentry.kernel.signals import SIGUSR1, SigInfo, bit, send_to_task, set_blocked
 from wardian.sentry.kernel.task import Call, Task
 from wardian.sentry.syscalls import events
@@ -117,8 +117,7 @@ def test_select_writes_the_time_left(task: Task) -> None:
     fd = eventfd(task)
     reads = put(task, bits(fd))
     timeout = put(task, struct.pack("<qq", 2, 0))
-    request = make_request(23, (fd + 1, reads, 0, 0, timeout, 0), 0, 0, b"")
-    task.call = Call(request)
+    task.call = Call(message(23, (fd + 1, reads, 0, 0, timeout, 0)))
     assert select(task, fd + 1, reads, 0, 0, get(task, timeout, 16)) == PARKED
     clock(task.kernel).advance(500_000_000)
     signal(task, fd)

@@ -19,7 +19,6 @@ from support import (
     room,
     run,
 )
-from wardian.platform.interface import make_request
 from wardian.sentry.errno import EBADF, EFAULT, EINVAL, ENOMEM, EPERM, ESRCH
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.exit import exit_task, reap
@@ -44,7 +43,7 @@ from wardian.sentry.kernel.signals import (
     pending_mask,
     set_blocked,
 )
-from wardian.sentry.kernel.task import Call, Task
+from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls import process, signal
 
 HANDLER = 0x40_1000
@@ -412,7 +411,7 @@ def stack(sp: int, flags: int, size: int) -> bytes:
 
 
 def at_sp(t: Task, sp: int) -> None:
-    t.call = Call(make_request(131, (0, 0, 0, 0, 0, 0), 0, sp, b""))
+    host(t).where = (0, sp)
 
 
 def test_sigaltstack_sets_and_shows():

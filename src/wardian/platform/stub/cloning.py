@@ -248,7 +248,7 @@ class Cloning:
         """The host would not: nobody stands where the child was to."""
         process = child.stub_process
         self.stop_watching(child)
-        self.engine.threads.pop(child.key, None)
+        self.engine.threads.remove(child.key)
         if child in process.threads:
             process.threads.remove(child)
         if process.pid:  # a thread, or the parent has lied

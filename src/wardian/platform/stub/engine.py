@@ -29,6 +29,7 @@ from wardian.platform.stub.process import ProcFiles, Space, StubProcess
 from wardian.platform.stub.programs import Programs, Start
 from wardian.platform.stub.strays import Strays
 from wardian.platform.stub.thread import Grant, StubThread
+from wardian.platform.stub.thread_table import ThreadTable
 from wardian.platform.stub.wire import (
     ACTION_RETURN,
     KIND_CHECKIN,
@@ -83,7 +84,7 @@ class StubEngine:
         self.wait: Callable[[int], bytes | list[tuple[int, int]]] = self.hub.wait
         self.poller = EnginePoller(self.hub)
         self.proc = ProcFiles(proc_dir)
-        self.threads: dict[int, StubThread] = {}
+        self.threads = ThreadTable()
         self.finishing: dict[
             int, int
         ] = {}  # key -> result to report after the mprotect of a filled mapping
@@ -125,7 +126,7 @@ class StubEngine:
             timeout_ns = self.cloning.try_delayed(timeout_ns)
         due = self.pool.due or self.cloning.kits.due
         found = self.wait(0 if due else timeout_ns)
-        if due and not found:
+        if not found and due:
             self.prepare()
             found = self.wait(timeout_ns)
         if isinstance(found, bytes):
@@ -145,11 +146,11 @@ class StubEngine:
         """One message of a guest thread."""
         head: i64 = read_i64_le(data, 0)
         kind: i64 = head >> 32
-        thread = self.threads.get(int(head & 0xFFFFFFFF))
+        thread = self.threads.get(head & 0xFFFFFFFF)
         if thread is None:
             return
         if kind == KIND_SYSCALL and thread.awaited == 0:
-            self.events.syscall(thread, Request(data))
+            self.events.syscall(thread, data)
             return
         if thread.awaited == MAYBE_CLONED:
             thread.awaited = kind if kind == KIND_CLONED else 0
@@ -227,7 +228,7 @@ class StubEngine:
     # -- threads and processes ---------------------------------------------------------------------
     def forget_thread(self, thread: StubThread) -> None:
         """The thread will not speak again."""
-        self.threads.pop(thread.key, None)
+        self.threads.remove(thread.key)
         self.drop_grant(thread)
         self.finishing.pop(thread.key, None)
         self.cloning.parent_gone(thread)
@@ -306,7 +307,7 @@ class StubEngine:
     def map_notified(self, ident: int, tid: int, args: tuple[int, int, int, int, int, int]) -> None:
         slot = (args[4] & 0xFFFFFFFF) - GRANT_FD_FIRST
         thread = self.thread_of(
-            [t for t in self.threads.values() if t.slot == slot and t.grant is not None], tid
+            [t for t in self.threads.all() if t.slot == slot and t.grant is not None], tid
         )
         if thread is None or thread.grant is None or thread.grant.args != args:
             self.refuse(ident)

@@ -119,14 +119,13 @@ class Programs:
         self.leave_process(thread)
         thread.process = process
         thread.stub_process = process
-        thread.slot = 1
-        thread.key = process.space.key(1)
+        thread.stand_on(1)
         thread.host_tid = tid
         thread.tid_is_fact = True
         thread.reports_end = False
         thread.interrupt_sent = False
         process.threads.append(thread)
-        self.engine.threads[thread.key] = thread
+        self.engine.threads.add(thread.key, thread)
 
     def forget_start(self, owner: object) -> None:
         """``owner`` ended before its program had a process."""

@@ -74,7 +74,8 @@ class StubThread(HostThread):
         self.slot = slot
         self.key = process.space.key(slot)
         self.hub = engine.hub
-        self.reply: Callable[[int, int, int], None] = engine.hub.reply
+        self.handle: object = self.key  # the same, as the number that the hub's functions take
+        self.reply: Callable[[object, int, int], None] = engine.hub.reply
         self.queue: Callable[[int, int, bytes], bool] = engine.hub.queue_out
         self.host_tid = host_tid  # 0 until the host kernel's word was checked
         self.tid_is_fact = host_tid != 0  # told by the host kernel, not read from the slot
@@ -92,11 +93,17 @@ class StubThread(HostThread):
         self.watched_by = -1  # what tells of the end of a process that has not reported itself
         self.interrupt_sent = False
         process.threads.append(self)
-        engine.threads[self.key] = self
+        engine.threads.add(self.key, self)
+
+    def stand_on(self, slot: int) -> None:
+        """Speak on another slot, of ``stub_process``, from now on."""
+        self.slot = slot
+        self.key = self.stub_process.space.key(slot)
+        self.handle = self.key
 
     # -- finishing a request -----------------------------------------------------------------------
     def complete(self, result: int) -> None:
-        self.reply(self.key, ACTION_RETURN, result)
+        self.reply(self.handle, ACTION_RETURN, result)
 
     def queue_out(self, address: int, data: bytes) -> bool:
         if not 0 <= address < GUEST_TOP:

@@ -28,10 +28,6 @@ ACTION_EXEC: Final = 10
 
 INTERRUPT_SIGNAL: Final = 23
 
-REQUEST: Final = struct.Struct("<4I9Q")
-"""key, kind, length, 0; nr, six arguments, ip, sp; the data follows."""
-REQUEST_SIZE: Final = 88
-
 IDS_OFFSET: Final = 216
 SIGINFO_OFFSET: Final = 384
 DATA_OFFSET: Final = 512

@@ -398,10 +398,9 @@ def syscall(task: Task) -> bytes:
     call = task.call
     if not task.parked or call is None:
         return b"running\n"
-    request = call.request
     ip, sp = task.host.pointers() if task.host is not None else (0, 0)
-    numbers = " ".join([f"{value:#x}" for value in (*request.args, sp, ip)])
-    return f"{request.nr} {numbers}\n".encode()
+    numbers = " ".join([f"{value:#x}" for value in (*call.args, sp, ip)])
+    return f"{call.nr} {numbers}\n".encode()
 
 
 def children(task: Task) -> bytes:

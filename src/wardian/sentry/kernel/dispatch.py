@@ -16,7 +16,6 @@ from wardian.platform.interface import (
     Events,
     HostProcess,
     HostThread,
-    Request,
 )
 from wardian.platform.log import Log
 from wardian.sentry.errno import LinuxError
@@ -70,24 +69,24 @@ class Dispatcher(Events, TaskHooks):
         self.observer: CallObserver | None = None  # strace, a profile
 
     # -- system calls ------------------------------------------------------------------------------
-    def syscall(self, thread: HostThread, request: Request) -> None:
-        task = thread.owner
-        if not isinstance(task, Task):
+    def syscall(self, thread: HostThread, raw: bytes) -> None:
+        owner = thread.owner
+        if not isinstance(owner, Task):
             return
-        task.call = Call(request)
+        task: Task = owner
+        call = Call(raw)
+        task.call = call
         task.host_state = IN_CALL
         if self.observer is not None:
-            self.observer.arrived(task, task.call)
-        self.run(task)
+            self.observer.arrived(task, call)
+        self.run(task, call)
 
-    def run(self, task: Task) -> None:
+    def run(self, task: Task, call: Call) -> None:
         """Run the handler of the task's call, for the first time or again."""
-        call = task.call
-        assert call is not None
         kernel = self.kernel
         kernel.current = task
         try:
-            result = dispatch(task, call.request)
+            result = dispatch(task, call.raw)
         except LinuxError as error:
             result = -error.number
         except (
@@ -103,14 +102,14 @@ class Dispatcher(Events, TaskHooks):
             UnicodeError,
             ValueError,
         ) as bug:
-            raise KernelBug(f"system call {call.request.nr} of task {task.tid}") from bug
+            raise KernelBug(f"system call {call.nr} of task {task.tid}") from bug
         finally:
             kernel.current = None
         if result == PARKED and not task.exited:
             self.parked(task)
         elif result == NO_REPLY or task.exited:
             if self.observer is not None:
-                self.observer.finished(task, call.request, None)
+                self.observer.finished(task, call, None)
             if task.signals.attention and task.host_state == RUNNING:
                 self.signal_pending(task)
         else:
@@ -136,15 +135,16 @@ class Dispatcher(Events, TaskHooks):
         if call.file is not None:
             call.finish()
         if self.observer is not None:
-            self.observer.finished(task, call.request, result)
-        if task.signals.attention or task.signals.saved_mask >= 0 or task.group.stopped:
+            self.observer.finished(task, call, result)
+        signals = task.signals
+        if signals.attention or signals.saved_mask >= 0 or task.group.stopped:
             self.answer(task, result)
             return
-        task.call = None
         task.host_state = RUNNING
         host = task.host
         if host is not None:
-            host.complete(result)
+            host.complete(result)  # first: what follows is done while the guest runs
+        task.call = None
 
     # -- the way back to guest code ----------------------------------------------------------------
     def answer(self, task: Task, result: int) -> None:
@@ -195,15 +195,13 @@ class Dispatcher(Events, TaskHooks):
         done = call.done  # a partly done transfer is a short count, not EINTR (vfs.io)
         # a socket call whose time-out runs never restarts (signal(7))
         restarts = (
-            done == 0
-            and call.deadline_ns < 0
-            and call_restarts(restart_kind(call.request.nr), delivery)
+            done == 0 and call.deadline_ns < 0 and call_restarts(restart_kind(call.nr), delivery)
         )
         if call.on_interrupt is not None:
             call.on_interrupt.interrupted(task, restarts)
         abandon_call(task)
         if self.observer is not None:
-            self.observer.interrupted(task, call.request)
+            self.observer.interrupted(task, call)
             self.observer.signal(task, delivery.frame.signo, delivery.frame.siginfo)
         task.call = None
         task.host_state = RUNNING
@@ -277,7 +275,7 @@ class Dispatcher(Events, TaskHooks):
         if not isinstance(task, Task):
             return
         if self.observer is not None and task.call is not None:
-            self.observer.finished(task, task.call.request, request.tid)
+            self.observer.finished(task, task.call, request.tid)
         task.call = None
         task.host_state = RUNNING
 
@@ -301,7 +299,7 @@ class Dispatcher(Events, TaskHooks):
         exec.program_runs(task)
         lease_mask(task)
         if self.observer is not None and task.call is not None:
-            self.observer.finished(task, task.call.request, 0)
+            self.observer.finished(task, task.call, 0)
         task.call = None
         task.host_state = RUNNING
         self.release_vfork(task)
@@ -383,14 +381,15 @@ class Dispatcher(Events, TaskHooks):
         woken = self.kernel.run_list
         self.kernel.run_list = []
         for task in woken:
-            if task.exited or task.call is None or task.parked:
+            call = task.call
+            if task.exited or call is None or task.parked:
                 continue
             if task.group.stopped:
                 task.aside = True
                 continue
             if self.observer is not None:
                 self.observer.resumed(task)
-            self.run(task)
+            self.run(task, call)
 
 
 def restart_kind(nr: int) -> str:

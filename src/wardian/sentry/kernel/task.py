@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import mypyc_attr
+
 from wardian.platform.interface import HostThread, Request
 from wardian.sentry.errno import EFAULT, ENAMETOOLONG
 from wardian.sentry.kernel.timers import Timer
@@ -55,11 +57,12 @@ class CallState:
         """The call ends unfinished: release what it held."""
 
 
-class Call:
+@mypyc_attr(free_list_len=1)
+class Call(Request):
     """The system call in progress, with the progress that outlives a restart of its handler."""
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
+    def __init__(self, raw: bytes) -> None:
+        super().__init__(raw)
         self.deadline_ns = -1  # monotonic; fixed when the handler first ran
         self.done = 0  # bytes or items already moved
         self.state: object | None = None  # anything else a handler keeps

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from librt.strings import read_i64_le
 from mypy_extensions import i64
 
+from wardian.platform.interface import HEAD_SIZE
 from wardian.platform.layout import DATA_SIZE
 from wardian.sentry.errno import EFAULT, EINVAL
 from wardian.sentry.vfs.buffers import BytesSource, Sink, Source
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 MAX_RW_COUNT: Final = 0x7FFFF000  # what one read or write moves at most
 IOV_MAX: Final = 1024
 USER_END: Final = 1 << 47
-HEAD: Final = 88  # of a message, before the data (platform.interface.Request)
 APART: Final = -3  # the status of contents that stand behind the request (marshal_gen)
 SMALL: Final = 8192  # scattered in one host call
 
@@ -140,16 +140,15 @@ def source_of(task: Task, sent: bytes, count: int) -> Source:
     call = task.call
     if len(sent) == count or call is None:
         return BytesSource(sent)
-    request = call.request
-    return UserSource(task, request.arg(1), count, contents_at(request.raw, count))
+    return UserSource(task, call.arg(1), count, contents_at(call.raw, count))
 
 
 def contents_at(raw: bytes, count: int) -> int:
     """Where in the slot's data ``count`` bytes of contents stand, -1 when they were not sent."""
     length: i64 = len(raw)
-    if length < HEAD + 8 or read_i64_le(raw, HEAD) != APART:
+    if length < HEAD_SIZE + 8 or read_i64_le(raw, HEAD_SIZE) != APART:
         return -1
-    at = int(length) - HEAD
+    at = int(length) - HEAD_SIZE
     return at if at + count <= DATA_SIZE else -1
 
 

@@ -165,7 +165,7 @@ class Profiler(CallObserver):
             visit = Visit(task.tid)
             self.visits[task.tid] = visit
         self.give_up(visit)
-        visit.begin(self.calls_of(call.request.nr))
+        visit.begin(self.calls_of(call.nr))
         self.visit = visit
 
     def resumed(self, task: Task) -> None:

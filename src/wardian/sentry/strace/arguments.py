@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from wardian.platform.interface import HEAD_SIZE
 from wardian.sentry.errno import LinuxError
 from wardian.sentry.strace import structs, text
 from wardian.sentry.strace.constants import GROUPS
@@ -64,7 +65,7 @@ class Trace:
         self.form = form
         self.result = 0
         self.finished = False
-        self.at = 0  # the record in r.data of the next in-argument
+        self.at = HEAD_SIZE  # the record in r.raw of the next in-argument
         self.lengths: dict[int, int] = {}  # value-result lengths as they were passed
         self.parts: list[str] = []
         for i, param in enumerate(form.params):
@@ -133,30 +134,30 @@ class Trace:
     def sent(self, i: int) -> bytes | None:
         """What the kernel was given for an in-argument; moves on to the next record."""
         kind = self.form.params[i].kind
-        data = self.r.data
+        raw = self.r.raw
         at = self.at
         address = self.r.args[i]
         try:
             if kind in ("UserPath", "UserString"):
-                found = decode.string_or_none(self.t, data, at, address)
+                found = decode.string_or_none(self.t, raw, at, address)
             elif kind == "InBuf":
                 length = min(self.number(i + 1), 65536)
-                found = self.buffer(data, at, address, self.number(i + 1), length)
+                found = self.buffer(raw, at, address, self.number(i + 1), length)
             else:
                 size = SIZES[KIND_STRUCTS[kind]]
-                found = decode.struct_or_none(self.t, data, at, address, size)
+                found = decode.struct_or_none(self.t, raw, at, address, size)
         except LinuxError:
             found = None
         try:
-            self.at = decode.skip(data, at)
+            self.at = decode.skip(raw, at)
         except LinuxError:
             self.at = at
         return found
 
-    def buffer(self, data: bytes, at: int, address: int, length: int, limit: int) -> bytes | None:
+    def buffer(self, raw: bytes, at: int, address: int, length: int, limit: int) -> bytes | None:
         """An InBuf as it was sent along, or its beginning from guest memory."""
-        if data and decode.record(data, at) == length:
-            return decode.buf(self.t, data, at, address, length, length)
+        if len(raw) > HEAD_SIZE and decode.record(raw, at) == length:
+            return decode.buf(self.t, raw, at, address, length, length)
         found = self.read(address, limit)
         return found if len(found) == limit else None
 

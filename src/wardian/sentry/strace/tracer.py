@@ -10,6 +10,7 @@ from collections.abc import Callable
 from errno import errorcode
 from typing import TYPE_CHECKING, Final
 
+from wardian.platform.interface import Request
 from wardian.sentry.abi.numbers import NUMBERS, syscall_name
 from wardian.sentry.strace import structs, text
 from wardian.sentry.strace.arguments import Form, Trace
@@ -20,7 +21,6 @@ from wardian.sentry.syscalls.observe import CallObserver
 from wardian.sentry.syscalls.strace_gen import CALLS
 
 if TYPE_CHECKING:
-    from wardian.platform.interface import Request
     from wardian.sentry.kernel.task import Call, Task
 
 RESULT_COLUMN: Final = 40  # strace -a
@@ -90,7 +90,7 @@ class Tracer(CallObserver):
         return nr in self.selected or nr not in NAMED
 
     def arrived(self, task: Task, call: Call) -> None:
-        r = call.request
+        r = Request(call.raw)  # not the call, which holds the trace
         if r.nr in EXITS:
             self.statuses[task.tid] = (r.args[0] & 0xFF) << 8
         if not self.wants(r.nr) or r.nr not in CALLS:
@@ -164,7 +164,10 @@ NAMED: Final = frozenset(NUMBERS.values())
 
 def sigreturn_words(trace: Trace) -> tuple[str, str]:
     """rt_sigreturn(2): the mask and the register that the frame at the stack pointer restores."""
-    context = trace.read(trace.r.sp, 304)  # struct ucontext up to and with uc_sigmask
+    host = trace.t.host
+    context = trace.read(
+        host.pointers()[1] if host else 0, 304
+    )  # struct ucontext up to and with uc_sigmask
     if len(context) < 304:
         return "rt_sigreturn()", "= ?"
     mask = int.from_bytes(context[296:304], "little")

@@ -1,10 +1,11 @@
 """Decoding of system-call arguments: what ``dispatch_gen.py`` calls for each argument kind.
 
-Integers arrive as unsigned 64-bit registers. In-arguments arrive in ``Request.data``, written by
-the stub as ``marshal_gen.py`` describes: per in-argument one little-endian ``i64`` and then that
-many bytes, padded to 8. The guest owns the stub, so every length is checked against what was
-received and against what the call needs; a record that does not fit is EFAULT, never an overrun.
-An empty ``data`` means that nothing was sent: then the bytes are fetched from guest memory here.
+``raw`` is the whole message, which nobody takes apart: ``at`` is the offset of a record in it.
+In-arguments follow the head, written by the stub as ``marshal_gen.py`` describes: per in-argument
+one little-endian ``i64`` and then that many bytes, padded to 8. The guest owns the stub, so every
+length is checked against what was received and against what the call needs; a record that does not
+fit is EFAULT, never an overrun. A message without any means that nothing was sent: then the bytes
+are fetched from guest memory here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from librt.strings import read_i64_le
 from mypy_extensions import i64
 
+from wardian.platform.interface import HEAD_SIZE
 from wardian.sentry.errno import EFAULT, ENAMETOOLONG
 
 if TYPE_CHECKING:
@@ -48,43 +50,42 @@ def s64(value: int) -> int:
     return value - 0x10000000000000000 if value > 0x7FFFFFFFFFFFFFFF else value
 
 
-def skip(data: bytes, at: int) -> int:
+def skip(raw: bytes, at: i64) -> i64:
     """Where the record after the one at ``at`` begins."""
-    if not data:
-        return 0
-    start: i64 = at
-    end: i64 = len(data)
-    if start < 0 or start + 8 > end:
+    end: i64 = len(raw)
+    if end <= HEAD_SIZE:
+        return HEAD_SIZE
+    if at < HEAD_SIZE or at + 8 > end:
         raise EFAULT("malformed request")
-    count: i64 = read_i64_le(data, start)
+    count: i64 = read_i64_le(raw, at)
     if count <= 0:
-        return start + 8
-    if count > end - start - 8:
+        return at + 8
+    if count > end - at - 8:
         raise EFAULT("malformed request")
-    return start + 8 + ((count + 7) & -8)
+    return at + 8 + ((count + 7) & -8)
 
 
-def string(t: Task, data: bytes, at: int, address: int) -> bytes:
+def string(t: Task, raw: bytes, at: i64, address: int) -> bytes:
     """A NUL-terminated string; null is EFAULT."""
-    text = string_or_none(t, data, at, address)
+    text = string_or_none(t, raw, at, address)
     if text is None:
         raise EFAULT("null string")
     return text
 
 
-def string_or_none(t: Task, data: bytes, at: int, address: int) -> bytes | None:
+def string_or_none(t: Task, raw: bytes, at: i64, address: int) -> bytes | None:
     """A NUL-terminated string, None for a null pointer; EFAULT, ENAMETOOLONG."""
     if address == 0:
         return None
-    if not data:
+    if len(raw) <= HEAD_SIZE:
         return t.copy_in_string(address, PATH_MAX)
-    count = record(data, at)
+    count = record(raw, at)
     if count < 0:
         refuse(count)
         return t.copy_in_string(address, PATH_MAX)
     if count >= PATH_MAX:
         raise ENAMETOOLONG(f"string longer than {PATH_MAX} bytes")
-    text = data[at + 8 : at + 8 + count]
+    text = raw[at + 8 : at + 8 + count]
     # Only a tampered stub sends a NUL; Linux would have stopped there. (CPython looks for a number
     # at once; for b"\0" it raises and catches a TypeError first, which takes 0.4 us.)
     if 0 in text:
@@ -92,69 +93,70 @@ def string_or_none(t: Task, data: bytes, at: int, address: int) -> bytes | None:
     return text
 
 
-def struct(t: Task, data: bytes, at: int, address: int, size: int) -> bytes:
+def struct(t: Task, raw: bytes, at: i64, address: int, size: int) -> bytes:
     """Exactly ``size`` bytes; null is EFAULT."""
-    found = struct_or_none(t, data, at, address, size)
+    found = struct_or_none(t, raw, at, address, size)
     if found is None:
         raise EFAULT("null pointer")
     return found
 
 
-def struct_or_none(t: Task, data: bytes, at: int, address: int, size: int) -> bytes | None:
+def struct_or_none(t: Task, raw: bytes, at: i64, address: int, size: int) -> bytes | None:
     """Exactly ``size`` bytes, None for a null pointer; EFAULT."""
     if address == 0:
         return None
-    if not data:
+    if len(raw) <= HEAD_SIZE:
         return t.copy_in(address, size)
-    count = record(data, at)
+    count = record(raw, at)
     if count == size:
-        return data[at + 8 : at + 8 + size]
+        return raw[at + 8 : at + 8 + size]
     refuse(count)
     return t.copy_in(address, size)
 
 
-def buf(t: Task, data: bytes, at: int, address: int, length: int, limit: int) -> bytes:
+def buf(
+    t: Task, raw: bytes, at: i64, address: int, length: int, limit: int = SMALL_BUF_MAX
+) -> bytes:
     """The bytes of an ``InBuf``, cut at ``limit``; null with a length is EFAULT."""
     if length <= 0:
         return b""
     wanted = length if length < limit else limit
-    if not data:
+    if len(raw) <= HEAD_SIZE:
         return t.copy_in(address, wanted)
-    count = record(data, at)
+    count = record(raw, at)
     if count == wanted:
-        return data[at + 8 : at + 8 + wanted]
+        return raw[at + 8 : at + 8 + wanted]
     if count == NULL_POINTER:
         raise EFAULT("null buffer")
     refuse(count)
     return t.copy_in(address, wanted)
 
 
-def sent(data: bytes, at: int, length: int) -> bytes:
+def sent(raw: bytes, at: i64, length: int) -> bytes:
     """The bytes of an ``InBuf`` with a ``size_t`` length, if all of them came along; otherwise
     none: the handler then takes them from guest memory piece by piece, and only as many as have
     somewhere to go."""
-    if not data or length <= 0:
+    if len(raw) <= HEAD_SIZE or length <= 0:
         return b""
-    return data[at + 8 : at + 8 + length] if record(data, at) == length else b""
+    return raw[at + 8 : at + 8 + length] if record(raw, at) == length else b""
 
 
 def buf_or_none(
-    t: Task, data: bytes, at: int, address: int, length: int, limit: int
+    t: Task, raw: bytes, at: i64, address: int, length: int, limit: int = SMALL_BUF_MAX
 ) -> bytes | None:
     """Like :func:`buf`, but None for a null pointer."""
     if address == 0:
         return None
-    return buf(t, data, at, address, length, limit)
+    return buf(t, raw, at, address, length, limit)
 
 
-def record(data: bytes, at: int) -> int:
+def record(raw: bytes, at: i64) -> i64:
     """The checked status or length of the record at ``at``."""
-    start: i64 = at
-    end: i64 = len(data)
-    if start < 0 or start + 8 > end:
+    end: i64 = len(raw)
+    if at < HEAD_SIZE or at + 8 > end:
         raise EFAULT("malformed request")
-    count: i64 = read_i64_le(data, start)
-    if count > end - start - 8:
+    count: i64 = read_i64_le(raw, at)
+    if count > end - at - 8:
         raise EFAULT("malformed request")
     return count
 

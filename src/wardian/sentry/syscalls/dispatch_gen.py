@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
+from librt.strings import read_i32_le, read_i64_le
+from mypy_extensions import i64
+
+from wardian.platform.interface import register
 from wardian.sentry.syscalls import (
     descriptors,
     dir,
@@ -35,18 +39,14 @@ from wardian.sentry.syscalls import (
     xattr,
 )
 from wardian.sentry.syscalls.decode import (
-    SMALL_BUF_MAX,
     buf,
     buf_or_none,
-    s32,
-    s64,
     sent,
     skip,
     string,
     string_or_none,
     struct,
     struct_or_none,
-    u32,
 )
 from wardian.sentry.syscalls.kinds import (
     FD,
@@ -85,7 +85,6 @@ from wardian.sentry.syscalls.kinds import (
 from wardian.sentry.syscalls.unimplemented import unimplemented
 
 if TYPE_CHECKING:
-    from wardian.platform.interface import Request
     from wardian.sentry.kernel.task import Task
 
 RESTART_AUTO: Final = 0  # restarted under SA_RESTART or when no handler runs
@@ -109,91 +108,92 @@ RESTARTS: Final[bytes] = bytes.fromhex(
 """By call number: what becomes of a blocked call when a signal arrives."""
 
 
-def dispatch(t: Task, r: Request) -> int:
-    """Decode the arguments of ``r`` and run its handler; raises LinuxError."""
-    nr = r.nr
+def dispatch(t: Task, a: bytes) -> int:
+    """Decode the message ``a`` and run its handler; raises LinuxError."""
+    nr = read_i64_le(a, 16)
     if not 0 <= nr < 512:
         return unimplemented(t, nr)
     if nr < 167:
         if nr < 64:
             if nr < 32:
-                return _calls_0(t, r, nr)
-            return _calls_1(t, r, nr)
+                return _calls_0(t, a, nr)
+            return _calls_1(t, a, nr)
         if nr < 96:
-            return _calls_2(t, r, nr)
+            return _calls_2(t, a, nr)
         if nr < 129:
-            return _calls_3(t, r, nr)
-        return _calls_4(t, r, nr)
+            return _calls_3(t, a, nr)
+        return _calls_4(t, a, nr)
     if nr < 264:
         if nr < 221:
-            return _calls_5(t, r, nr)
-        return _calls_6(t, r, nr)
+            return _calls_5(t, a, nr)
+        return _calls_6(t, a, nr)
     if nr < 297:
-        return _calls_7(t, r, nr)
+        return _calls_7(t, a, nr)
     if nr < 436:
-        return _calls_8(t, r, nr)
-    return _calls_9(t, r, nr)
+        return _calls_8(t, a, nr)
+    return _calls_9(t, a, nr)
 
 
-def _calls_0(t: Task, r: Request, nr: int) -> int:
+def _calls_0(t: Task, a: bytes, nr: i64) -> int:
     if nr < 16:
         if nr < 8:
             if nr < 4:
                 if nr < 2:
                     if nr < 1:
                         if nr == 0:  # read
-                            return file.read(t, FD(s32(r.arg(0))), OutBuf(r.arg(1)), Size(r.arg(2)))
+                            return file.read(
+                                t,
+                                FD(read_i32_le(a, 24)),
+                                OutBuf(register(a, 32)),
+                                Size(register(a, 40)),
+                            )
                     else:
                         if nr == 1:  # write
-                            d = r.data
                             return file.write(
                                 t,
-                                FD(s32(r.arg(0))),
-                                InBuf(sent(d, 0, r.arg(2))),
-                                Size(r.arg(2)),
+                                FD(read_i32_le(a, 24)),
+                                InBuf(sent(a, 72, register(a, 40))),
+                                Size(register(a, 40)),
                             )
                 else:
                     if nr < 3:
                         if nr == 2:  # open
-                            d = r.data
                             return file.open(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Flags(u32(r.arg(1))),
-                                Mode(u32(r.arg(2))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Mode(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 3:  # close
-                            return file.close(t, FD(s32(r.arg(0))))
+                            return file.close(t, FD(read_i32_le(a, 24)))
             else:
                 if nr < 6:
                     if nr < 5:
                         if nr == 4:  # stat
-                            d = r.data
                             return stat.stat(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                OutBuf(r.arg(1)),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                OutBuf(register(a, 32)),
                             )
                     else:
                         if nr == 5:  # fstat
-                            return stat.fstat(t, FD(s32(r.arg(0))), OutBuf(r.arg(1)))
+                            return stat.fstat(t, FD(read_i32_le(a, 24)), OutBuf(register(a, 32)))
                 else:
                     if nr < 7:
                         if nr == 6:  # lstat
-                            d = r.data
                             return stat.lstat(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                OutBuf(r.arg(1)),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                OutBuf(register(a, 32)),
                             )
                     else:
                         if nr == 7:  # poll
                             return poll.poll(
                                 t,
-                                Addr(r.arg(0)),
-                                UInt(u32(r.arg(1))),
-                                Int(s32(r.arg(2))),
+                                Addr(register(a, 24)),
+                                UInt(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Int(read_i32_le(a, 40)),
                             )
         else:
             if nr < 12:
@@ -202,60 +202,58 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                         if nr == 8:  # lseek
                             return file.lseek(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Offset(s64(r.arg(1))),
-                                UInt(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                Offset(read_i64_le(a, 32)),
+                                UInt(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 9:  # mmap
                             return memory.mmap(
                                 t,
-                                Addr(r.arg(0)),
-                                Size(r.arg(1)),
-                                Int(s32(r.arg(2))),
-                                Flags(u32(r.arg(3))),
-                                FD(s32(r.arg(4))),
-                                ULong(r.arg(5)),
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
+                                FD(read_i32_le(a, 56)),
+                                ULong(register(a, 64)),
                             )
                 else:
                     if nr < 11:
                         if nr == 10:  # mprotect
                             return memory.mprotect(
                                 t,
-                                Addr(r.arg(0)),
-                                Size(r.arg(1)),
-                                ULong(r.arg(2)),
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                                ULong(register(a, 40)),
                             )
                     else:
                         if nr == 11:  # munmap
-                            return memory.munmap(t, Addr(r.arg(0)), Size(r.arg(1)))
+                            return memory.munmap(t, Addr(register(a, 24)), Size(register(a, 32)))
             else:
                 if nr < 14:
                     if nr < 13:
                         if nr == 12:  # brk
-                            return memory.brk(t, Addr(r.arg(0)))
+                            return memory.brk(t, Addr(register(a, 24)))
                     else:
                         if nr == 13:  # rt_sigaction
-                            d = r.data
-                            n1 = struct_or_none(t, d, 0, r.arg(1), 32)
+                            n1 = struct_or_none(t, a, 72, register(a, 32), 32)
                             return signal.rt_sigaction(
                                 t,
-                                Signo(s32(r.arg(0))),
+                                Signo(read_i32_le(a, 24)),
                                 cast("InSigaction | None", n1),
-                                Addr(r.arg(2)),
-                                Size(r.arg(3)),
+                                Addr(register(a, 40)),
+                                Size(register(a, 48)),
                             )
                 else:
                     if nr < 15:
                         if nr == 14:  # rt_sigprocmask
-                            d = r.data
-                            n1 = struct_or_none(t, d, 0, r.arg(1), 8)
+                            n1 = struct_or_none(t, a, 72, register(a, 32), 8)
                             return signal.rt_sigprocmask(
                                 t,
-                                Int(s32(r.arg(0))),
+                                Int(read_i32_le(a, 24)),
                                 cast("InSigset | None", n1),
-                                Addr(r.arg(2)),
-                                Size(r.arg(3)),
+                                Addr(register(a, 40)),
+                                Size(register(a, 48)),
                             )
                     else:
                         if nr == 15:  # rt_sigreturn
@@ -268,60 +266,67 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                         if nr == 16:  # ioctl
                             return ioctl.ioctl(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UInt(u32(r.arg(1))),
-                                ULong(r.arg(2)),
+                                FD(read_i32_le(a, 24)),
+                                UInt(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                ULong(register(a, 40)),
                             )
                     else:
                         if nr == 17:  # pread64
                             return file.pread64(
                                 t,
-                                FD(s32(r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                Size(r.arg(2)),
-                                Offset(s64(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                OutBuf(register(a, 32)),
+                                Size(register(a, 40)),
+                                Offset(read_i64_le(a, 48)),
                             )
                 else:
                     if nr < 19:
                         if nr == 18:  # pwrite64
-                            d = r.data
                             return file.pwrite64(
                                 t,
-                                FD(s32(r.arg(0))),
-                                InBuf(sent(d, 0, r.arg(2))),
-                                Size(r.arg(2)),
-                                Offset(s64(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                InBuf(sent(a, 72, register(a, 40))),
+                                Size(register(a, 40)),
+                                Offset(read_i64_le(a, 48)),
                             )
                     else:
                         if nr == 19:  # readv
-                            return iov.readv(t, FD(s32(r.arg(0))), Addr(r.arg(1)), Size(r.arg(2)))
+                            return iov.readv(
+                                t,
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Size(register(a, 40)),
+                            )
             else:
                 if nr < 22:
                     if nr < 21:
                         if nr == 20:  # writev
-                            return iov.writev(t, FD(s32(r.arg(0))), Addr(r.arg(1)), Size(r.arg(2)))
+                            return iov.writev(
+                                t,
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Size(register(a, 40)),
+                            )
                     else:
                         if nr == 21:  # access
-                            d = r.data
                             return stat.access(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Int(s32(r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Int(read_i32_le(a, 32)),
                             )
                 else:
                     if nr < 23:
                         if nr == 22:  # pipe
-                            return pipe.pipe(t, Addr(r.arg(0)))
+                            return pipe.pipe(t, Addr(register(a, 24)))
                     else:
                         if nr == 23:  # select
-                            d = r.data
-                            n4 = struct_or_none(t, d, 0, r.arg(4), 16)
+                            n4 = struct_or_none(t, a, 72, register(a, 56), 16)
                             return poll.select(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Addr(r.arg(2)),
-                                Addr(r.arg(3)),
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
+                                Addr(register(a, 48)),
                                 cast("InTimeval | None", n4),
                             )
         else:
@@ -334,103 +339,110 @@ def _calls_0(t: Task, r: Request, nr: int) -> int:
                         if nr == 25:  # mremap
                             return memory.mremap(
                                 t,
-                                Addr(r.arg(0)),
-                                Size(r.arg(1)),
-                                Size(r.arg(2)),
-                                Flags(u32(r.arg(3))),
-                                Addr(r.arg(4)),
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                                Size(register(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
+                                Addr(register(a, 56)),
                             )
                 else:
                     if nr < 27:
                         if nr == 26:  # msync
                             return memory.msync(
                                 t,
-                                Addr(r.arg(0)),
-                                Size(r.arg(1)),
-                                Int(s32(r.arg(2))),
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                     else:
                         if nr == 27:  # mincore
-                            return memory.mincore(t, Addr(r.arg(0)), Size(r.arg(1)), Addr(r.arg(2)))
+                            return memory.mincore(
+                                t,
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                                Addr(register(a, 40)),
+                            )
             else:
                 if nr < 30:
                     if nr < 29:
                         if nr == 28:  # madvise
                             return memory.madvise(
                                 t,
-                                Addr(r.arg(0)),
-                                Size(r.arg(1)),
-                                Int(s32(r.arg(2))),
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                     else:
                         if nr == 29:  # shmget
                             return ipc.shmget(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Size(r.arg(1)),
-                                Int(s32(r.arg(2))),
+                                Int(read_i32_le(a, 24)),
+                                Size(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                 else:
                     if nr < 31:
                         if nr == 30:  # shmat
                             return ipc.shmat(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Int(s32(r.arg(2))),
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                     else:
                         if nr == 31:  # shmctl
                             return ipc.shmctl(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Addr(r.arg(2)),
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Addr(register(a, 40)),
                             )
     return unimplemented(t, nr)
 
 
-def _calls_1(t: Task, r: Request, nr: int) -> int:
+def _calls_1(t: Task, a: bytes, nr: i64) -> int:
     if nr < 48:
         if nr < 40:
             if nr < 36:
                 if nr < 34:
                     if nr < 33:
                         if nr == 32:  # dup
-                            return descriptors.dup(t, FD(s32(r.arg(0))))
+                            return descriptors.dup(t, FD(read_i32_le(a, 24)))
                     else:
                         if nr == 33:  # dup2
-                            return descriptors.dup2(t, FD(s32(r.arg(0))), FD(s32(r.arg(1))))
+                            return descriptors.dup2(
+                                t,
+                                FD(read_i32_le(a, 24)),
+                                FD(read_i32_le(a, 32)),
+                            )
                 else:
                     if nr < 35:
                         if nr == 34:  # pause
                             return signal.pause(t)
                     else:
                         if nr == 35:  # nanosleep
-                            d = r.data
                             return time.nanosleep(
                                 t,
-                                InTimespec(struct(t, d, 0, r.arg(0), 16)),
-                                Addr(r.arg(1)),
+                                InTimespec(struct(t, a, 72, register(a, 24), 16)),
+                                Addr(register(a, 32)),
                             )
             else:
                 if nr < 38:
                     if nr < 37:
                         if nr == 36:  # getitimer
-                            return time.getitimer(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
+                            return time.getitimer(t, Int(read_i32_le(a, 24)), Addr(register(a, 32)))
                     else:
                         if nr == 37:  # alarm
-                            return time.alarm(t, UInt(u32(r.arg(0))))
+                            return time.alarm(t, UInt(read_i64_le(a, 24) & 0xFFFFFFFF))
                 else:
                     if nr < 39:
                         if nr == 38:  # setitimer
-                            d = r.data
-                            n1 = struct_or_none(t, d, 0, r.arg(1), 32)
+                            n1 = struct_or_none(t, a, 72, register(a, 32), 32)
                             return time.setitimer(
                                 t,
-                                Int(s32(r.arg(0))),
+                                Int(read_i32_le(a, 24)),
                                 cast("InItimerval | None", n1),
-                                Addr(r.arg(2)),
+                                Addr(register(a, 40)),
                             )
                     else:
                         if nr == 39:  # getpid
@@ -442,80 +454,78 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                         if nr == 40:  # sendfile
                             return iov.sendfile(
                                 t,
-                                FD(s32(r.arg(0))),
-                                FD(s32(r.arg(1))),
-                                Addr(r.arg(2)),
-                                Size(r.arg(3)),
+                                FD(read_i32_le(a, 24)),
+                                FD(read_i32_le(a, 32)),
+                                Addr(register(a, 40)),
+                                Size(register(a, 48)),
                             )
                     else:
                         if nr == 41:  # socket
                             return socket.socket(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Int(s32(r.arg(2))),
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                 else:
                     if nr < 43:
                         if nr == 42:  # connect
-                            d = r.data
                             return socket.connect(
                                 t,
-                                FD(s32(r.arg(0))),
-                                InBuf(buf(t, d, 0, r.arg(1), s32(r.arg(2)), SMALL_BUF_MAX)),
-                                Int(s32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                InBuf(buf(t, a, 72, register(a, 32), read_i32_le(a, 40))),
+                                Int(read_i32_le(a, 40)),
                             )
                     else:
                         if nr == 43:  # accept
                             return socket.accept(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Addr(r.arg(2)),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
                             )
             else:
                 if nr < 46:
                     if nr < 45:
                         if nr == 44:  # sendto
-                            d = r.data
-                            p1 = skip(d, 0)
-                            n4 = buf_or_none(t, d, p1, r.arg(4), s32(r.arg(5)), SMALL_BUF_MAX)
+                            p1 = skip(a, 72)
+                            n4 = buf_or_none(t, a, p1, register(a, 56), read_i32_le(a, 64))
                             return socket.sendto(
                                 t,
-                                FD(s32(r.arg(0))),
-                                InBuf(sent(d, 0, r.arg(2))),
-                                Size(r.arg(2)),
-                                Flags(u32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                InBuf(sent(a, 72, register(a, 40))),
+                                Size(register(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                                 cast("InBuf | None", n4),
-                                Int(s32(r.arg(5))),
+                                Int(read_i32_le(a, 64)),
                             )
                     else:
                         if nr == 45:  # recvfrom
                             return socket.recvfrom(
                                 t,
-                                FD(s32(r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                Size(r.arg(2)),
-                                Flags(u32(r.arg(3))),
-                                Addr(r.arg(4)),
-                                Addr(r.arg(5)),
+                                FD(read_i32_le(a, 24)),
+                                OutBuf(register(a, 32)),
+                                Size(register(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
+                                Addr(register(a, 56)),
+                                Addr(register(a, 64)),
                             )
                 else:
                     if nr < 47:
                         if nr == 46:  # sendmsg
                             return socket_msg.sendmsg(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Flags(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 47:  # recvmsg
                             return socket_msg.recvmsg(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Flags(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
     else:
         if nr < 56:
@@ -523,27 +533,30 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                 if nr < 50:
                     if nr < 49:
                         if nr == 48:  # shutdown
-                            return socket.shutdown(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
+                            return socket.shutdown(
+                                t,
+                                FD(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                            )
                     else:
                         if nr == 49:  # bind
-                            d = r.data
                             return socket.bind(
                                 t,
-                                FD(s32(r.arg(0))),
-                                InBuf(buf(t, d, 0, r.arg(1), s32(r.arg(2)), SMALL_BUF_MAX)),
-                                Int(s32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                InBuf(buf(t, a, 72, register(a, 32), read_i32_le(a, 40))),
+                                Int(read_i32_le(a, 40)),
                             )
                 else:
                     if nr < 51:
                         if nr == 50:  # listen
-                            return socket.listen(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
+                            return socket.listen(t, FD(read_i32_le(a, 24)), Int(read_i32_le(a, 32)))
                     else:
                         if nr == 51:  # getsockname
                             return socket.getsockname(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Addr(r.arg(2)),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
                             )
             else:
                 if nr < 54:
@@ -551,41 +564,40 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                         if nr == 52:  # getpeername
                             return socket.getpeername(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Addr(r.arg(2)),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
                             )
                     else:
                         if nr == 53:  # socketpair
                             return socket.socketpair(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Int(s32(r.arg(2))),
-                                OutBuf(r.arg(3)),
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Int(read_i32_le(a, 40)),
+                                OutBuf(register(a, 48)),
                             )
                 else:
                     if nr < 55:
                         if nr == 54:  # setsockopt
-                            d = r.data
-                            n3 = buf_or_none(t, d, 0, r.arg(3), s32(r.arg(4)), SMALL_BUF_MAX)
+                            n3 = buf_or_none(t, a, 72, register(a, 48), read_i32_le(a, 56))
                             return socket.setsockopt(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Int(s32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Int(read_i32_le(a, 40)),
                                 cast("InBuf | None", n3),
-                                Int(s32(r.arg(4))),
+                                Int(read_i32_le(a, 56)),
                             )
                     else:
                         if nr == 55:  # getsockopt
                             return socket.getsockopt(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Int(s32(r.arg(2))),
-                                Addr(r.arg(3)),
-                                Addr(r.arg(4)),
+                                FD(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Int(read_i32_le(a, 40)),
+                                Addr(register(a, 48)),
+                                Addr(register(a, 56)),
                             )
         else:
             if nr < 60:
@@ -594,11 +606,11 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                         if nr == 56:  # clone
                             return task.clone(
                                 t,
-                                ULong(r.arg(0)),
-                                Addr(r.arg(1)),
-                                Addr(r.arg(2)),
-                                Addr(r.arg(3)),
-                                Addr(r.arg(4)),
+                                ULong(register(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
+                                Addr(register(a, 48)),
+                                Addr(register(a, 56)),
                             )
                     else:
                         if nr == 57:  # fork
@@ -609,38 +621,41 @@ def _calls_1(t: Task, r: Request, nr: int) -> int:
                             return task.vfork(t)
                     else:
                         if nr == 59:  # execve
-                            d = r.data
                             return task.execve(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Addr(r.arg(1)),
-                                Addr(r.arg(2)),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
                             )
             else:
                 if nr < 62:
                     if nr < 61:
                         if nr == 60:  # exit
-                            return task.exit(t, Int(s32(r.arg(0))))
+                            return task.exit(t, Int(read_i32_le(a, 24)))
                     else:
                         if nr == 61:  # wait4
                             return process.wait4(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Flags(u32(r.arg(2))),
-                                Addr(r.arg(3)),
+                                Pid(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
+                                Addr(register(a, 48)),
                             )
                 else:
                     if nr < 63:
                         if nr == 62:  # kill
-                            return signal.kill(t, Pid(s32(r.arg(0))), Signo(s32(r.arg(1))))
+                            return signal.kill(
+                                t,
+                                Pid(read_i32_le(a, 24)),
+                                Signo(read_i32_le(a, 32)),
+                            )
                     else:
                         if nr == 63:  # uname
-                            return system.uname(t, Addr(r.arg(0)))
+                            return system.uname(t, Addr(register(a, 24)))
     return unimplemented(t, nr)
 
 
-def _calls_2(t: Task, r: Request, nr: int) -> int:
+def _calls_2(t: Task, a: bytes, nr: i64) -> int:
     if nr < 80:
         if nr < 72:
             if nr < 68:
@@ -649,58 +664,63 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                         if nr == 64:  # semget
                             return ipc.semget(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Int(s32(r.arg(2))),
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                     else:
                         if nr == 65:  # semop
-                            return ipc.semop(t, Int(s32(r.arg(0))), Addr(r.arg(1)), Size(r.arg(2)))
+                            return ipc.semop(
+                                t,
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Size(register(a, 40)),
+                            )
                 else:
                     if nr < 67:
                         if nr == 66:  # semctl
                             return ipc.semctl(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Int(s32(r.arg(2))),
-                                ULong(r.arg(3)),
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Int(read_i32_le(a, 40)),
+                                ULong(register(a, 48)),
                             )
                     else:
                         if nr == 67:  # shmdt
-                            return ipc.shmdt(t, Addr(r.arg(0)))
+                            return ipc.shmdt(t, Addr(register(a, 24)))
             else:
                 if nr < 70:
                     if nr < 69:
                         if nr == 68:  # msgget
-                            return ipc.msgget(t, Int(s32(r.arg(0))), Int(s32(r.arg(1))))
+                            return ipc.msgget(t, Int(read_i32_le(a, 24)), Int(read_i32_le(a, 32)))
                     else:
                         if nr == 69:  # msgsnd
                             return ipc.msgsnd(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Size(r.arg(2)),
-                                Int(s32(r.arg(3))),
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Size(register(a, 40)),
+                                Int(read_i32_le(a, 48)),
                             )
                 else:
                     if nr < 71:
                         if nr == 70:  # msgrcv
                             return ipc.msgrcv(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Long(s64(r.arg(2))),
-                                Long(s64(r.arg(3))),
-                                Int(s32(r.arg(4))),
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Long(read_i64_le(a, 40)),
+                                Long(read_i64_le(a, 48)),
+                                Int(read_i32_le(a, 56)),
                             )
                     else:
                         if nr == 71:  # msgctl
                             return ipc.msgctl(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Addr(r.arg(2)),
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Addr(register(a, 40)),
                             )
         else:
             if nr < 76:
@@ -709,193 +729,204 @@ def _calls_2(t: Task, r: Request, nr: int) -> int:
                         if nr == 72:  # fcntl
                             return descriptors.fcntl(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                ULong(r.arg(2)),
+                                FD(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                ULong(register(a, 40)),
                             )
                     else:
                         if nr == 73:  # flock
-                            return descriptors.flock(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
+                            return descriptors.flock(
+                                t,
+                                FD(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                            )
                 else:
                     if nr < 75:
                         if nr == 74:  # fsync
-                            return file.fsync(t, FD(s32(r.arg(0))))
+                            return file.fsync(t, FD(read_i32_le(a, 24)))
                     else:
                         if nr == 75:  # fdatasync
-                            return file.fdatasync(t, FD(s32(r.arg(0))))
+                            return file.fdatasync(t, FD(read_i32_le(a, 24)))
             else:
                 if nr < 78:
                     if nr < 77:
                         if nr == 76:  # truncate
-                            d = r.data
                             return file.truncate(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Offset(s64(r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Offset(read_i64_le(a, 32)),
                             )
                     else:
                         if nr == 77:  # ftruncate
-                            return file.ftruncate(t, FD(s32(r.arg(0))), Offset(s64(r.arg(1))))
+                            return file.ftruncate(
+                                t,
+                                FD(read_i32_le(a, 24)),
+                                Offset(read_i64_le(a, 32)),
+                            )
                 else:
                     if nr < 79:
                         if nr == 78:  # getdents
                             return dir.getdents(
                                 t,
-                                FD(s32(r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                UInt(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                OutBuf(register(a, 32)),
+                                UInt(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 79:  # getcwd
-                            return dir.getcwd(t, OutBuf(r.arg(0)), ULong(r.arg(1)))
+                            return dir.getcwd(t, OutBuf(register(a, 24)), ULong(register(a, 32)))
     else:
         if nr < 88:
             if nr < 84:
                 if nr < 82:
                     if nr < 81:
                         if nr == 80:  # chdir
-                            d = r.data
-                            return dir.chdir(t, UserPath(string(t, d, 0, r.arg(0))))
+                            return dir.chdir(t, UserPath(string(t, a, 72, register(a, 24))))
                     else:
                         if nr == 81:  # fchdir
-                            return dir.fchdir(t, FD(s32(r.arg(0))))
+                            return dir.fchdir(t, FD(read_i32_le(a, 24)))
                 else:
                     if nr < 83:
                         if nr == 82:  # rename
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return dir.rename(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                UserPath(string(t, d, p0, r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                UserPath(string(t, a, p0, register(a, 32))),
                             )
                     else:
                         if nr == 83:  # mkdir
-                            d = r.data
                             return dir.mkdir(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Mode(u32(r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Mode(read_i64_le(a, 32) & 0xFFFFFFFF),
                             )
             else:
                 if nr < 86:
                     if nr < 85:
                         if nr == 84:  # rmdir
-                            d = r.data
-                            return dir.rmdir(t, UserPath(string(t, d, 0, r.arg(0))))
+                            return dir.rmdir(t, UserPath(string(t, a, 72, register(a, 24))))
                     else:
                         if nr == 85:  # creat
-                            d = r.data
                             return file.creat(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Mode(u32(r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Mode(read_i64_le(a, 32) & 0xFFFFFFFF),
                             )
                 else:
                     if nr < 87:
                         if nr == 86:  # link
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return dir.link(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                UserPath(string(t, d, p0, r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                UserPath(string(t, a, p0, register(a, 32))),
                             )
                     else:
                         if nr == 87:  # unlink
-                            d = r.data
-                            return dir.unlink(t, UserPath(string(t, d, 0, r.arg(0))))
+                            return dir.unlink(t, UserPath(string(t, a, 72, register(a, 24))))
         else:
             if nr < 92:
                 if nr < 90:
                     if nr < 89:
                         if nr == 88:  # symlink
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return dir.symlink(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                UserPath(string(t, d, p0, r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                UserPath(string(t, a, p0, register(a, 32))),
                             )
                     else:
                         if nr == 89:  # readlink
-                            d = r.data
                             return dir.readlink(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                Int(s32(r.arg(2))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                OutBuf(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                 else:
                     if nr < 91:
                         if nr == 90:  # chmod
-                            d = r.data
                             return stat.chmod(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Mode(u32(r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Mode(read_i64_le(a, 32) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 91:  # fchmod
-                            return stat.fchmod(t, FD(s32(r.arg(0))), Mode(u32(r.arg(1))))
+                            return stat.fchmod(
+                                t,
+                                FD(read_i32_le(a, 24)),
+                                Mode(read_i64_le(a, 32) & 0xFFFFFFFF),
+                            )
             else:
                 if nr < 94:
                     if nr < 93:
                         if nr == 92:  # chown
-                            d = r.data
                             return stat.chown(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Uid(u32(r.arg(1))),
-                                Gid(u32(r.arg(2))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Uid(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Gid(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 93:  # fchown
                             return stat.fchown(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Uid(u32(r.arg(1))),
-                                Gid(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                Uid(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Gid(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                 else:
                     if nr < 95:
                         if nr == 94:  # lchown
-                            d = r.data
                             return stat.lchown(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Uid(u32(r.arg(1))),
-                                Gid(u32(r.arg(2))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Uid(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Gid(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 95:  # umask
-                            return dir.umask(t, Mode(u32(r.arg(0))))
+                            return dir.umask(t, Mode(read_i64_le(a, 24) & 0xFFFFFFFF))
     return unimplemented(t, nr)
 
 
-def _calls_3(t: Task, r: Request, nr: int) -> int:
+def _calls_3(t: Task, a: bytes, nr: i64) -> int:
     if nr < 113:
         if nr < 105:
             if nr < 100:
                 if nr < 98:
                     if nr < 97:
                         if nr == 96:  # gettimeofday
-                            return time.gettimeofday(t, Addr(r.arg(0)), Addr(r.arg(1)))
+                            return time.gettimeofday(
+                                t,
+                                Addr(register(a, 24)),
+                                Addr(register(a, 32)),
+                            )
                     else:
                         if nr == 97:  # getrlimit
-                            return limits.getrlimit(t, UInt(u32(r.arg(0))), Addr(r.arg(1)))
+                            return limits.getrlimit(
+                                t,
+                                UInt(read_i64_le(a, 24) & 0xFFFFFFFF),
+                                Addr(register(a, 32)),
+                            )
                 else:
                     if nr < 99:
                         if nr == 98:  # getrusage
-                            return process.getrusage(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
+                            return process.getrusage(
+                                t,
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                            )
                     else:
                         if nr == 99:  # sysinfo
-                            return system.sysinfo(t, Addr(r.arg(0)))
+                            return system.sysinfo(t, Addr(register(a, 24)))
             else:
                 if nr < 103:
                     if nr < 102:
                         if nr == 100:  # times
-                            return process.times(t, Addr(r.arg(0)))
+                            return process.times(t, Addr(register(a, 24)))
                     else:
                         if nr == 102:  # getuid
                             return ids.getuid(t)
@@ -904,9 +935,9 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                         if nr == 103:  # syslog
                             return system.syslog(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Int(s32(r.arg(2))),
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                     else:
                         if nr == 104:  # getgid
@@ -916,10 +947,10 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                 if nr < 107:
                     if nr < 106:
                         if nr == 105:  # setuid
-                            return ids.setuid(t, Uid(u32(r.arg(0))))
+                            return ids.setuid(t, Uid(read_i64_le(a, 24) & 0xFFFFFFFF))
                     else:
                         if nr == 106:  # setgid
-                            return ids.setgid(t, Gid(u32(r.arg(0))))
+                            return ids.setgid(t, Gid(read_i64_le(a, 24) & 0xFFFFFFFF))
                 else:
                     if nr < 108:
                         if nr == 107:  # geteuid
@@ -931,7 +962,11 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                 if nr < 111:
                     if nr < 110:
                         if nr == 109:  # setpgid
-                            return process.setpgid(t, Pid(s32(r.arg(0))), Pid(s32(r.arg(1))))
+                            return process.setpgid(
+                                t,
+                                Pid(read_i32_le(a, 24)),
+                                Pid(read_i32_le(a, 32)),
+                            )
                     else:
                         if nr == 110:  # getppid
                             return process.getppid(t)
@@ -948,188 +983,219 @@ def _calls_3(t: Task, r: Request, nr: int) -> int:
                 if nr < 115:
                     if nr < 114:
                         if nr == 113:  # setreuid
-                            return ids.setreuid(t, Uid(u32(r.arg(0))), Uid(u32(r.arg(1))))
+                            return ids.setreuid(
+                                t,
+                                Uid(read_i64_le(a, 24) & 0xFFFFFFFF),
+                                Uid(read_i64_le(a, 32) & 0xFFFFFFFF),
+                            )
                     else:
                         if nr == 114:  # setregid
-                            return ids.setregid(t, Gid(u32(r.arg(0))), Gid(u32(r.arg(1))))
+                            return ids.setregid(
+                                t,
+                                Gid(read_i64_le(a, 24) & 0xFFFFFFFF),
+                                Gid(read_i64_le(a, 32) & 0xFFFFFFFF),
+                            )
                 else:
                     if nr < 116:
                         if nr == 115:  # getgroups
-                            return ids.getgroups(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
+                            return ids.getgroups(t, Int(read_i32_le(a, 24)), Addr(register(a, 32)))
                     else:
                         if nr == 116:  # setgroups
-                            return ids.setgroups(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
+                            return ids.setgroups(t, Int(read_i32_le(a, 24)), Addr(register(a, 32)))
             else:
                 if nr < 119:
                     if nr < 118:
                         if nr == 117:  # setresuid
                             return ids.setresuid(
                                 t,
-                                Uid(u32(r.arg(0))),
-                                Uid(u32(r.arg(1))),
-                                Uid(u32(r.arg(2))),
+                                Uid(read_i64_le(a, 24) & 0xFFFFFFFF),
+                                Uid(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Uid(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 118:  # getresuid
-                            return ids.getresuid(t, Addr(r.arg(0)), Addr(r.arg(1)), Addr(r.arg(2)))
+                            return ids.getresuid(
+                                t,
+                                Addr(register(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
+                            )
                 else:
                     if nr < 120:
                         if nr == 119:  # setresgid
                             return ids.setresgid(
                                 t,
-                                Gid(u32(r.arg(0))),
-                                Gid(u32(r.arg(1))),
-                                Gid(u32(r.arg(2))),
+                                Gid(read_i64_le(a, 24) & 0xFFFFFFFF),
+                                Gid(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Gid(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 120:  # getresgid
-                            return ids.getresgid(t, Addr(r.arg(0)), Addr(r.arg(1)), Addr(r.arg(2)))
+                            return ids.getresgid(
+                                t,
+                                Addr(register(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
+                            )
         else:
             if nr < 125:
                 if nr < 123:
                     if nr < 122:
                         if nr == 121:  # getpgid
-                            return process.getpgid(t, Pid(s32(r.arg(0))))
+                            return process.getpgid(t, Pid(read_i32_le(a, 24)))
                     else:
                         if nr == 122:  # setfsuid
-                            return ids.setfsuid(t, Uid(u32(r.arg(0))))
+                            return ids.setfsuid(t, Uid(read_i64_le(a, 24) & 0xFFFFFFFF))
                 else:
                     if nr < 124:
                         if nr == 123:  # setfsgid
-                            return ids.setfsgid(t, Gid(u32(r.arg(0))))
+                            return ids.setfsgid(t, Gid(read_i64_le(a, 24) & 0xFFFFFFFF))
                     else:
                         if nr == 124:  # getsid
-                            return process.getsid(t, Pid(s32(r.arg(0))))
+                            return process.getsid(t, Pid(read_i32_le(a, 24)))
             else:
                 if nr < 127:
                     if nr < 126:
                         if nr == 125:  # capget
-                            return ids.capget(t, Addr(r.arg(0)), Addr(r.arg(1)))
+                            return ids.capget(t, Addr(register(a, 24)), Addr(register(a, 32)))
                     else:
                         if nr == 126:  # capset
-                            return ids.capset(t, Addr(r.arg(0)), Addr(r.arg(1)))
+                            return ids.capset(t, Addr(register(a, 24)), Addr(register(a, 32)))
                 else:
                     if nr < 128:
                         if nr == 127:  # rt_sigpending
-                            return signal.rt_sigpending(t, Addr(r.arg(0)), Size(r.arg(1)))
+                            return signal.rt_sigpending(
+                                t,
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                            )
                     else:
                         if nr == 128:  # rt_sigtimedwait
-                            d = r.data
-                            p0 = skip(d, 0)
-                            n2 = struct_or_none(t, d, p0, r.arg(2), 16)
+                            p0 = skip(a, 72)
+                            n2 = struct_or_none(t, a, p0, register(a, 40), 16)
                             return signal.rt_sigtimedwait(
                                 t,
-                                InSigset(struct(t, d, 0, r.arg(0), 8)),
-                                Addr(r.arg(1)),
+                                InSigset(struct(t, a, 72, register(a, 24), 8)),
+                                Addr(register(a, 32)),
                                 cast("InTimespec | None", n2),
-                                Size(r.arg(3)),
+                                Size(register(a, 48)),
                             )
     return unimplemented(t, nr)
 
 
-def _calls_4(t: Task, r: Request, nr: int) -> int:
+def _calls_4(t: Task, a: bytes, nr: i64) -> int:
     if nr < 148:
         if nr < 140:
             if nr < 133:
                 if nr < 131:
                     if nr < 130:
                         if nr == 129:  # rt_sigqueueinfo
-                            d = r.data
                             return signal.rt_sigqueueinfo(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Signo(s32(r.arg(1))),
-                                InSiginfo(struct(t, d, 0, r.arg(2), 128)),
+                                Pid(read_i32_le(a, 24)),
+                                Signo(read_i32_le(a, 32)),
+                                InSiginfo(struct(t, a, 72, register(a, 40), 128)),
                             )
                     else:
                         if nr == 130:  # rt_sigsuspend
-                            d = r.data
                             return signal.rt_sigsuspend(
                                 t,
-                                InSigset(struct(t, d, 0, r.arg(0), 8)),
-                                Size(r.arg(1)),
+                                InSigset(struct(t, a, 72, register(a, 24), 8)),
+                                Size(register(a, 32)),
                             )
                 else:
                     if nr < 132:
                         if nr == 131:  # sigaltstack
-                            d = r.data
-                            n0 = struct_or_none(t, d, 0, r.arg(0), 24)
-                            return signal.sigaltstack(t, cast("InStack | None", n0), Addr(r.arg(1)))
+                            n0 = struct_or_none(t, a, 72, register(a, 24), 24)
+                            return signal.sigaltstack(
+                                t,
+                                cast("InStack | None", n0),
+                                Addr(register(a, 32)),
+                            )
                     else:
                         if nr == 132:  # utime
-                            d = r.data
                             return stat.utime(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Addr(r.arg(1)),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Addr(register(a, 32)),
                             )
             else:
                 if nr < 137:
                     if nr < 135:
                         if nr == 133:  # mknod
-                            d = r.data
                             return dir.mknod(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Mode(u32(r.arg(1))),
-                                ULong(r.arg(2)),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Mode(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                ULong(register(a, 40)),
                             )
                     else:
                         if nr == 135:  # personality
-                            return system.personality(t, UInt(u32(r.arg(0))))
+                            return system.personality(t, UInt(read_i64_le(a, 24) & 0xFFFFFFFF))
                 else:
                     if nr < 138:
                         if nr == 137:  # statfs
-                            d = r.data
                             return stat.statfs(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                OutBuf(r.arg(1)),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                OutBuf(register(a, 32)),
                             )
                     else:
                         if nr == 138:  # fstatfs
-                            return stat.fstatfs(t, FD(s32(r.arg(0))), OutBuf(r.arg(1)))
+                            return stat.fstatfs(t, FD(read_i32_le(a, 24)), OutBuf(register(a, 32)))
         else:
             if nr < 144:
                 if nr < 142:
                     if nr < 141:
                         if nr == 140:  # getpriority
-                            return limits.getpriority(t, Int(s32(r.arg(0))), Int(s32(r.arg(1))))
+                            return limits.getpriority(
+                                t,
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                            )
                     else:
                         if nr == 141:  # setpriority
                             return limits.setpriority(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Int(s32(r.arg(2))),
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                 else:
                     if nr < 143:
                         if nr == 142:  # sched_setparam
-                            return sched.sched_setparam(t, Pid(s32(r.arg(0))), Addr(r.arg(1)))
+                            return sched.sched_setparam(
+                                t,
+                                Pid(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                            )
                     else:
                         if nr == 143:  # sched_getparam
-                            return sched.sched_getparam(t, Pid(s32(r.arg(0))), Addr(r.arg(1)))
+                            return sched.sched_getparam(
+                                t,
+                                Pid(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                            )
             else:
                 if nr < 146:
                     if nr < 145:
                         if nr == 144:  # sched_setscheduler
                             return sched.sched_setscheduler(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Addr(r.arg(2)),
+                                Pid(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Addr(register(a, 40)),
                             )
                     else:
                         if nr == 145:  # sched_getscheduler
-                            return sched.sched_getscheduler(t, Pid(s32(r.arg(0))))
+                            return sched.sched_getscheduler(t, Pid(read_i32_le(a, 24)))
                 else:
                     if nr < 147:
                         if nr == 146:  # sched_get_priority_max
-                            return sched.sched_get_priority_max(t, Int(s32(r.arg(0))))
+                            return sched.sched_get_priority_max(t, Int(read_i32_le(a, 24)))
                     else:
                         if nr == 147:  # sched_get_priority_min
-                            return sched.sched_get_priority_min(t, Int(s32(r.arg(0))))
+                            return sched.sched_get_priority_min(t, Int(read_i32_le(a, 24)))
     else:
         if nr < 159:
             if nr < 152:
@@ -1138,19 +1204,19 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                         if nr == 148:  # sched_rr_get_interval
                             return sched.sched_rr_get_interval(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Addr(r.arg(1)),
+                                Pid(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
                             )
                     else:
                         if nr == 149:  # mlock
-                            return memory.mlock(t, Addr(r.arg(0)), Size(r.arg(1)))
+                            return memory.mlock(t, Addr(register(a, 24)), Size(register(a, 32)))
                 else:
                     if nr < 151:
                         if nr == 150:  # munlock
-                            return memory.munlock(t, Addr(r.arg(0)), Size(r.arg(1)))
+                            return memory.munlock(t, Addr(register(a, 24)), Size(register(a, 32)))
                     else:
                         if nr == 151:  # mlockall
-                            return memory.mlockall(t, Int(s32(r.arg(0))))
+                            return memory.mlockall(t, Int(read_i32_le(a, 24)))
             else:
                 if nr < 155:
                     if nr < 153:
@@ -1162,42 +1228,39 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                 else:
                     if nr < 157:
                         if nr == 155:  # pivot_root
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return mount.pivot_root(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                UserPath(string(t, d, p0, r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                UserPath(string(t, a, p0, register(a, 32))),
                             )
                     else:
                         if nr == 157:  # prctl
                             return prctl.prctl(
                                 t,
-                                Int(s32(r.arg(0))),
-                                ULong(r.arg(1)),
-                                ULong(r.arg(2)),
-                                ULong(r.arg(3)),
-                                ULong(r.arg(4)),
+                                Int(read_i32_le(a, 24)),
+                                ULong(register(a, 32)),
+                                ULong(register(a, 40)),
+                                ULong(register(a, 48)),
+                                ULong(register(a, 56)),
                             )
         else:
             if nr < 163:
                 if nr < 161:
                     if nr < 160:
                         if nr == 159:  # adjtimex
-                            return time.adjtimex(t, Addr(r.arg(0)))
+                            return time.adjtimex(t, Addr(register(a, 24)))
                     else:
                         if nr == 160:  # setrlimit
-                            d = r.data
                             return limits.setrlimit(
                                 t,
-                                UInt(u32(r.arg(0))),
-                                InRlimit(struct(t, d, 0, r.arg(1), 16)),
+                                UInt(read_i64_le(a, 24) & 0xFFFFFFFF),
+                                InRlimit(struct(t, a, 72, register(a, 32), 16)),
                             )
                 else:
                     if nr < 162:
                         if nr == 161:  # chroot
-                            d = r.data
-                            return mount.chroot(t, UserPath(string(t, d, 0, r.arg(0))))
+                            return mount.chroot(t, UserPath(string(t, a, 72, register(a, 24))))
                     else:
                         if nr == 162:  # sync
                             return file.sync(t)
@@ -1205,94 +1268,107 @@ def _calls_4(t: Task, r: Request, nr: int) -> int:
                 if nr < 165:
                     if nr < 164:
                         if nr == 163:  # acct
-                            return system.acct(t, Addr(r.arg(0)))
+                            return system.acct(t, Addr(register(a, 24)))
                     else:
                         if nr == 164:  # settimeofday
-                            d = r.data
-                            n0 = struct_or_none(t, d, 0, r.arg(0), 16)
+                            n0 = struct_or_none(t, a, 72, register(a, 24), 16)
                             return time.settimeofday(
                                 t,
                                 cast("InTimeval | None", n0),
-                                Addr(r.arg(1)),
+                                Addr(register(a, 32)),
                             )
                 else:
                     if nr < 166:
                         if nr == 165:  # mount
-                            d = r.data
                             return mount.mount(
                                 t,
-                                Addr(r.arg(0)),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Addr(r.arg(2)),
-                                LongFlags(r.arg(3)),
-                                Addr(r.arg(4)),
+                                Addr(register(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Addr(register(a, 40)),
+                                LongFlags(register(a, 48)),
+                                Addr(register(a, 56)),
                             )
                     else:
                         if nr == 166:  # umount2
-                            d = r.data
                             return mount.umount2(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                Flags(u32(r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
                             )
     return unimplemented(t, nr)
 
 
-def _calls_5(t: Task, r: Request, nr: int) -> int:
+def _calls_5(t: Task, a: bytes, nr: i64) -> int:
     if nr < 193:
         if nr < 176:
             if nr < 171:
                 if nr < 169:
                     if nr < 168:
                         if nr == 167:  # swapon
-                            return system.swapon(t, Addr(r.arg(0)), Flags(u32(r.arg(1))))
+                            return system.swapon(
+                                t,
+                                Addr(register(a, 24)),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
+                            )
                     else:
                         if nr == 168:  # swapoff
-                            return system.swapoff(t, Addr(r.arg(0)))
+                            return system.swapoff(t, Addr(register(a, 24)))
                 else:
                     if nr < 170:
                         if nr == 169:  # reboot
                             return system.reboot(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                UInt(u32(r.arg(2))),
-                                Addr(r.arg(3)),
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                UInt(read_i64_le(a, 40) & 0xFFFFFFFF),
+                                Addr(register(a, 48)),
                             )
                     else:
                         if nr == 170:  # sethostname
-                            return system.sethostname(t, Addr(r.arg(0)), Int(s32(r.arg(1))))
+                            return system.sethostname(
+                                t,
+                                Addr(register(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                            )
             else:
                 if nr < 173:
                     if nr < 172:
                         if nr == 171:  # setdomainname
-                            return system.setdomainname(t, Addr(r.arg(0)), Int(s32(r.arg(1))))
+                            return system.setdomainname(
+                                t,
+                                Addr(register(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                            )
                     else:
                         if nr == 172:  # iopl
-                            return system.iopl(t, UInt(u32(r.arg(0))))
+                            return system.iopl(t, UInt(read_i64_le(a, 24) & 0xFFFFFFFF))
                 else:
                     if nr < 175:
                         if nr == 173:  # ioperm
                             return system.ioperm(
                                 t,
-                                ULong(r.arg(0)),
-                                ULong(r.arg(1)),
-                                Int(s32(r.arg(2))),
+                                ULong(register(a, 24)),
+                                ULong(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                     else:
                         if nr == 175:  # init_module
                             return system.init_module(
                                 t,
-                                Addr(r.arg(0)),
-                                ULong(r.arg(1)),
-                                Addr(r.arg(2)),
+                                Addr(register(a, 24)),
+                                ULong(register(a, 32)),
+                                Addr(register(a, 40)),
                             )
         else:
             if nr < 189:
                 if nr < 187:
                     if nr < 186:
                         if nr == 176:  # delete_module
-                            return system.delete_module(t, Addr(r.arg(0)), Flags(u32(r.arg(1))))
+                            return system.delete_module(
+                                t,
+                                Addr(register(a, 24)),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
+                            )
                     else:
                         if nr == 186:  # gettid
                             return process.gettid(t)
@@ -1301,69 +1377,64 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                         if nr == 187:  # readahead
                             return file.readahead(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Offset(s64(r.arg(1))),
-                                Size(r.arg(2)),
+                                FD(read_i32_le(a, 24)),
+                                Offset(read_i64_le(a, 32)),
+                                Size(register(a, 40)),
                             )
                     else:
                         if nr == 188:  # setxattr
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return xattr.setxattr(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                UserString(string(t, d, p0, r.arg(1))),
-                                Addr(r.arg(2)),
-                                Size(r.arg(3)),
-                                Flags(u32(r.arg(4))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                UserString(string(t, a, p0, register(a, 32))),
+                                Addr(register(a, 40)),
+                                Size(register(a, 48)),
+                                Flags(read_i64_le(a, 56) & 0xFFFFFFFF),
                             )
             else:
                 if nr < 191:
                     if nr < 190:
                         if nr == 189:  # lsetxattr
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return xattr.lsetxattr(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                UserString(string(t, d, p0, r.arg(1))),
-                                Addr(r.arg(2)),
-                                Size(r.arg(3)),
-                                Flags(u32(r.arg(4))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                UserString(string(t, a, p0, register(a, 32))),
+                                Addr(register(a, 40)),
+                                Size(register(a, 48)),
+                                Flags(read_i64_le(a, 56) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 190:  # fsetxattr
-                            d = r.data
                             return xattr.fsetxattr(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserString(string(t, d, 0, r.arg(1))),
-                                Addr(r.arg(2)),
-                                Size(r.arg(3)),
-                                Flags(u32(r.arg(4))),
+                                FD(read_i32_le(a, 24)),
+                                UserString(string(t, a, 72, register(a, 32))),
+                                Addr(register(a, 40)),
+                                Size(register(a, 48)),
+                                Flags(read_i64_le(a, 56) & 0xFFFFFFFF),
                             )
                 else:
                     if nr < 192:
                         if nr == 191:  # getxattr
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return xattr.getxattr(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                UserString(string(t, d, p0, r.arg(1))),
-                                OutBuf(r.arg(2)),
-                                Size(r.arg(3)),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                UserString(string(t, a, p0, register(a, 32))),
+                                OutBuf(register(a, 40)),
+                                Size(register(a, 48)),
                             )
                     else:
                         if nr == 192:  # lgetxattr
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return xattr.lgetxattr(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                UserString(string(t, d, p0, r.arg(1))),
-                                OutBuf(r.arg(2)),
-                                Size(r.arg(3)),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                UserString(string(t, a, p0, register(a, 32))),
+                                OutBuf(register(a, 40)),
+                                Size(register(a, 48)),
                             )
     else:
         if nr < 201:
@@ -1371,138 +1442,135 @@ def _calls_5(t: Task, r: Request, nr: int) -> int:
                 if nr < 195:
                     if nr < 194:
                         if nr == 193:  # fgetxattr
-                            d = r.data
                             return xattr.fgetxattr(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserString(string(t, d, 0, r.arg(1))),
-                                OutBuf(r.arg(2)),
-                                Size(r.arg(3)),
+                                FD(read_i32_le(a, 24)),
+                                UserString(string(t, a, 72, register(a, 32))),
+                                OutBuf(register(a, 40)),
+                                Size(register(a, 48)),
                             )
                     else:
                         if nr == 194:  # listxattr
-                            d = r.data
                             return xattr.listxattr(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                Size(r.arg(2)),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                OutBuf(register(a, 32)),
+                                Size(register(a, 40)),
                             )
                 else:
                     if nr < 196:
                         if nr == 195:  # llistxattr
-                            d = r.data
                             return xattr.llistxattr(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                Size(r.arg(2)),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                OutBuf(register(a, 32)),
+                                Size(register(a, 40)),
                             )
                     else:
                         if nr == 196:  # flistxattr
                             return xattr.flistxattr(
                                 t,
-                                FD(s32(r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                Size(r.arg(2)),
+                                FD(read_i32_le(a, 24)),
+                                OutBuf(register(a, 32)),
+                                Size(register(a, 40)),
                             )
             else:
                 if nr < 199:
                     if nr < 198:
                         if nr == 197:  # removexattr
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return xattr.removexattr(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                UserString(string(t, d, p0, r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                UserString(string(t, a, p0, register(a, 32))),
                             )
                     else:
                         if nr == 198:  # lremovexattr
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return xattr.lremovexattr(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                UserString(string(t, d, p0, r.arg(1))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                UserString(string(t, a, p0, register(a, 32))),
                             )
                 else:
                     if nr < 200:
                         if nr == 199:  # fremovexattr
-                            d = r.data
                             return xattr.fremovexattr(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserString(string(t, d, 0, r.arg(1))),
+                                FD(read_i32_le(a, 24)),
+                                UserString(string(t, a, 72, register(a, 32))),
                             )
                     else:
                         if nr == 200:  # tkill
-                            return signal.tkill(t, Pid(s32(r.arg(0))), Signo(s32(r.arg(1))))
+                            return signal.tkill(
+                                t,
+                                Pid(read_i32_le(a, 24)),
+                                Signo(read_i32_le(a, 32)),
+                            )
         else:
             if nr < 216:
                 if nr < 204:
                     if nr < 203:
                         if nr == 201:  # time
-                            return time.time(t, Addr(r.arg(0)))
+                            return time.time(t, Addr(register(a, 24)))
                     else:
                         if nr == 203:  # sched_setaffinity
                             return sched.sched_setaffinity(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                UInt(u32(r.arg(1))),
-                                Addr(r.arg(2)),
+                                Pid(read_i32_le(a, 24)),
+                                UInt(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Addr(register(a, 40)),
                             )
                 else:
                     if nr < 213:
                         if nr == 204:  # sched_getaffinity
                             return sched.sched_getaffinity(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                UInt(u32(r.arg(1))),
-                                Addr(r.arg(2)),
+                                Pid(read_i32_le(a, 24)),
+                                UInt(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Addr(register(a, 40)),
                             )
                     else:
                         if nr == 213:  # epoll_create
-                            return events.epoll_create(t, Int(s32(r.arg(0))))
+                            return events.epoll_create(t, Int(read_i32_le(a, 24)))
             else:
                 if nr < 218:
                     if nr < 217:
                         if nr == 216:  # remap_file_pages
                             return memory.remap_file_pages(
                                 t,
-                                Addr(r.arg(0)),
-                                Size(r.arg(1)),
-                                Int(s32(r.arg(2))),
-                                Size(r.arg(3)),
-                                Flags(u32(r.arg(4))),
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
+                                Size(register(a, 48)),
+                                Flags(read_i64_le(a, 56) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 217:  # getdents64
                             return dir.getdents64(
                                 t,
-                                FD(s32(r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                UInt(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                OutBuf(register(a, 32)),
+                                UInt(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                 else:
                     if nr < 220:
                         if nr == 218:  # set_tid_address
-                            return task.set_tid_address(t, Addr(r.arg(0)))
+                            return task.set_tid_address(t, Addr(register(a, 24)))
                     else:
                         if nr == 220:  # semtimedop
-                            d = r.data
-                            n3 = struct_or_none(t, d, 0, r.arg(3), 16)
+                            n3 = struct_or_none(t, a, 72, register(a, 48), 16)
                             return ipc.semtimedop(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Size(r.arg(2)),
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Size(register(a, 40)),
                                 cast("InTimespec | None", n3),
                             )
     return unimplemented(t, nr)
 
 
-def _calls_6(t: Task, r: Request, nr: int) -> int:
+def _calls_6(t: Task, a: bytes, nr: i64) -> int:
     if nr < 238:
         if nr < 229:
             if nr < 225:
@@ -1511,124 +1579,131 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                         if nr == 221:  # fadvise64
                             return file.fadvise64(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Offset(s64(r.arg(1))),
-                                Offset(s64(r.arg(2))),
-                                Int(s32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                Offset(read_i64_le(a, 32)),
+                                Offset(read_i64_le(a, 40)),
+                                Int(read_i32_le(a, 48)),
                             )
                     else:
                         if nr == 222:  # timer_create
                             return time.timer_create(
                                 t,
-                                ClockId(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Addr(r.arg(2)),
+                                ClockId(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
                             )
                 else:
                     if nr < 224:
                         if nr == 223:  # timer_settime
-                            d = r.data
                             return time.timer_settime(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                InItimerspec(struct(t, d, 0, r.arg(2), 32)),
-                                Addr(r.arg(3)),
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                InItimerspec(struct(t, a, 72, register(a, 40), 32)),
+                                Addr(register(a, 48)),
                             )
                     else:
                         if nr == 224:  # timer_gettime
-                            return time.timer_gettime(t, Int(s32(r.arg(0))), Addr(r.arg(1)))
+                            return time.timer_gettime(
+                                t,
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                            )
             else:
                 if nr < 227:
                     if nr < 226:
                         if nr == 225:  # timer_getoverrun
-                            return time.timer_getoverrun(t, Int(s32(r.arg(0))))
+                            return time.timer_getoverrun(t, Int(read_i32_le(a, 24)))
                     else:
                         if nr == 226:  # timer_delete
-                            return time.timer_delete(t, Int(s32(r.arg(0))))
+                            return time.timer_delete(t, Int(read_i32_le(a, 24)))
                 else:
                     if nr < 228:
                         if nr == 227:  # clock_settime
-                            d = r.data
                             return time.clock_settime(
                                 t,
-                                ClockId(s32(r.arg(0))),
-                                InTimespec(struct(t, d, 0, r.arg(1), 16)),
+                                ClockId(read_i32_le(a, 24)),
+                                InTimespec(struct(t, a, 72, register(a, 32), 16)),
                             )
                     else:
                         if nr == 228:  # clock_gettime
-                            return time.clock_gettime(t, ClockId(s32(r.arg(0))), Addr(r.arg(1)))
+                            return time.clock_gettime(
+                                t,
+                                ClockId(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                            )
         else:
             if nr < 233:
                 if nr < 231:
                     if nr < 230:
                         if nr == 229:  # clock_getres
-                            return time.clock_getres(t, ClockId(s32(r.arg(0))), Addr(r.arg(1)))
+                            return time.clock_getres(
+                                t,
+                                ClockId(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                            )
                     else:
                         if nr == 230:  # clock_nanosleep
-                            d = r.data
                             return time.clock_nanosleep(
                                 t,
-                                ClockId(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                InTimespec(struct(t, d, 0, r.arg(2), 16)),
-                                Addr(r.arg(3)),
+                                ClockId(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                InTimespec(struct(t, a, 72, register(a, 40), 16)),
+                                Addr(register(a, 48)),
                             )
                 else:
                     if nr < 232:
                         if nr == 231:  # exit_group
-                            return task.exit_group(t, Int(s32(r.arg(0))))
+                            return task.exit_group(t, Int(read_i32_le(a, 24)))
                     else:
                         if nr == 232:  # epoll_wait
                             return events.epoll_wait(
                                 t,
-                                FD(s32(r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                Int(s32(r.arg(2))),
-                                Int(s32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                OutBuf(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
+                                Int(read_i32_le(a, 48)),
                             )
             else:
                 if nr < 235:
                     if nr < 234:
                         if nr == 233:  # epoll_ctl
-                            d = r.data
-                            n3 = struct_or_none(t, d, 0, r.arg(3), 12)
+                            n3 = struct_or_none(t, a, 72, register(a, 48), 12)
                             return events.epoll_ctl(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                FD(s32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                FD(read_i32_le(a, 40)),
                                 cast("InEpollEvent | None", n3),
                             )
                     else:
                         if nr == 234:  # tgkill
                             return signal.tgkill(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Pid(s32(r.arg(1))),
-                                Signo(s32(r.arg(2))),
+                                Pid(read_i32_le(a, 24)),
+                                Pid(read_i32_le(a, 32)),
+                                Signo(read_i32_le(a, 40)),
                             )
                 else:
                     if nr < 237:
                         if nr == 235:  # utimes
-                            d = r.data
-                            p0 = skip(d, 0)
-                            n1 = struct_or_none(t, d, p0, r.arg(1), 32)
+                            p0 = skip(a, 72)
+                            n1 = struct_or_none(t, a, p0, register(a, 32), 32)
                             return stat.utimes(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
+                                UserPath(string(t, a, 72, register(a, 24))),
                                 cast("InTimeval2 | None", n1),
                             )
                     else:
                         if nr == 237:  # mbind
                             return memory.mbind(
                                 t,
-                                Addr(r.arg(0)),
-                                ULong(r.arg(1)),
-                                Int(s32(r.arg(2))),
-                                Addr(r.arg(3)),
-                                ULong(r.arg(4)),
-                                Flags(u32(r.arg(5))),
+                                Addr(register(a, 24)),
+                                ULong(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
+                                Addr(register(a, 48)),
+                                ULong(register(a, 56)),
+                                Flags(read_i64_le(a, 64) & 0xFFFFFFFF),
                             )
     else:
         if nr < 256:
@@ -1638,60 +1713,67 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                         if nr == 238:  # set_mempolicy
                             return memory.set_mempolicy(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                ULong(r.arg(2)),
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                ULong(register(a, 40)),
                             )
                     else:
                         if nr == 239:  # get_mempolicy
                             return memory.get_mempolicy(
                                 t,
-                                Addr(r.arg(0)),
-                                Addr(r.arg(1)),
-                                ULong(r.arg(2)),
-                                Addr(r.arg(3)),
-                                ULong(r.arg(4)),
+                                Addr(register(a, 24)),
+                                Addr(register(a, 32)),
+                                ULong(register(a, 40)),
+                                Addr(register(a, 48)),
+                                ULong(register(a, 56)),
                             )
                 else:
                     if nr < 251:
                         if nr == 247:  # waitid
                             return process.waitid(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Pid(s32(r.arg(1))),
-                                Addr(r.arg(2)),
-                                Flags(u32(r.arg(3))),
-                                Addr(r.arg(4)),
+                                Int(read_i32_le(a, 24)),
+                                Pid(read_i32_le(a, 32)),
+                                Addr(register(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
+                                Addr(register(a, 56)),
                             )
                     else:
                         if nr == 251:  # ioprio_set
                             return sched.ioprio_set(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Int(s32(r.arg(2))),
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
             else:
                 if nr < 254:
                     if nr < 253:
                         if nr == 252:  # ioprio_get
-                            return sched.ioprio_get(t, Int(s32(r.arg(0))), Int(s32(r.arg(1))))
+                            return sched.ioprio_get(
+                                t,
+                                Int(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                            )
                     else:
                         if nr == 253:  # inotify_init
                             return events.inotify_init(t)
                 else:
                     if nr < 255:
                         if nr == 254:  # inotify_add_watch
-                            d = r.data
                             return events.inotify_add_watch(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Flags(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 255:  # inotify_rm_watch
-                            return events.inotify_rm_watch(t, FD(s32(r.arg(0))), Int(s32(r.arg(1))))
+                            return events.inotify_rm_watch(
+                                t,
+                                FD(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                            )
         else:
             if nr < 260:
                 if nr < 258:
@@ -1699,220 +1781,209 @@ def _calls_6(t: Task, r: Request, nr: int) -> int:
                         if nr == 256:  # migrate_pages
                             return memory.migrate_pages(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                ULong(r.arg(1)),
-                                Addr(r.arg(2)),
-                                Addr(r.arg(3)),
+                                Pid(read_i32_le(a, 24)),
+                                ULong(register(a, 32)),
+                                Addr(register(a, 40)),
+                                Addr(register(a, 48)),
                             )
                     else:
                         if nr == 257:  # openat
-                            d = r.data
                             return file.openat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Flags(u32(r.arg(2))),
-                                Mode(u32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
+                                Mode(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
                 else:
                     if nr < 259:
                         if nr == 258:  # mkdirat
-                            d = r.data
                             return dir.mkdirat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Mode(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Mode(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 259:  # mknodat
-                            d = r.data
                             return dir.mknodat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Mode(u32(r.arg(2))),
-                                ULong(r.arg(3)),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Mode(read_i64_le(a, 40) & 0xFFFFFFFF),
+                                ULong(register(a, 48)),
                             )
             else:
                 if nr < 262:
                     if nr < 261:
                         if nr == 260:  # fchownat
-                            d = r.data
                             return stat.fchownat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Uid(u32(r.arg(2))),
-                                Gid(u32(r.arg(3))),
-                                Flags(u32(r.arg(4))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Uid(read_i64_le(a, 40) & 0xFFFFFFFF),
+                                Gid(read_i64_le(a, 48) & 0xFFFFFFFF),
+                                Flags(read_i64_le(a, 56) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 261:  # futimesat
-                            d = r.data
-                            n1 = string_or_none(t, d, 0, r.arg(1))
-                            p1 = skip(d, 0)
-                            n2 = struct_or_none(t, d, p1, r.arg(2), 32)
+                            n1 = string_or_none(t, a, 72, register(a, 32))
+                            p1 = skip(a, 72)
+                            n2 = struct_or_none(t, a, p1, register(a, 40), 32)
                             return stat.futimesat(
                                 t,
-                                FD(s32(r.arg(0))),
+                                FD(read_i32_le(a, 24)),
                                 cast("UserPath | None", n1),
                                 cast("InTimeval2 | None", n2),
                             )
                 else:
                     if nr < 263:
                         if nr == 262:  # newfstatat
-                            d = r.data
                             return stat.newfstatat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                OutBuf(r.arg(2)),
-                                Flags(u32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                OutBuf(register(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 263:  # unlinkat
-                            d = r.data
                             return dir.unlinkat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Flags(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
     return unimplemented(t, nr)
 
 
-def _calls_7(t: Task, r: Request, nr: int) -> int:
+def _calls_7(t: Task, a: bytes, nr: i64) -> int:
     if nr < 281:
         if nr < 273:
             if nr < 268:
                 if nr < 266:
                     if nr < 265:
                         if nr == 264:  # renameat
-                            d = r.data
-                            p1 = skip(d, 0)
+                            p1 = skip(a, 72)
                             return dir.renameat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                FD(s32(r.arg(2))),
-                                UserPath(string(t, d, p1, r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                FD(read_i32_le(a, 40)),
+                                UserPath(string(t, a, p1, register(a, 48))),
                             )
                     else:
                         if nr == 265:  # linkat
-                            d = r.data
-                            p1 = skip(d, 0)
+                            p1 = skip(a, 72)
                             return dir.linkat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                FD(s32(r.arg(2))),
-                                UserPath(string(t, d, p1, r.arg(3))),
-                                Flags(u32(r.arg(4))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                FD(read_i32_le(a, 40)),
+                                UserPath(string(t, a, p1, register(a, 48))),
+                                Flags(read_i64_le(a, 56) & 0xFFFFFFFF),
                             )
                 else:
                     if nr < 267:
                         if nr == 266:  # symlinkat
-                            d = r.data
-                            p0 = skip(d, 0)
+                            p0 = skip(a, 72)
                             return dir.symlinkat(
                                 t,
-                                UserPath(string(t, d, 0, r.arg(0))),
-                                FD(s32(r.arg(1))),
-                                UserPath(string(t, d, p0, r.arg(2))),
+                                UserPath(string(t, a, 72, register(a, 24))),
+                                FD(read_i32_le(a, 32)),
+                                UserPath(string(t, a, p0, register(a, 40))),
                             )
                     else:
                         if nr == 267:  # readlinkat
-                            d = r.data
                             return dir.readlinkat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                OutBuf(r.arg(2)),
-                                Int(s32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                OutBuf(register(a, 40)),
+                                Int(read_i32_le(a, 48)),
                             )
             else:
                 if nr < 270:
                     if nr < 269:
                         if nr == 268:  # fchmodat
-                            d = r.data
                             return stat.fchmodat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Mode(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Mode(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 269:  # faccessat
-                            d = r.data
                             return stat.faccessat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Int(s32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Int(read_i32_le(a, 40)),
                             )
                 else:
                     if nr < 271:
                         if nr == 270:  # pselect6
-                            d = r.data
-                            n4 = struct_or_none(t, d, 0, r.arg(4), 16)
+                            n4 = struct_or_none(t, a, 72, register(a, 56), 16)
                             return poll.pselect6(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Addr(r.arg(2)),
-                                Addr(r.arg(3)),
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
+                                Addr(register(a, 48)),
                                 cast("InTimespec | None", n4),
-                                Addr(r.arg(5)),
+                                Addr(register(a, 64)),
                             )
                     else:
                         if nr == 271:  # ppoll
-                            d = r.data
-                            n2 = struct_or_none(t, d, 0, r.arg(2), 16)
-                            p2 = skip(d, 0)
-                            n3 = struct_or_none(t, d, p2, r.arg(3), 8)
+                            n2 = struct_or_none(t, a, 72, register(a, 40), 16)
+                            p2 = skip(a, 72)
+                            n3 = struct_or_none(t, a, p2, register(a, 48), 8)
                             return poll.ppoll(
                                 t,
-                                Addr(r.arg(0)),
-                                UInt(u32(r.arg(1))),
+                                Addr(register(a, 24)),
+                                UInt(read_i64_le(a, 32) & 0xFFFFFFFF),
                                 cast("InTimespec | None", n2),
                                 cast("InSigset | None", n3),
-                                Size(r.arg(4)),
+                                Size(register(a, 56)),
                             )
         else:
             if nr < 277:
                 if nr < 275:
                     if nr < 274:
                         if nr == 273:  # set_robust_list
-                            return task.set_robust_list(t, Addr(r.arg(0)), Size(r.arg(1)))
+                            return task.set_robust_list(
+                                t,
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                            )
                     else:
                         if nr == 274:  # get_robust_list
                             return task.get_robust_list(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Addr(r.arg(2)),
+                                Pid(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
                             )
                 else:
                     if nr < 276:
                         if nr == 275:  # splice
                             return pipe.splice(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                FD(s32(r.arg(2))),
-                                Addr(r.arg(3)),
-                                Size(r.arg(4)),
-                                Flags(u32(r.arg(5))),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                FD(read_i32_le(a, 40)),
+                                Addr(register(a, 48)),
+                                Size(register(a, 56)),
+                                Flags(read_i64_le(a, 64) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 276:  # tee
                             return pipe.tee(
                                 t,
-                                FD(s32(r.arg(0))),
-                                FD(s32(r.arg(1))),
-                                Size(r.arg(2)),
-                                Flags(u32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                FD(read_i32_le(a, 32)),
+                                Size(register(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
             else:
                 if nr < 279:
@@ -1920,44 +1991,43 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                         if nr == 277:  # sync_file_range
                             return file.sync_file_range(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Offset(s64(r.arg(1))),
-                                Offset(s64(r.arg(2))),
-                                Flags(u32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                Offset(read_i64_le(a, 32)),
+                                Offset(read_i64_le(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 278:  # vmsplice
                             return pipe.vmsplice(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                ULong(r.arg(2)),
-                                Flags(u32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                ULong(register(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
                 else:
                     if nr < 280:
                         if nr == 279:  # move_pages
                             return memory.move_pages(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                ULong(r.arg(1)),
-                                Addr(r.arg(2)),
-                                Addr(r.arg(3)),
-                                Addr(r.arg(4)),
-                                Int(s32(r.arg(5))),
+                                Pid(read_i32_le(a, 24)),
+                                ULong(register(a, 32)),
+                                Addr(register(a, 40)),
+                                Addr(register(a, 48)),
+                                Addr(register(a, 56)),
+                                Int(read_i32_le(a, 64)),
                             )
                     else:
                         if nr == 280:  # utimensat
-                            d = r.data
-                            n1 = string_or_none(t, d, 0, r.arg(1))
-                            p1 = skip(d, 0)
-                            n2 = struct_or_none(t, d, p1, r.arg(2), 32)
+                            n1 = string_or_none(t, a, 72, register(a, 32))
+                            p1 = skip(a, 72)
+                            n2 = struct_or_none(t, a, p1, register(a, 40), 32)
                             return stat.utimensat(
                                 t,
-                                FD(s32(r.arg(0))),
+                                FD(read_i32_le(a, 24)),
                                 cast("UserPath | None", n1),
                                 cast("InTimespec2 | None", n2),
-                                Flags(u32(r.arg(3))),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
     else:
         if nr < 289:
@@ -1965,202 +2035,215 @@ def _calls_7(t: Task, r: Request, nr: int) -> int:
                 if nr < 283:
                     if nr < 282:
                         if nr == 281:  # epoll_pwait
-                            d = r.data
-                            n4 = struct_or_none(t, d, 0, r.arg(4), 8)
+                            n4 = struct_or_none(t, a, 72, register(a, 56), 8)
                             return events.epoll_pwait(
                                 t,
-                                FD(s32(r.arg(0))),
-                                OutBuf(r.arg(1)),
-                                Int(s32(r.arg(2))),
-                                Int(s32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                OutBuf(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
+                                Int(read_i32_le(a, 48)),
                                 cast("InSigset | None", n4),
-                                Size(r.arg(5)),
+                                Size(register(a, 64)),
                             )
                     else:
                         if nr == 282:  # signalfd
-                            d = r.data
                             return events.signalfd(
                                 t,
-                                FD(s32(r.arg(0))),
-                                InSigset(struct(t, d, 0, r.arg(1), 8)),
-                                Size(r.arg(2)),
+                                FD(read_i32_le(a, 24)),
+                                InSigset(struct(t, a, 72, register(a, 32), 8)),
+                                Size(register(a, 40)),
                             )
                 else:
                     if nr < 284:
                         if nr == 283:  # timerfd_create
                             return events.timerfd_create(
                                 t,
-                                ClockId(s32(r.arg(0))),
-                                Flags(u32(r.arg(1))),
+                                ClockId(read_i32_le(a, 24)),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 284:  # eventfd
-                            return events.eventfd(t, UInt(u32(r.arg(0))))
+                            return events.eventfd(t, UInt(read_i64_le(a, 24) & 0xFFFFFFFF))
             else:
                 if nr < 287:
                     if nr < 286:
                         if nr == 285:  # fallocate
                             return file.fallocate(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Int(s32(r.arg(1))),
-                                Offset(s64(r.arg(2))),
-                                Offset(s64(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                Int(read_i32_le(a, 32)),
+                                Offset(read_i64_le(a, 40)),
+                                Offset(read_i64_le(a, 48)),
                             )
                     else:
                         if nr == 286:  # timerfd_settime
-                            d = r.data
                             return events.timerfd_settime(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Flags(u32(r.arg(1))),
-                                InItimerspec(struct(t, d, 0, r.arg(2), 32)),
-                                Addr(r.arg(3)),
+                                FD(read_i32_le(a, 24)),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                InItimerspec(struct(t, a, 72, register(a, 40), 32)),
+                                Addr(register(a, 48)),
                             )
                 else:
                     if nr < 288:
                         if nr == 287:  # timerfd_gettime
-                            return events.timerfd_gettime(t, FD(s32(r.arg(0))), Addr(r.arg(1)))
+                            return events.timerfd_gettime(
+                                t,
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                            )
                     else:
                         if nr == 288:  # accept4
                             return socket.accept4(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Addr(r.arg(2)),
-                                Flags(u32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
         else:
             if nr < 293:
                 if nr < 291:
                     if nr < 290:
                         if nr == 289:  # signalfd4
-                            d = r.data
                             return events.signalfd4(
                                 t,
-                                FD(s32(r.arg(0))),
-                                InSigset(struct(t, d, 0, r.arg(1), 8)),
-                                Size(r.arg(2)),
-                                Flags(u32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                InSigset(struct(t, a, 72, register(a, 32), 8)),
+                                Size(register(a, 40)),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 290:  # eventfd2
-                            return events.eventfd2(t, UInt(u32(r.arg(0))), Flags(u32(r.arg(1))))
+                            return events.eventfd2(
+                                t,
+                                UInt(read_i64_le(a, 24) & 0xFFFFFFFF),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
+                            )
                 else:
                     if nr < 292:
                         if nr == 291:  # epoll_create1
-                            return events.epoll_create1(t, Flags(u32(r.arg(0))))
+                            return events.epoll_create1(t, Flags(read_i64_le(a, 24) & 0xFFFFFFFF))
                     else:
                         if nr == 292:  # dup3
                             return descriptors.dup3(
                                 t,
-                                FD(s32(r.arg(0))),
-                                FD(s32(r.arg(1))),
-                                Flags(u32(r.arg(2))),
+                                FD(read_i32_le(a, 24)),
+                                FD(read_i32_le(a, 32)),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
             else:
                 if nr < 295:
                     if nr < 294:
                         if nr == 293:  # pipe2
-                            return pipe.pipe2(t, Addr(r.arg(0)), Flags(u32(r.arg(1))))
+                            return pipe.pipe2(
+                                t,
+                                Addr(register(a, 24)),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
+                            )
                     else:
                         if nr == 294:  # inotify_init1
-                            return events.inotify_init1(t, Flags(u32(r.arg(0))))
+                            return events.inotify_init1(t, Flags(read_i64_le(a, 24) & 0xFFFFFFFF))
                 else:
                     if nr < 296:
                         if nr == 295:  # preadv
                             return iov.preadv(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Size(r.arg(2)),
-                                Offset(s64(r.arg(3))),
-                                ULong(r.arg(4)),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Size(register(a, 40)),
+                                Offset(read_i64_le(a, 48)),
+                                ULong(register(a, 56)),
                             )
                     else:
                         if nr == 296:  # pwritev
                             return iov.pwritev(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Size(r.arg(2)),
-                                Offset(s64(r.arg(3))),
-                                ULong(r.arg(4)),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Size(register(a, 40)),
+                                Offset(read_i64_le(a, 48)),
+                                ULong(register(a, 56)),
                             )
     return unimplemented(t, nr)
 
 
-def _calls_8(t: Task, r: Request, nr: int) -> int:
+def _calls_8(t: Task, a: bytes, nr: i64) -> int:
     if nr < 319:
         if nr < 310:
             if nr < 305:
                 if nr < 302:
                     if nr < 299:
                         if nr == 297:  # rt_tgsigqueueinfo
-                            d = r.data
                             return signal.rt_tgsigqueueinfo(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Pid(s32(r.arg(1))),
-                                Signo(s32(r.arg(2))),
-                                InSiginfo(struct(t, d, 0, r.arg(3), 128)),
+                                Pid(read_i32_le(a, 24)),
+                                Pid(read_i32_le(a, 32)),
+                                Signo(read_i32_le(a, 40)),
+                                InSiginfo(struct(t, a, 72, register(a, 48), 128)),
                             )
                     else:
                         if nr == 299:  # recvmmsg
-                            d = r.data
-                            n4 = struct_or_none(t, d, 0, r.arg(4), 16)
+                            n4 = struct_or_none(t, a, 72, register(a, 56), 16)
                             return socket_msg.recvmmsg(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                UInt(u32(r.arg(2))),
-                                Flags(u32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                UInt(read_i64_le(a, 40) & 0xFFFFFFFF),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                                 cast("InTimespec | None", n4),
                             )
                 else:
                     if nr < 303:
                         if nr == 302:  # prlimit64
-                            d = r.data
-                            n2 = struct_or_none(t, d, 0, r.arg(2), 16)
+                            n2 = struct_or_none(t, a, 72, register(a, 40), 16)
                             return limits.prlimit64(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                UInt(u32(r.arg(1))),
+                                Pid(read_i32_le(a, 24)),
+                                UInt(read_i64_le(a, 32) & 0xFFFFFFFF),
                                 cast("InRlimit | None", n2),
-                                Addr(r.arg(3)),
+                                Addr(register(a, 48)),
                             )
                     else:
                         if nr == 303:  # name_to_handle_at
-                            d = r.data
                             return mount.name_to_handle_at(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Addr(r.arg(2)),
-                                Addr(r.arg(3)),
-                                Flags(u32(r.arg(4))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Addr(register(a, 40)),
+                                Addr(register(a, 48)),
+                                Flags(read_i64_le(a, 56) & 0xFFFFFFFF),
                             )
             else:
                 if nr < 307:
                     if nr < 306:
                         if nr == 305:  # clock_adjtime
-                            return time.clock_adjtime(t, ClockId(s32(r.arg(0))), Addr(r.arg(1)))
+                            return time.clock_adjtime(
+                                t,
+                                ClockId(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                            )
                     else:
                         if nr == 306:  # syncfs
-                            return file.syncfs(t, FD(s32(r.arg(0))))
+                            return file.syncfs(t, FD(read_i32_le(a, 24)))
                 else:
                     if nr < 309:
                         if nr == 307:  # sendmmsg
                             return socket_msg.sendmmsg(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                UInt(u32(r.arg(2))),
-                                Flags(u32(r.arg(3))),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                UInt(read_i64_le(a, 40) & 0xFFFFFFFF),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 309:  # getcpu
-                            return sched.getcpu(t, Addr(r.arg(0)), Addr(r.arg(1)), Addr(r.arg(2)))
+                            return sched.getcpu(
+                                t,
+                                Addr(register(a, 24)),
+                                Addr(register(a, 32)),
+                                Addr(register(a, 40)),
+                            )
         else:
             if nr < 315:
                 if nr < 313:
@@ -2168,40 +2251,40 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                         if nr == 310:  # process_vm_readv
                             return process_vm.process_vm_readv(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                ULong(r.arg(2)),
-                                Addr(r.arg(3)),
-                                ULong(r.arg(4)),
-                                ULong(r.arg(5)),
+                                Pid(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                ULong(register(a, 40)),
+                                Addr(register(a, 48)),
+                                ULong(register(a, 56)),
+                                ULong(register(a, 64)),
                             )
                     else:
                         if nr == 311:  # process_vm_writev
                             return process_vm.process_vm_writev(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                ULong(r.arg(2)),
-                                Addr(r.arg(3)),
-                                ULong(r.arg(4)),
-                                ULong(r.arg(5)),
+                                Pid(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                ULong(register(a, 40)),
+                                Addr(register(a, 48)),
+                                ULong(register(a, 56)),
+                                ULong(register(a, 64)),
                             )
                 else:
                     if nr < 314:
                         if nr == 313:  # finit_module
                             return system.finit_module(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Flags(u32(r.arg(2))),
+                                Int(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 314:  # sched_setattr
                             return sched.sched_setattr(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                UInt(u32(r.arg(2))),
+                                Pid(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                UInt(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
             else:
                 if nr < 317:
@@ -2209,39 +2292,38 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                         if nr == 315:  # sched_getattr
                             return sched.sched_getattr(
                                 t,
-                                Pid(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                UInt(u32(r.arg(2))),
-                                UInt(u32(r.arg(3))),
+                                Pid(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                UInt(read_i64_le(a, 40) & 0xFFFFFFFF),
+                                UInt(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 316:  # renameat2
-                            d = r.data
-                            p1 = skip(d, 0)
+                            p1 = skip(a, 72)
                             return dir.renameat2(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                FD(s32(r.arg(2))),
-                                UserPath(string(t, d, p1, r.arg(3))),
-                                Flags(u32(r.arg(4))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                FD(read_i32_le(a, 40)),
+                                UserPath(string(t, a, p1, register(a, 48))),
+                                Flags(read_i64_le(a, 56) & 0xFFFFFFFF),
                             )
                 else:
                     if nr < 318:
                         if nr == 317:  # seccomp
                             return system.seccomp(
                                 t,
-                                UInt(u32(r.arg(0))),
-                                UInt(u32(r.arg(1))),
-                                Addr(r.arg(2)),
+                                UInt(read_i64_le(a, 24) & 0xFFFFFFFF),
+                                UInt(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Addr(register(a, 40)),
                             )
                     else:
                         if nr == 318:  # getrandom
                             return system.getrandom(
                                 t,
-                                OutBuf(r.arg(0)),
-                                Size(r.arg(1)),
-                                Flags(u32(r.arg(2))),
+                                OutBuf(register(a, 24)),
+                                Size(register(a, 32)),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
                             )
     else:
         if nr < 329:
@@ -2249,34 +2331,32 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                 if nr < 323:
                     if nr < 322:
                         if nr == 319:  # memfd_create
-                            d = r.data
                             return pipe.memfd_create(
                                 t,
-                                UserString(string(t, d, 0, r.arg(0))),
-                                Flags(u32(r.arg(1))),
+                                UserString(string(t, a, 72, register(a, 24))),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 322:  # execveat
-                            d = r.data
                             return task.execveat(
                                 t,
-                                FD(s32(r.arg(0))),
-                                UserPath(string(t, d, 0, r.arg(1))),
-                                Addr(r.arg(2)),
-                                Addr(r.arg(3)),
-                                Int(s32(r.arg(4))),
+                                FD(read_i32_le(a, 24)),
+                                UserPath(string(t, a, 72, register(a, 32))),
+                                Addr(register(a, 40)),
+                                Addr(register(a, 48)),
+                                Int(read_i32_le(a, 56)),
                             )
                 else:
                     if nr < 324:
                         if nr == 323:  # userfaultfd
-                            return memory.userfaultfd(t, Flags(u32(r.arg(0))))
+                            return memory.userfaultfd(t, Flags(read_i64_le(a, 24) & 0xFFFFFFFF))
                     else:
                         if nr == 324:  # membarrier
                             return memory.membarrier(
                                 t,
-                                Int(s32(r.arg(0))),
-                                Flags(u32(r.arg(1))),
-                                Int(s32(r.arg(2))),
+                                Int(read_i32_le(a, 24)),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
+                                Int(read_i32_le(a, 40)),
                             )
             else:
                 if nr < 327:
@@ -2284,43 +2364,43 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                         if nr == 325:  # mlock2
                             return memory.mlock2(
                                 t,
-                                Addr(r.arg(0)),
-                                Size(r.arg(1)),
-                                Int(s32(r.arg(2))),
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                                Int(read_i32_le(a, 40)),
                             )
                     else:
                         if nr == 326:  # copy_file_range
                             return iov.copy_file_range(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                FD(s32(r.arg(2))),
-                                Addr(r.arg(3)),
-                                Size(r.arg(4)),
-                                Flags(u32(r.arg(5))),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                FD(read_i32_le(a, 40)),
+                                Addr(register(a, 48)),
+                                Size(register(a, 56)),
+                                Flags(read_i64_le(a, 64) & 0xFFFFFFFF),
                             )
                 else:
                     if nr < 328:
                         if nr == 327:  # preadv2
                             return iov.preadv2(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Size(r.arg(2)),
-                                Offset(s64(r.arg(3))),
-                                ULong(r.arg(4)),
-                                Flags(u32(r.arg(5))),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Size(register(a, 40)),
+                                Offset(read_i64_le(a, 48)),
+                                ULong(register(a, 56)),
+                                Flags(read_i64_le(a, 64) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 328:  # pwritev2
                             return iov.pwritev2(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Addr(r.arg(1)),
-                                Size(r.arg(2)),
-                                Offset(s64(r.arg(3))),
-                                ULong(r.arg(4)),
-                                Flags(u32(r.arg(5))),
+                                FD(read_i32_le(a, 24)),
+                                Addr(register(a, 32)),
+                                Size(register(a, 40)),
+                                Offset(read_i64_le(a, 48)),
+                                ULong(register(a, 56)),
+                                Flags(read_i64_le(a, 64) & 0xFFFFFFFF),
                             )
         else:
             if nr < 334:
@@ -2329,29 +2409,32 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                         if nr == 329:  # pkey_mprotect
                             return memory.pkey_mprotect(
                                 t,
-                                Addr(r.arg(0)),
-                                Size(r.arg(1)),
-                                ULong(r.arg(2)),
-                                Int(s32(r.arg(3))),
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                                ULong(register(a, 40)),
+                                Int(read_i32_le(a, 48)),
                             )
                     else:
                         if nr == 330:  # pkey_alloc
-                            return memory.pkey_alloc(t, ULong(r.arg(0)), ULong(r.arg(1)))
+                            return memory.pkey_alloc(
+                                t,
+                                ULong(register(a, 24)),
+                                ULong(register(a, 32)),
+                            )
                 else:
                     if nr < 332:
                         if nr == 331:  # pkey_free
-                            return memory.pkey_free(t, Int(s32(r.arg(0))))
+                            return memory.pkey_free(t, Int(read_i32_le(a, 24)))
                     else:
                         if nr == 332:  # statx
-                            d = r.data
-                            n1 = string_or_none(t, d, 0, r.arg(1))
+                            n1 = string_or_none(t, a, 72, register(a, 32))
                             return stat.statx(
                                 t,
-                                FD(s32(r.arg(0))),
+                                FD(read_i32_le(a, 24)),
                                 cast("UserPath | None", n1),
-                                Flags(u32(r.arg(2))),
-                                Flags(u32(r.arg(3))),
-                                OutBuf(r.arg(4)),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
+                                OutBuf(register(a, 56)),
                             )
             else:
                 if nr < 434:
@@ -2359,107 +2442,106 @@ def _calls_8(t: Task, r: Request, nr: int) -> int:
                         if nr == 334:  # rseq
                             return task.rseq(
                                 t,
-                                Addr(r.arg(0)),
-                                Size(r.arg(1)),
-                                Flags(u32(r.arg(2))),
-                                Flags(u32(r.arg(3))),
+                                Addr(register(a, 24)),
+                                Size(register(a, 32)),
+                                Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 424:  # pidfd_send_signal
-                            d = r.data
-                            n2 = struct_or_none(t, d, 0, r.arg(2), 128)
+                            n2 = struct_or_none(t, a, 72, register(a, 40), 128)
                             return signal.pidfd_send_signal(
                                 t,
-                                FD(s32(r.arg(0))),
-                                Signo(s32(r.arg(1))),
+                                FD(read_i32_le(a, 24)),
+                                Signo(read_i32_le(a, 32)),
                                 cast("InSiginfo | None", n2),
-                                Flags(u32(r.arg(3))),
+                                Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                             )
                 else:
                     if nr < 435:
                         if nr == 434:  # pidfd_open
-                            return process.pidfd_open(t, Pid(s32(r.arg(0))), Flags(u32(r.arg(1))))
+                            return process.pidfd_open(
+                                t,
+                                Pid(read_i32_le(a, 24)),
+                                Flags(read_i64_le(a, 32) & 0xFFFFFFFF),
+                            )
                     else:
                         if nr == 435:  # clone3
-                            return task.clone3(t, Addr(r.arg(0)), Size(r.arg(1)))
+                            return task.clone3(t, Addr(register(a, 24)), Size(register(a, 32)))
     return unimplemented(t, nr)
 
 
-def _calls_9(t: Task, r: Request, nr: int) -> int:
+def _calls_9(t: Task, a: bytes, nr: i64) -> int:
     if nr < 439:
         if nr < 437:
             if nr == 436:  # close_range
                 return descriptors.close_range(
                     t,
-                    UInt(u32(r.arg(0))),
-                    UInt(u32(r.arg(1))),
-                    Flags(u32(r.arg(2))),
+                    UInt(read_i64_le(a, 24) & 0xFFFFFFFF),
+                    UInt(read_i64_le(a, 32) & 0xFFFFFFFF),
+                    Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
                 )
         else:
             if nr < 438:
                 if nr == 437:  # openat2
-                    d = r.data
                     return file.openat2(
                         t,
-                        FD(s32(r.arg(0))),
-                        UserPath(string(t, d, 0, r.arg(1))),
-                        Addr(r.arg(2)),
-                        Size(r.arg(3)),
+                        FD(read_i32_le(a, 24)),
+                        UserPath(string(t, a, 72, register(a, 32))),
+                        Addr(register(a, 40)),
+                        Size(register(a, 48)),
                     )
             else:
                 if nr == 438:  # pidfd_getfd
                     return process.pidfd_getfd(
                         t,
-                        FD(s32(r.arg(0))),
-                        FD(s32(r.arg(1))),
-                        Flags(u32(r.arg(2))),
+                        FD(read_i32_le(a, 24)),
+                        FD(read_i32_le(a, 32)),
+                        Flags(read_i64_le(a, 40) & 0xFFFFFFFF),
                     )
     else:
         if nr < 441:
             if nr < 440:
                 if nr == 439:  # faccessat2
-                    d = r.data
                     return stat.faccessat2(
                         t,
-                        FD(s32(r.arg(0))),
-                        UserPath(string(t, d, 0, r.arg(1))),
-                        Int(s32(r.arg(2))),
-                        Flags(u32(r.arg(3))),
+                        FD(read_i32_le(a, 24)),
+                        UserPath(string(t, a, 72, register(a, 32))),
+                        Int(read_i32_le(a, 40)),
+                        Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                     )
             else:
                 if nr == 440:  # process_madvise
                     return memory.process_madvise(
                         t,
-                        FD(s32(r.arg(0))),
-                        Addr(r.arg(1)),
-                        Size(r.arg(2)),
-                        Int(s32(r.arg(3))),
-                        Flags(u32(r.arg(4))),
+                        FD(read_i32_le(a, 24)),
+                        Addr(register(a, 32)),
+                        Size(register(a, 40)),
+                        Int(read_i32_le(a, 48)),
+                        Flags(read_i64_le(a, 56) & 0xFFFFFFFF),
                     )
         else:
             if nr < 452:
                 if nr == 441:  # epoll_pwait2
-                    d = r.data
-                    n3 = struct_or_none(t, d, 0, r.arg(3), 16)
-                    p3 = skip(d, 0)
-                    n4 = struct_or_none(t, d, p3, r.arg(4), 8)
+                    n3 = struct_or_none(t, a, 72, register(a, 48), 16)
+                    p3 = skip(a, 72)
+                    n4 = struct_or_none(t, a, p3, register(a, 56), 8)
                     return events.epoll_pwait2(
                         t,
-                        FD(s32(r.arg(0))),
-                        OutBuf(r.arg(1)),
-                        Int(s32(r.arg(2))),
+                        FD(read_i32_le(a, 24)),
+                        OutBuf(register(a, 32)),
+                        Int(read_i32_le(a, 40)),
                         cast("InTimespec | None", n3),
                         cast("InSigset | None", n4),
-                        Size(r.arg(5)),
+                        Size(register(a, 64)),
                     )
             else:
                 if nr == 452:  # fchmodat2
-                    d = r.data
                     return stat.fchmodat2(
                         t,
-                        FD(s32(r.arg(0))),
-                        UserPath(string(t, d, 0, r.arg(1))),
-                        Mode(u32(r.arg(2))),
-                        Flags(u32(r.arg(3))),
+                        FD(read_i32_le(a, 24)),
+                        UserPath(string(t, a, 72, register(a, 32))),
+                        Mode(read_i64_le(a, 40) & 0xFFFFFFFF),
+                        Flags(read_i64_le(a, 48) & 0xFFFFFFFF),
                     )
     return unimplemented(t, nr)

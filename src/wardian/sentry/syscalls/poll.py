@@ -90,7 +90,7 @@ def note_time_left(t: Task, argument: int, timeout_ns: int, timeval: bool) -> No
     """Have the time-out in register ``argument`` updated when the call ends, however it ends."""
     call = t.call
     assert call is not None
-    address = call.request.args[argument]
+    address = call.arg(argument)
     if timeout_ns > 0 and address and call.on_interrupt is None:
         call.on_interrupt = TimeLeft(address, t.deadline(timeout_ns), timeval)
 

@@ -127,8 +127,8 @@ def rt_sigpending(t: Task, uset: Addr, sigsetsize: Size) -> int:
 
 def sigaltstack(t: Task, uss: InStack | None, uoss: Addr) -> int:
     """sigaltstack(2)."""
-    assert t.call is not None
-    on_stack = on_alternate_stack(t, t.call.request.sp)
+    _, sp = t.host.pointers() if t.host is not None else (0, 0)
+    on_stack = on_alternate_stack(t, sp)
     signals = t.signals
     flags = SS_DISABLE if not signals.stack_size else SS_ONSTACK if on_stack else 0
     flags |= signals.stack_flags & SS_AUTODISARM

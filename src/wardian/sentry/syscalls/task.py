@@ -239,7 +239,7 @@ def rt_sigreturn(t: Task) -> int:
     host = t.host
     call = t.call
     assert host is not None and call is not None
-    data = call.request.data
+    data = call.data
     if (
         len(data) < 8 + UCONTEXT_SIZE
         or int.from_bytes(data[:8], "little", signed=True) != UCONTEXT_SIZE

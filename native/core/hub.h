@@ -23,6 +23,7 @@ struct slot_state {
     bool busy;    /* its request is being answered */
     bool queued;  /* its key is pending */
     uint8_t watch; /* 1 + index in the watch list, or 0 */
+    bool small;    /* the slot's small_out is taken */
     uint32_t outs_used;
     uint32_t nouts;
 };
@@ -94,6 +95,8 @@ void hub_unwatch_at(Hub *hub, int at);
 
 /* answers.c: the slot that a key from Python names; NULL with an exception for none */
 struct slot_state *hub_answerable(Hub *hub, PyObject *object, uint32_t *key, struct slot **slot);
+uint8_t *hub_out_room(const struct slot_state *state, struct slot *slot, size_t size);
+void hub_queue(struct slot_state *state, struct slot *slot, const uint8_t *bytes, const struct out *out);
 
 /* slots.c: map shared memory; NULL with an exception */
 void *hub_map_shared(int fd, size_t size);

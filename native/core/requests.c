@@ -32,9 +32,13 @@ static PyObject *take(Hub *hub, uint32_t key)
     state->last_seq = __atomic_load_n(&slot->req_seq, __ATOMIC_ACQUIRE);
     state->busy = true;
     hub->running--;
+    state->small = false;
     state->outs_used = 0;
     state->nouts = 0;
-    if (length > DATA_SIZE)
+    bool small = length & DATA_IN_ARGS;
+    const void *data = small ? (const void *)(slot->args + 3) : slot->data;
+    length &= ~DATA_IN_ARGS;
+    if (length > (small ? 8 + SMALL_SIZE : DATA_SIZE))
         length = 0;
     PyObject *bytes = hub->spare;
     if (length || !bytes)
@@ -47,8 +51,9 @@ static PyObject *take(Hub *hub, uint32_t key)
     uint8_t *to = (uint8_t *)PyBytes_AS_STRING(bytes);
     uint32_t head[6] = {key, slot->kind, length, 0, slot->nr, 0};
     memcpy(to, head, sizeof head);
-    memcpy(to + sizeof head, (void *)slot->args, sizeof slot->args);
-    memcpy(to + HEAD, slot->data, length);
+    memset(to + sizeof head, 0, sizeof slot->args);
+    memcpy(to + sizeof head, (void *)slot->args, small ? 3 * sizeof *slot->args : sizeof slot->args);
+    memcpy(to + HEAD, data, length);
     hub->requests++;
     return bytes;
 }

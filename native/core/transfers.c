@@ -61,19 +61,16 @@ static bool wrong_number(Py_ssize_t nargs, Py_ssize_t wanted)
 /* Where the next bytes of the reply go when there is room for so many; NULL otherwise. */
 static uint8_t *out_room(const struct guest *g, size_t size)
 {
-    const struct slot_state *state = g->state;
-    if (g->now || !state->busy || g->address >= GUEST_TOP || size > IN_SLOT)
+    if (g->now || g->address >= GUEST_TOP || size > IN_SLOT)
         return NULL;
-    return state->outs_used + 16 + size + 7 <= DATA_SIZE ? g->slot->data + state->outs_used + 16 : NULL;
+    return hub_out_room(g->state, g->slot, size);
 }
 
 /* The bytes stand there: have the stub copy them. */
-static void queue(const struct guest *g, uint64_t length, uint64_t flags)
+static void queue(const struct guest *g, const uint8_t *bytes, uint64_t length, uint64_t flags)
 {
     struct out out = {g->address, length | flags};
-    memcpy(g->slot->data + g->state->outs_used, &out, 16);
-    g->state->outs_used += 16 + (flags ? 0 : (uint32_t)((length + 7) & ~7UL));
-    g->state->nouts++;
+    hub_queue(g->state, g->slot, bytes, &out);
 }
 
 /* Write to the guest now: how many bytes it took. */
@@ -106,7 +103,7 @@ PyObject *hub_give(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
     uint8_t *to = out_room(&g, size);
     if (to && size) {
         memcpy(to, from, size);
-        queue(&g, size, 0);
+        queue(&g, to, size, 0);
     } else if (size) {
         struct iovec local = {from, size};
         size = push(&g, &local, 1, 0, size);
@@ -125,8 +122,9 @@ PyObject *hub_give_zeros(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
     g.now = PyObject_IsTrue(args[4]);
     if (PyErr_Occurred())
         return NULL;
-    if (size && out_room(&g, 0)) {
-        queue(&g, size, OUT_ZEROS);
+    uint8_t *place = out_room(&g, 0);
+    if (size && place) {
+        queue(&g, place, size, OUT_ZEROS);
         return PyLong_FromSize_t(size);
     }
     while (done < size) {
@@ -163,7 +161,7 @@ static ssize_t give_file(const struct guest *g, int fd, off_t offset, size_t siz
         if (n <= 0)
             return done ? (ssize_t)done : n;
         if (in_slot && (size_t)n <= local[0].iov_len) {
-            queue(g, (uint64_t)n, 0);
+            queue(g, in_slot, (uint64_t)n, 0);
             return n;
         }
         local[1].iov_len = (size_t)n - local[0].iov_len;
@@ -199,7 +197,7 @@ PyObject *hub_give_file(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
    over them: who takes them has queued none. */
 static const uint8_t *in_slot(const struct guest *g, long at, size_t size)
 {
-    if (at < 0 || at > (long)DATA_SIZE || size > DATA_SIZE - (size_t)at || !g->state->busy || g->state->nouts)
+    if (at < 0 || at > (long)DATA_SIZE || size > DATA_SIZE - (size_t)at || !g->state->busy || g->state->nouts || g->state->small)
         return NULL;
     return g->slot->data + at;
 }

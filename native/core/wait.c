@@ -18,7 +18,8 @@
 #define LOOK_AROUND_NS 20000UL /* between looks at host descriptors while spinning */
 #define PREEMPTED_NS 300000UL /* a gap this long in a spin: somebody else ran on our core */
 #define CALM_NS 20000000UL
-#define FIRST_LOOKS 32 /* about a microsecond */
+#define FIRST_LOOKS 64 /* about a microsecond */
+#define QUICK_LOOKS 32 /* of these, without a pause: some 300 ns */
 
 static uint64_t now_ns(void)
 {
@@ -144,7 +145,8 @@ static PyObject *first_looks(Hub *hub)
             learn(hub, 0);
             return found;
         }
-        __builtin_ia32_pause();
+        if (i >= QUICK_LOOKS)
+            __builtin_ia32_pause();
     }
     return NULL;
 }

@@ -82,12 +82,15 @@ struct slot {
     uint32_t watched; /* the Sentry looks at req_seq by itself: no need to announce */
     uint32_t parked;  /* the answer will take long: sleep at once */
     uint32_t spin_max;
-    uint32_t action;
-    uint32_t nouts;
+    uint16_t action;
+    uint16_t small; /* the first out stands in small_out */
+    uint32_t nouts; /* of the others */
     int64_t result;
-    uint64_t p[12]; /* line 2 from p[4] on */
-    /* line 3: the guest thread's own */
-    uint64_t ip; /* read with a request that has data, or when asked for */
+    uint8_t small_out[32]; /* struct out, at most SMALL_SIZE bytes */
+    /* line 2 */
+    uint64_t p[12];
+    /* line 3, or the rest of it: the guest thread's own */
+    uint64_t ip; /* read when asked for */
     uint64_t sp;
     uint32_t host_tid; /* written by the host kernel: CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID */
     uint32_t spin;     /* the thread's adaptive spin budget, in pauses */
@@ -98,16 +101,18 @@ struct slot {
     } ids;
     uint64_t mask; /* the thread's signal mask, its own to change as long as MASK_LEASE is set */
     uint64_t robust_list; /* set_robust_list(2), likewise; 0: not set here */
-    uint8_t pad[120];
+    uint8_t pad[88];
     uint8_t siginfo[128]; /* of ACTION_SIGNAL */
     uint8_t data[SLOT_SIZE - 512];
 };
 
-#define SLOT_TID_OFFSET 208 /* of host_tid */
-#define SLOT_ROBUST_OFFSET 256
+#define SLOT_TID_OFFSET 240 /* of host_tid */
+#define SLOT_ROBUST_OFFSET 288
 #define MASK_LEASE 0x100UL  /* the bit of SIGKILL, which no mask has */
 
 #define DATA_SIZE (SLOT_SIZE - 512)
+#define SMALL_SIZE 16
+#define DATA_IN_ARGS (1U << 31) /* in data_len: a record of at most SMALL_SIZE bytes stands in args[3..5] */
 
 /* Slot 0: which threads of this space have something to say. */
 struct space_header {
@@ -190,7 +195,7 @@ struct image {
 
 _Static_assert(sizeof(struct slot) == SLOT_SIZE, "slot size");
 _Static_assert(__builtin_offsetof(struct slot, rep_seq) == 64, "the reply has a line of its own");
-_Static_assert(__builtin_offsetof(struct slot, ip) == 192, "and so has the rest");
+_Static_assert(__builtin_offsetof(struct slot, p) == 128, "and is all there, but for parameters");
 _Static_assert(__builtin_offsetof(struct slot, robust_list) == SLOT_ROBUST_OFFSET, "robust_list");
 _Static_assert(__builtin_offsetof(struct slot, host_tid) == SLOT_TID_OFFSET, "host_tid");
 _Static_assert(sizeof(struct space_header) <= SLOT_SIZE, "header size");

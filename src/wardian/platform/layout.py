@@ -25,9 +25,9 @@ STUB_TEXT_END: Final = 0x7E00_0001_0000
 CHANNEL_BASE: Final = 0x7E00_1000_0000
 CHANNEL_SIZE: Final = 0x800_0000
 SLOT_SIZE: Final = 0x8000
-SLOT_TID_OFFSET: Final = 208
+SLOT_TID_OFFSET: Final = 240
 """Where in its slot the host kernel keeps a thread's tid."""
-SLOT_ROBUST_OFFSET: Final = 256
+SLOT_ROBUST_OFFSET: Final = 288
 SLOTS: Final = 4096
 DATA_SIZE: Final = SLOT_SIZE - 512
 """Of a slot: what comes with a request or goes with a reply."""

@@ -76,7 +76,7 @@ class StubThread(HostThread):
         self.hub = engine.hub
         self.handle: object = self.key  # the same, as the number that the hub's functions take
         self.reply: Callable[[object, int, int], None] = engine.hub.reply
-        self.queue: Callable[[int, int, bytes], bool] = engine.hub.queue_out
+        self.queue: Callable[[object, int, bytes], bool] = engine.hub.queue_out
         self.host_tid = host_tid  # 0 until the host kernel's word was checked
         self.tid_is_fact = host_tid != 0  # told by the host kernel, not read from the slot
         self.reports_end = False  # the host kernel clears the slot's tid when the thread is gone
@@ -108,32 +108,34 @@ class StubThread(HostThread):
     def queue_out(self, address: int, data: bytes) -> bool:
         if not 0 <= address < GUEST_TOP:
             return False  # the write that follows says EFAULT
-        return self.queue(self.key, address, data)
+        return self.queue(self.handle, address, data)
 
     def give(self, address: int, data: bytes | bytearray, start: int, count: int, now: bool) -> int:
         if not 0 <= address < GUEST_TOP:  # sums of guest registers may be longer than one
             return 0
-        return self.hub.give(self.key, self.process.pid, address, data, start, count, now)
+        return self.hub.give(self.handle, self.process.pid, address, data, start, count, now)
 
     def give_zeros(self, address: int, count: int, now: bool) -> int:
         if not 0 <= address < GUEST_TOP:
             return 0
-        return self.hub.give_zeros(self.key, self.process.pid, address, count, now)
+        return self.hub.give_zeros(self.handle, self.process.pid, address, count, now)
 
     def give_file(self, address: int, fd: int, offset: int, count: int, now: bool) -> int:
         if not 0 <= address < GUEST_TOP:
             address = GUEST_TOP
-        return self.hub.give_file(self.key, self.process.pid, address, fd, offset, count, now)
+        return self.hub.give_file(self.handle, self.process.pid, address, fd, offset, count, now)
 
     def take(self, address: int, sent: int, count: int) -> bytes:
         if not 0 <= address < GUEST_TOP:
             return b""
-        return self.hub.take(self.key, self.process.pid, address, sent, count)
+        return self.hub.take(self.handle, self.process.pid, address, sent, count)
 
     def take_into(self, address: int, sent: int, buffer: bytearray, start: int, count: int) -> int:
         if not 0 <= address < GUEST_TOP:
             return 0
-        return self.hub.take_into(self.key, self.process.pid, address, sent, buffer, start, count)
+        return self.hub.take_into(
+            self.handle, self.process.pid, address, sent, buffer, start, count
+        )
 
     def take_file(
         self, address: int, sent: int, fd: int, offset: int, count: int, flags: int
@@ -145,7 +147,7 @@ class StubThread(HostThread):
 
     def drop_outs(self) -> None:
         """Forget what :meth:`queue_out` collected: the handler will run again."""
-        self.engine.hub.drop_outs(self.key)
+        self.engine.hub.drop_outs(self.handle)
 
     def pointers(self) -> tuple[int, int]:
         return self.engine.hub.pointers(self.key)
@@ -181,7 +183,7 @@ class StubThread(HostThread):
 
     def park(self) -> None:
         """The answer will take long: the guest thread may sleep at once."""
-        self.engine.hub.park(self.key)
+        self.engine.hub.park(self.handle)
 
     def resume(self) -> None:
         self.engine.hub.reply(self.key, ACTION_RESUME, 0)

@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from librt.strings import read_i64_le
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from wardian.platform.interface import HEAD_SIZE
 from wardian.platform.layout import DATA_SIZE
@@ -36,6 +36,7 @@ def at_once(task: Task) -> bool:
     return call is None or call.trace is not None
 
 
+@mypyc_attr(free_list_len=1)
 class UserSink(Sink):
     """One guest buffer to fill."""
 
@@ -78,6 +79,7 @@ class UserSink(Sink):
         return count
 
 
+@mypyc_attr(free_list_len=1)
 class UserSource(Source):
     """One guest buffer to drain: in guest memory, or sent along at offset ``sent`` of the data."""
 

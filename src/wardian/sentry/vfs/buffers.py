@@ -11,6 +11,8 @@ on the way between a guest and the place they are kept in.
 import os
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 PIECE: Final = 1 << 20  # bytes moved at once by the general versions
 ZEROS: Final = bytes(1 << 16)
 
@@ -112,6 +114,7 @@ class BytesSink(Sink):
         return b"".join(self.parts)
 
 
+@mypyc_attr(free_list_len=1)
 class BytesSource(Source):
     """Reads from a ``bytes`` object."""
 

@@ -23,6 +23,8 @@ struct slot_state *hub_answerable(Hub *hub, PyObject *object, uint32_t *key, str
     return state;
 }
 
+#define PADDED(size) (((size) + 7) & ~7UL)
+
 /* Where the next bytes of the reply go, when there is room for ``size``; NULL otherwise. A few are put beside the
    result: a cache line less for the guest to fetch. */
 uint8_t *hub_out_room(const struct slot_state *state, struct slot *slot, size_t size)
@@ -31,7 +33,8 @@ uint8_t *hub_out_room(const struct slot_state *state, struct slot *slot, size_t 
         return NULL;
     if (size <= SMALL_SIZE && !state->small && !state->nouts)
         return slot->small_out + sizeof(struct out);
-    return state->outs_used + sizeof(struct out) + size + 7 <= DATA_SIZE ? slot->data + state->outs_used + sizeof(struct out) : NULL;
+    size_t at = state->outs_used + sizeof(struct out);
+    return at + PADDED(size) <= DATA_SIZE ? slot->data + at : NULL;
 }
 
 /* What stands in that room, or as many zeros, is to be copied to the guest. */
@@ -42,7 +45,7 @@ void hub_queue(struct slot_state *state, struct slot *slot, const uint8_t *bytes
         state->small = true;
         return;
     }
-    state->outs_used += sizeof *out + (out->length & OUT_ZEROS ? 0 : (uint32_t)((out->length + 7) & ~7UL));
+    state->outs_used += (uint32_t)(sizeof *out + (out->length & OUT_ZEROS ? 0 : PADDED(out->length)));
     state->nouts++;
 }
 

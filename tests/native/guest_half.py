@@ -15,8 +15,8 @@ from wardian.platform.stub.wire import DATA_OFFSET, KIND_SYSCALL
 DATA_SIZE = SLOT_SIZE - DATA_OFFSET
 REQ_SEQ, SLEEPING = 0, 6
 REP_SEQ, WATCHED = 64, 68
-REQUEST, REPLY, POINTERS = 4, 80, 192
-"""kind, sleeping, data_len, nr, args; action, nouts, result, p; ip, sp."""
+REQUEST, REPLY, POINTERS = 4, 80, 224
+"""kind, sleeping, data_len, nr, args; action, small, nouts, result, small_out, p; ip, sp."""
 HEAD = struct.Struct("<4I")
 WRONG_TYPES: list[Any] = [None, "1", b"1", 1.5, [], (), {}, object(), ...]
 WRONG_NUMBERS = [-1, -(1 << 63), -(1 << 64), 1 << 32, 1 << 63, 1 << 64, 1 << 100]

@@ -26,8 +26,8 @@ from guest_half import (
 
 from wardian import _core
 from wardian.platform.interface import HEAD_SIZE
-from wardian.platform.layout import CHANNEL_SIZE, SHARED_SIZE, SLOT_SIZE, SLOTS
-from wardian.platform.stub.wire import ACTION_RETURN, KIND_SYSCALL, SIGINFO_OFFSET
+from wardian.platform.layout import CHANNEL_SIZE, DATA_IN_ARGS, SHARED_SIZE, SLOT_SIZE, SLOTS
+from wardian.platform.stub.wire import ACTION_RETURN, DATA_OFFSET, KIND_SYSCALL, SIGINFO_OFFSET
 
 EPOLL_CTL_ADD, EPOLL_CTL_DEL = 1, 2
 
@@ -72,10 +72,43 @@ def case_reply_reaches_the_slot() -> None:
     c.poke(2, SLEEPING, 1)  # nobody sleeps there: the wake-up goes nowhere
     c.hub.reply(c.key(2), ACTION_RETURN, -5, struct.pack("<12Q", *range(12)))
     at = 2 * SLOT_SIZE + REPLY
-    assert struct.unpack_from("<IIq12Q", c.memory, at) == (ACTION_RETURN, 0, -5, *range(12))
+    assert struct.unpack_from("<2HIq32x12Q", c.memory, at) == (ACTION_RETURN, 0, 0, -5, *range(12))
     assert c.peek(2, REP_SEQ) == c.peek(2, REQ_SEQ) == 1
     c.hub.reply(c.key(2), 0, 0)  # to nobody's request: the stub has its answer already
     assert c.peek(2, REP_SEQ) == 1
+
+
+def case_few_bytes_arrive_in_place_of_arguments() -> None:
+    c = Channel()
+    c.hub.activate(c.key(1))
+    for length, data in ((24, 24), (9, 9), (25, 0), (DATA_SIZE, 0)):
+        taken = c.take(1, bytes(DATA_SIZE), DATA_IN_ARGS | length)
+        assert struct.unpack_from("<7Q", taken, 16) == (39, 1, 2, 3, 0, 0, 0)
+        assert taken[HEAD_SIZE:] == struct.pack("<3Q", 4, 5, 6)[:data]
+        c.hub.reply(c.key(1), ACTION_RETURN, 0)
+
+
+def case_the_first_few_bytes_stand_beside_the_result() -> None:
+    c = Channel()
+    key = c.key(1)
+    c.hub.activate(key)
+    small = SLOT_SIZE + REPLY + 16
+    c.take(1)
+    assert c.hub.queue_out(key, 5, bytes(range(1, 17)))
+    assert c.hub.queue_out(key, 6, b"more")
+    c.hub.reply(key, ACTION_RETURN, 0)
+    assert struct.unpack_from("<2HI", c.memory, SLOT_SIZE + REPLY) == (ACTION_RETURN, 1, 1)
+    assert struct.unpack_from("<2Q16s", c.memory, small) == (5, 16, bytes(range(1, 17)))
+    assert struct.unpack_from("<2Q4s", c.memory, SLOT_SIZE + DATA_OFFSET) == (6, 4, b"more")
+    c.take(1)
+    assert c.hub.queue_out(key, 7, bytes(17)) and c.hub.queue_out(key, 8, b"behind it")
+    c.hub.reply(key, ACTION_RETURN, 0)
+    assert struct.unpack_from("<2HI", c.memory, SLOT_SIZE + REPLY) == (ACTION_RETURN, 0, 2)
+    c.take(1)
+    assert c.hub.queue_out(key, 7, b"forgotten")
+    c.hub.drop_outs(key)
+    c.hub.reply(key, ACTION_RETURN, 0)
+    assert struct.unpack_from("<2HI", c.memory, SLOT_SIZE + REPLY) == (ACTION_RETURN, 0, 0)
 
 
 def case_reply_refuses_bad_arguments() -> None:
@@ -98,16 +131,16 @@ def case_outs_fill_the_slot_and_no_more() -> None:
     c.take(1)
     assert not c.hub.queue_out(key, 0, bytes(DATA_SIZE - 15))
     assert not c.hub.queue_out(key, 0, bytes(1 << 20))
-    assert c.hub.queue_out(key, (1 << 64) - 1, b"12345")
-    assert c.hub.queue_out(key, 0, bytes(DATA_SIZE - 24 - 16))
+    assert c.hub.queue_out(key, (1 << 64) - 1, b"a few bytes more!")
+    assert c.hub.queue_out(key, 0, bytes(DATA_SIZE - 40 - 16))
     assert not c.hub.queue_out(key, 0, b"")
     c.hub.drop_outs(key)
     count = 0
     while c.hub.queue_out(key, count, b""):
         count += 1
-    assert count == DATA_SIZE // 16
+    assert count == 1 + DATA_SIZE // 16
     c.hub.reply(key, ACTION_RETURN, 0)
-    assert struct.unpack_from("<I", c.memory, SLOT_SIZE + REPLY + 4) == (count,)
+    assert struct.unpack_from("<2HI", c.memory, SLOT_SIZE + REPLY) == (ACTION_RETURN, 1, count - 1)
     refuses_wrong_types(c.hub.queue_out, key, 0, b"")
     for number in (-1, 1 << 64):
         refused(c.hub.queue_out, key, number, b"")

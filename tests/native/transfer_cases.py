@@ -43,15 +43,23 @@ class Guest:
         """The reply is sent: address, length and first bytes of all outs."""
         self.hub.reply(self.key, ACTION_RETURN, 0)
         memory = self.channel.memory
-        (count,) = struct.unpack_from("<I", memory, SLOT_SIZE + REPLY + 4)
+        small, count = struct.unpack_from("<2xHI", memory, SLOT_SIZE + REPLY)
         found = []
+        if small:
+            found.append(self.out(SLOT_SIZE + REPLY + 16))
         place = SLOT_SIZE + DATA_OFFSET
         for _ in range(count):
-            address, length = struct.unpack_from("<QQ", memory, place)
-            sent = 0 if length & ZEROS else length
-            found.append((address, length, bytes(memory[place + 16 : place + 16 + min(sent, 8)])))
-            place += 16 + (sent + 7) // 8 * 8
+            found.append(self.out(place))
+            length = found[-1][1]
+            place += 16 + (0 if length & ZEROS else (length + 7) // 8 * 8)
         return found
+
+    def out(self, place: int) -> tuple[int, int, bytes]:
+        """One of them, where it stands."""
+        memory = self.channel.memory
+        address, length = struct.unpack_from("<QQ", memory, place)
+        sent = 0 if length & ZEROS else min(length, 8)
+        return address, length, bytes(memory[place + 16 : place + 16 + sent])
 
     def memory(self, offset: int, count: int) -> bytes:
         """Guest memory."""

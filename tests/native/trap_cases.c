@@ -101,6 +101,28 @@ static void marshal_puts_contents_behind_the_records(void)
     }
 }
 
+/* A few bytes of a short call: in the place of arguments that it has not got. */
+static void marshal_puts_few_bytes_among_the_arguments(void)
+{
+    static const struct { uint64_t value, size; int64_t wanted; uint32_t used; } tries[] = {
+        {GUEST, 0, 0, 8}, {0, 0, 0, 8}, {GUEST, 1, 1, 16}, {GUEST + 1, 8, 8, 16}, {GUEST, 16, 16, 24},
+        {GUEST_END - 1, 2, -14, 8}, {0, 1, -14, 8}, {~0UL, 16, -14, 8},
+    };
+    struct slot *s = slot_one();
+
+    memcpy(guest(0), "0123456789abcdef", 16);
+    memcpy(row(13), (uint8_t[]){0, 3, 0, 0, 0, 0, SHORT_CALL}, 7);
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        uint64_t args[6] = {1, tries[i].value, tries[i].size, ~0UL, ~0UL, ~0UL};
+        memcpy(s->args, args, sizeof args);
+        CHECK(marshal(s, 13, args) == (DATA_IN_ARGS | tries[i].used));
+        CHECK((int64_t)s->args[3] == tries[i].wanted);
+        CHECK(tries[i].wanted <= 0 || !memcmp(&s->args[4], (void *)tries[i].value, tries[i].size));
+    }
+    uint64_t args[6] = {1, GUEST, 17};
+    CHECK(marshal(s, 13, args) == 8 + 24);
+}
+
 static void marshal_ends_strings_at_4096(void)
 {
     uint64_t args[6] = {GUEST};
@@ -257,6 +279,31 @@ static void outs_of_zeros_need_no_bytes(void)
 
     s->nouts = 1;
     memcpy(s->data, &(struct out){GUEST_END - 8, 9 | OUT_ZEROS}, 16);
+    set_result(s, &mc);
+    CHECK((long)mc.ax == -14);
+}
+
+static void a_small_out_comes_first(void)
+{
+    struct slot *s = slot_one();
+    struct sigcontext mc = {0};
+
+    s->small = 1;
+    s->result = 42;
+    memcpy(s->small_out, &(struct out){GUEST, 16}, 16);
+    memcpy(s->small_out + 16, "0123456789abcdef", 16);
+    set_result(s, &mc);
+    CHECK(mc.ax == 42 && !memcmp(guest(0), "0123456789abcdef", 16) && !*guest(16));
+    s->nouts = 1;
+    put_out(0, GUEST + 1, 2, "xy");
+    set_result(s, &mc);
+    CHECK(mc.ax == 42 && !memcmp(guest(0), "0xy34", 5));
+    for (uint64_t length = 17; length; length <<= 1) {
+        memcpy(s->small_out, &(struct out){GUEST, length & ~OUT_ZEROS}, 16);
+        set_result(s, &mc);
+        CHECK((long)mc.ax == -14 || !(length & ~OUT_ZEROS));
+    }
+    memcpy(s->small_out, &(struct out){GUEST_END, 1}, 16);
     set_result(s, &mc);
     CHECK((long)mc.ax == -14);
 }
@@ -747,6 +794,7 @@ static const struct hosted_case cases[] = {
     CASE(marshal_sends_what_the_table_says)
     CASE(marshal_says_what_it_could_not_read)
     CASE(marshal_puts_contents_behind_the_records)
+    CASE(marshal_puts_few_bytes_among_the_arguments)
     CASE(marshal_ends_strings_at_4096)
     CASE(marshal_fills_the_slot_and_no_more)
     CASE(marshal_of_anything)
@@ -755,6 +803,7 @@ static const struct hosted_case cases[] = {
     CASE(outs_reach_guest_memory)
     CASE(outs_that_fault_are_efault)
     CASE(outs_of_zeros_need_no_bytes)
+    CASE(a_small_out_comes_first)
     CASE(outs_of_nonsense_stay_inside_the_slot)
     CASE(brk_moves_by_pages)
     CASE(futex_wake_op_computes_as_linux)

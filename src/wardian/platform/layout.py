@@ -30,6 +30,8 @@ SLOT_TID_OFFSET: Final = 240
 SLOT_ROBUST_OFFSET: Final = 288
 SLOTS: Final = 4096
 DATA_SIZE: Final = SLOT_SIZE - 512
+SMALL_SIZE: Final = 16  # bytes that travel beside the request or the result
+DATA_IN_ARGS: Final = 1 << 31  # in the length of a request's data: such bytes came
 """Of a slot: what comes with a request or goes with a reply."""
 
 SHARED_BASE: Final = 0x7E00_2000_0000

@@ -190,7 +190,7 @@ def exit_group(t: Task, code: Int) -> int:
 def hear_last_words(t: Task) -> None:
     """What the engine tells with an exit: believed as far as it concerns the task alone."""
     assert t.call is not None
-    data = t.call.request.data
+    data = t.call.data
     if len(data) < LAST_WORDS.size:
         return
     peak_kib, holds_no_lock = LAST_WORDS.unpack_from(data)

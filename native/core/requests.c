@@ -6,7 +6,7 @@
 #include "hub.h"
 
 /* True when the slot belongs to a thread, waits for nothing from us, and has a request we have not taken. */
-static bool has_request(Hub *hub, uint32_t key)
+static inline bool has_request(Hub *hub, uint32_t key)
 {
     struct slot_state *state = state_of(hub, key);
     if (!state || !state->active || state->busy)

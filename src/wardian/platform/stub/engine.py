@@ -126,7 +126,7 @@ class StubEngine:
             timeout_ns = self.cloning.try_delayed(timeout_ns)
         due = self.pool.due or self.cloning.kits.due
         found = self.wait(0 if due else timeout_ns)
-        if not found and due:
+        if due and not found:
             self.prepare()
             found = self.wait(timeout_ns)
         if isinstance(found, bytes):

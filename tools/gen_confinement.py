@@ -1,12 +1,13 @@
-"""Writes docs/confinement.md from the policies in ``wardian.host``.
+"""Writes docs/confinement.md, and the compiled filters, from the policies in ``wardian.host``.
 
     python tools/gen_confinement.py [--check]
 
-``--check`` writes nothing and fails when the committed page is stale.
+``--check`` writes nothing and fails when one of them is stale.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from wardian.host import guest_policy, sentry_policy
 from wardian.host.seccomp_bpf import ACTION_NAMES, Rule
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "confinement.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "confinement.md"
+FILTERS = ROOT / "src" / "wardian" / "host" / "filters_gen.py"
 
 HEAD = """\
 # Confinement
@@ -113,14 +116,53 @@ def page() -> str:
     return "\n".join(lines)
 
 
+def hexadecimal(program: bytes) -> str:
+    """A literal of many lines."""
+    text = program.hex()
+    lines = [text[at : at + 96] for at in range(0, len(text), 96)]
+    return '"""\n' + "\n".join(lines) + '\n"""'
+
+
+def programs() -> str:
+    """The module of compiled filters."""
+    lines = [
+        '"""Compiled from the policies by tools/gen_confinement.py. Do not edit."""',
+        "",
+        "from __future__ import annotations",
+        "",
+        "FIRST: dict[bool, str] = {",
+    ]
+    for validated in (False, True):
+        program = hexadecimal(guest_policy.first_filter(validated))
+        lines.append(f"    {validated}: {program},")
+    lines += [
+        "}",
+        '"""By whether memory calls are validated."""',
+        f"SECOND = {hexadecimal(guest_policy.second_filter())}",
+        "SENTRY: dict[tuple[bool, bool, bool], tuple[int, str]] = {",
+    ]
+    for key in itertools.product((False, True), repeat=3):
+        rows = sentry_policy.rows(*key)
+        calls = len({row.number for row in rows})
+        program = hexadecimal(sentry_policy.sentry_filter(rows))
+        lines.append(f"    {key}: ({calls}, {program}),")
+    lines += [
+        "}",
+        '"""By writable volumes, the host\'s network, and whether the host has getxattrat(2)."""',
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def main() -> int:
+    made = {PAGE: page(), FILTERS: programs()}
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:
-        stale = not PAGE.exists() or PAGE.read_text() != page()
-        if stale:
-            print("docs/confinement.md is stale: run python tools/gen_confinement.py")
-        return int(stale)
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page())
+        for path in stale:
+            print(f"{path.name} is stale: run python tools/gen_confinement.py")
+        return int(bool(stale))
+    for path in stale:
+        path.write_text(made[path])
     return 0
 
 

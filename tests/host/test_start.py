@@ -19,11 +19,11 @@ import, and never needed by a plain run: argparse, logging, re, signal, socket, 
 
 LAUNCHER = """wardian wardian._core wardian._typing wardian.cli wardian.cli.do wardian.cli.main
     wardian.cli.options wardian.host wardian.host.capabilities wardian.host.cgroups
-    wardian.host.config wardian.host.confine wardian.host.grants wardian.host.landlock
+    wardian.host.config wardian.host.confine wardian.host.filters wardian.host.filters_gen
+    wardian.host.grants wardian.host.landlock
     wardian.host.launch wardian.host.layers wardian.host.messages wardian.host.namespaces
-    wardian.host.relay wardian.host.seccomp_bpf wardian.host.sentry_policy wardian.host.syscalls
-    wardian.platform wardian.platform.log wardian.platform.terminal wardian.sentry
-    wardian.sentry.abi wardian.sentry.abi.numbers""".split()
+    wardian.host.relay wardian.host.syscalls wardian.platform wardian.platform.log
+    wardian.platform.terminal""".split()
 """All of ours that the launcher has: it waits as long as the sandbox lives, so it is small."""
 
 UNWANTED = (

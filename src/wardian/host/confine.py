@@ -25,10 +25,14 @@ from __future__ import annotations
 import _signal as signal
 import os
 import resource
+from typing import TYPE_CHECKING
 
-from wardian.host import capabilities, cgroups, namespaces, sentry_policy, syscalls
+from wardian.host import capabilities, cgroups, filters, namespaces, syscalls
 from wardian.host.grants import FileGrant, HostFiles
 from wardian.host.layers import APPLIED, HOW, MISSING, NOT_ASKED, PARTLY, Layers, words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Confinement", "FileGrant", "Plan"]
 
@@ -76,6 +80,11 @@ class Confinement:
         self._oom = -1
         self._oom_before = b""
         self._spare_root = -1
+        self._debug_filter: Callable[[bool, bool, bool], bytes] | None = None
+        if plan.debug:
+            from wardian.host.sentry_policy import debug_filter  # as long as there is an import
+
+            self._debug_filter = debug_filter
 
     # -- what came of it, for the Sentry ---------------------------------------------------------
     @property
@@ -216,12 +225,12 @@ class Confinement:
         if "seccomp" in self.plan.without:
             self.layers.note("seccomp", MISSING, "left out on purpose")
             return
-        rows = sentry_policy.rows(
-            self.plan.writes, self.plan.network_host, sentry_policy.host_has_xattrat()
-        )
-        program = sentry_policy.sentry_filter(rows, self.plan.debug)
-        sentry_policy.install(program, self.plan.debug)
-        self.layers.note("seccomp", APPLIED, f"{len({row.number for row in rows})} calls")
+        wanted = (self.plan.writes, self.plan.network_host, filters.host_has_xattrat())
+        calls, program = filters.sentry_filter(*wanted)
+        if self._debug_filter is not None:
+            program = self._debug_filter(*wanted)
+        filters.install(program, self.plan.debug)
+        self.layers.note("seccomp", APPLIED, f"{calls} calls")
 
     def _join_group(self) -> None:
         """The Sentry moves itself in, and then cannot see any other group."""

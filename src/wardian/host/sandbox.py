@@ -11,7 +11,7 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
-from wardian.host import guest_policy, profile
+from wardian.host import filters, profile
 from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement
 from wardian.host.launch import report_bug
@@ -168,11 +168,10 @@ class Sandbox:
     def start_engine(self) -> StubEngine:
         """The zygote and the channels."""
         validated = self.config.memory_mode == "validated"
-        filters = (guest_policy.first_filter(validated), guest_policy.second_filter())
         try:
             return StubEngine(
                 self.box.stub,
-                filters,
+                filters.guest_filters(validated),
                 MARSHAL,
                 self.box.proc_fd,
                 validated,

@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardian.host import seccomp_bpf as bpf
-from wardian.host import syscalls
 from wardian.sentry.abi.numbers import NUMBERS
 
 if TYPE_CHECKING:
@@ -274,18 +273,6 @@ def sentry_filter(allowed: Sequence[bpf.Rule], debug: bool = False) -> bytes:
     return bpf.compile_rules([*allowed, *refused_rows()], default, foreign=bpf.KILL_PROCESS)
 
 
-def install(program: bytes, debug: bool = False) -> None:
-    """For every thread of this process, for good. Needs no_new_privs."""
-    flags = syscalls.SECCOMP_FILTER_FLAG_TSYNC
-    if debug:
-        flags |= syscalls.SECCOMP_FILTER_FLAG_LOG
-    syscalls.install_filter(program, flags)
-
-
-def host_has_xattrat() -> bool:
-    """Whether getxattrat(2) exists; asked before the filter is installed."""
-    try:
-        syscalls.syscall(NUMBERS["getxattrat"], -1, b"\0", 0, b"\0", b"\0" * 16, 16)
-    except OSError as error:
-        return error.errno != 38  # ENOSYS
-    return True
+def debug_filter(writable_volume: bool, network: bool, xattrat: bool) -> bytes:
+    """For ``--debug``: whatever is not let through fails instead of killing."""
+    return sentry_filter(rows(writable_volume, network, xattrat), debug=True)

@@ -39,9 +39,10 @@ class Text:
 
     def map(self, start: int, length: int, prot: int, flags: int) -> None:
         """A file is mapped there, now."""
-        if prot == PROT_READ | PROT_EXEC and flags & MAP_TYPE_FIXED == MAP_PRIVATE | MAP_FIXED:
-            if len(self.ranges) < MOST_RANGES:
-                self.ranges.append((start, start + length))
+        if prot != PROT_READ | PROT_EXEC or flags & MAP_TYPE_FIXED != MAP_PRIVATE | MAP_FIXED:
+            return
+        if len(self.ranges) < MOST_RANGES:
+            self.ranges.append((start, start + length))
 
     def load(self, image: ExecImage) -> None:
         """A new program."""

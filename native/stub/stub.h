@@ -62,14 +62,38 @@ extern uint64_t fs_base;
 #define set_fs_base(base) ((void)(fs_base = (base)))
 #endif
 
-/* trap.c */
+/* handoff.c */
 void ask(struct slot *s, uint64_t index, uint32_t kind);
-void fast_call(struct fast_regs *r);
-extern uint32_t guest_runs; /* from the guest's first instruction on */
+
+/* marshal.c: the length of what is in the slot's data now */
+uint32_t marshal_call(struct slot *s, uint64_t nr, const uint64_t *args);
+uint32_t marshal_sigreturn(struct slot *s, uint64_t sp);
+
+/* answered.c: true when the call has its result */
+int answered_from_slot(struct slot *s, uint32_t nr, const uint64_t *args, uint64_t *result);
+int answered_here(struct slot *s, struct sigcontext *mc, const uint64_t *args);
+long stub_brk(uint64_t wanted);
+uint64_t open_block(uint64_t index); /* for a new thread; what gs must be */
+void inherit_gs(uint64_t from, uint64_t to);
+
+/* frames.c */
+uint32_t deliver_signal(struct slot *s, struct ucontext *uc);
+int restore_frame(struct ucontext *uc);
+uint64_t frame_for_child(struct ucontext *uc, uint64_t from, uint64_t to, uint64_t stack);
+void reset_fpu(uint8_t *fp);
+
+/* granted.c */
 #define MAX_RECEIVED 8U
 long receive_fds(int *fds, uint32_t count); /* what the Sentry has sent; 0 or a negative errno */
-void reset_fpu(uint8_t *fp);
-uint64_t open_block(uint64_t index); /* for a new thread; what gs must be */
+long map_granted(const uint64_t *p);
+
+/* children.c: what to report next, or 0 */
+uint32_t clone_child(struct slot *s, struct ucontext *uc, uint64_t index);
+
+/* trap.c */
+void fast_call(struct fast_regs *r);
+void set_result(struct slot *s, struct sigcontext *mc);
+extern uint32_t guest_runs; /* from the guest's first instruction on */
 
 /* exec.c */
 void exec_here(struct slot *s, struct ucontext *uc, uint64_t index);

@@ -32,6 +32,8 @@ enum {
     SYS_clone3 = 435, SYS_close_range = 436, SYS_mseal = 462,
 };
 
+enum { EAGAIN_ = 11, ENOMEM_ = 12, EFAULT_ = 14, EINVAL_ = 22, ENOSYS_ = 38 };
+
 struct kernel_sigaction {
     void (*handler)(int, void *, void *);
     unsigned long flags;
@@ -117,6 +119,6 @@ _Noreturn void zygote(uint64_t *stack);
 /* trap.c */
 void on_signal(int signo, void *info, void *context);
 void check_in(struct ucontext *uc); /* called by start.S */
-extern uint64_t brk_start, brk_now;
+extern uint64_t brk_start, brk_now; /* answered.c */
 
 #endif

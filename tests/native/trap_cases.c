@@ -1,8 +1,14 @@
-/* native/stub/trap.c under the sanitizers; test_stub.py runs each case in a process of its own. */
+/* The stub's part in a conversation under the sanitizers; test_stub.py runs each case in a process of its own. */
 #include "hosted.h"
 
-#include "trap.c"
+#include "handoff.c"
+#include "marshal.c"
+#include "answered.c"
+#include "frames.c"
+#include "granted.c"
+#include "children.c"
 #include "exec.c"
+#include "trap.c"
 
 static uint8_t *guest(uint64_t offset)
 {

@@ -4,7 +4,7 @@
 #include "zygote.c"
 
 const char text_end[1], rodata_end[1], data_end[1]; /* stub.lds has them */
-uint64_t brk_start, brk_now;                         /* the rest is trap.c's */
+uint64_t brk_start, brk_now;                         /* the rest is answered.c's */
 uint32_t guest_runs;
 struct patch_areas patch_areas; /* and patch.c's */
 

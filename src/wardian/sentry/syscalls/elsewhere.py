@@ -1,6 +1,6 @@
 """Calls that reach the Sentry never, or with unusual arguments only; for the compatibility page.
 
-"stub": answered inside the guest, by native/stub/trap.c.
+"stub": answered inside the guest, by native/stub/answered.c.
 "host": run by the host under the guest's filter when the arguments are in its table (design D3).
 """
 

@@ -1,0 +1,103 @@
+/* Requests: what a call's arguments point to, copied into the slot by the table in the shared pages (design D4). */
+#include "stub.h"
+
+enum { ARG_STRING = 1, ARG_BUFFER = 2, ARG_BULK = 3 };
+enum { SHORT_CALL = 1 };
+enum { SENT_NULL = -1, SENT_TOO_LARGE = -2, SENT_APART = -3 };
+enum { BULK_MIN = 256, BULK_MAX = 16384 };
+
+static int64_t marshal_one(uint8_t kind, uint64_t value, uint64_t next, uint8_t *to, uint64_t room)
+{
+    if (kind == ARG_STRING) {
+        if (!value)
+            return SENT_NULL;
+        return copy_string(to, (void *)value, room < 4096 ? room : 4096);
+    }
+    uint64_t size = kind == ARG_BUFFER ? next : kind & 0x80 ? (kind & 0x7fU) * 8 : kind & 0x3fU;
+    if (kind != ARG_BUFFER && !value)
+        return SENT_NULL;
+    if (size > room)
+        return SENT_TOO_LARGE;
+    return copy_bytes(to, (void *)value, size) ? -EFAULT_ : (int64_t)size;
+}
+
+/* The contents of a write stand behind the records that make up the request: the Sentry takes them from there if it
+   wants them at all, straight to where they go. Few are a record like any other; of many it says only that. */
+static int64_t marshal_apart(struct slot *s, uint32_t used, uint64_t value, uint64_t size)
+{
+    if (size > BULK_MAX || size > DATA_SIZE - used)
+        return SENT_TOO_LARGE;
+    return copy_bytes(s->data + used, (void *)value, size) ? -EFAULT_ : SENT_APART;
+}
+
+/* A few bytes, the call's only in-argument, in place of the arguments that it has not got. */
+static uint32_t marshal_small(struct slot *s, uint64_t value, uint64_t size)
+{
+    int64_t n = copy_bytes(&s->args[4], (void *)value, size) ? -EFAULT_ : (int64_t)size;
+
+    s->args[3] = (uint64_t)n;
+    return DATA_IN_ARGS | (n > 0 ? 8 + (((uint32_t)n + 7) & ~7U) : 8);
+}
+
+/* After the arguments are in place: it may write over the last of them. */
+static uint32_t marshal(struct slot *s, uint64_t nr, const uint64_t *args)
+{
+    uint32_t used = 0, apart_at = 0;
+    int apart = -1;
+
+    if (nr >= 512)
+        return 0;
+    const uint8_t *row = (const uint8_t *)(SHARED_BASE + 0x2000) + nr * 8;
+    if (row[6] == SHORT_CALL && args[2] <= SMALL_SIZE)
+        return marshal_small(s, args[1], args[2]);
+    for (int i = 0; i < 6; i++) {
+        if (!row[i])
+            continue;
+        if (used + 16 > DATA_SIZE)
+            break;
+        uint64_t next = i < 5 ? args[i + 1] : 0;
+        int64_t n = SENT_TOO_LARGE;
+        if (row[i] == ARG_BULK && next > BULK_MIN) {
+            apart = i;
+            apart_at = used;
+        } else {
+            uint8_t kind = row[i] == ARG_BULK ? ARG_BUFFER : row[i];
+            n = marshal_one(kind, args[i], next, s->data + used + 8, DATA_SIZE - used - 8);
+        }
+        memcpy(s->data + used, &n, 8);
+        used += 8 + (n > 0 ? ((uint32_t)n + 7) & ~7U : 0);
+    }
+    if (apart >= 0) {
+        int64_t n = marshal_apart(s, used, args[apart], args[apart + 1]);
+        memcpy(s->data + apart_at, &n, 8);
+    }
+    return used;
+}
+
+/* rt_sigreturn has no arguments: send the frame's ucontext, so that the Sentry learns the mask. */
+uint32_t marshal_sigreturn(struct slot *s, uint64_t sp)
+{
+    int64_t n = copy_bytes(s->data + 8, (void *)sp, sizeof(struct ucontext)) ? -EFAULT_ : (int64_t)sizeof(struct ucontext);
+    memcpy(s->data, &n, 8);
+    return 8 + sizeof(struct ucontext);
+}
+
+/* exit(2) and exit_group(2) bring what the Sentry would have to look for in this process otherwise. */
+static uint32_t marshal_exit(struct slot *s, uint64_t nr)
+{
+    struct last_words words = {0, 0};
+    uint64_t head[3]; /* struct robust_list_head */
+    uint64_t usage[18]; /* struct rusage */
+
+    if (s->robust_list && !copy_bytes(head, (void *)s->robust_list, sizeof head))
+        words.holds_no_lock = head[0] == s->robust_list && !head[2];
+    if (nr == SYS_exit_group && sys2(SYS_getrusage, 0, usage) == 0)
+        words.peak_kib = usage[4];
+    memcpy(s->data, &words, sizeof words);
+    return sizeof words;
+}
+
+uint32_t marshal_call(struct slot *s, uint64_t nr, const uint64_t *args)
+{
+    return nr == SYS_exit_group || nr == SYS_exit ? marshal_exit(s, nr) : marshal(s, nr, args);
+}

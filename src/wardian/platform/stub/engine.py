@@ -48,6 +48,13 @@ from wardian.platform.stub.zygote import Zygote
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Give = Callable[[object, int, int, bytes | bytearray, int, int, bool], int]
+    GiveZeros = Callable[[object, int, int, int, bool], int]
+    GiveFile = Callable[[object, int, int, int, int, int, bool], int]
+    Take = Callable[[object, int, int, int, int], bytes]
+    TakeInto = Callable[[object, int, int, int, bytearray, int, int], int]
+    TakeFile = Callable[[object, int, int, int, int, int, int, int], int]
+
 REPORTS: Final = (KIND_HOSTRET, KIND_CLONED, KIND_CHECKIN)
 """What a thread says only when it was told to do something (``StubThread.awaited``)."""
 FAULTS: Final = (4, 5, 7, 8, 11)  # SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV
@@ -82,6 +89,12 @@ class StubEngine:
         self.hub = _core.Hub(self.shared_fd, self.doorbell)
         # Bound once: looking a method up costs as much as the call.
         self.wait: Callable[[int], bytes | list[tuple[int, int]]] = self.hub.wait
+        self.give: Give = self.hub.give
+        self.give_zeros: GiveZeros = self.hub.give_zeros
+        self.give_file: GiveFile = self.hub.give_file
+        self.take: Take = self.hub.take
+        self.take_into: TakeInto = self.hub.take_into
+        self.take_file: TakeFile = self.hub.take_file
         self.poller = EnginePoller(self.hub)
         self.proc = ProcFiles(proc_dir)
         self.threads = ThreadTable()

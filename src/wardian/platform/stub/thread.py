@@ -73,7 +73,6 @@ class StubThread(HostThread):
         self.stub_process = process
         self.slot = slot
         self.key = process.space.key(slot)
-        self.hub = engine.hub
         self.handle: object = self.key  # the same, as the number that the hub's functions take
         self.reply: Callable[[object, int, int], None] = engine.hub.reply
         self.queue: Callable[[object, int, bytes], bool] = engine.hub.queue_out
@@ -113,37 +112,36 @@ class StubThread(HostThread):
     def give(self, address: int, data: bytes | bytearray, start: int, count: int, now: bool) -> int:
         if not 0 <= address < GUEST_TOP:  # sums of guest registers may be longer than one
             return 0
-        return self.hub.give(self.handle, self.process.pid, address, data, start, count, now)
+        return self.engine.give(self.handle, self.process.pid, address, data, start, count, now)
 
     def give_zeros(self, address: int, count: int, now: bool) -> int:
         if not 0 <= address < GUEST_TOP:
             return 0
-        return self.hub.give_zeros(self.handle, self.process.pid, address, count, now)
+        return self.engine.give_zeros(self.handle, self.process.pid, address, count, now)
 
     def give_file(self, address: int, fd: int, offset: int, count: int, now: bool) -> int:
         if not 0 <= address < GUEST_TOP:
             address = GUEST_TOP
-        return self.hub.give_file(self.handle, self.process.pid, address, fd, offset, count, now)
+        return self.engine.give_file(self.handle, self.process.pid, address, fd, offset, count, now)
 
     def take(self, address: int, sent: int, count: int) -> bytes:
         if not 0 <= address < GUEST_TOP:
             return b""
-        return self.hub.take(self.handle, self.process.pid, address, sent, count)
+        return self.engine.take(self.handle, self.process.pid, address, sent, count)
 
     def take_into(self, address: int, sent: int, buffer: bytearray, start: int, count: int) -> int:
         if not 0 <= address < GUEST_TOP:
             return 0
-        return self.hub.take_into(
-            self.handle, self.process.pid, address, sent, buffer, start, count
-        )
+        pid = self.process.pid
+        return self.engine.take_into(self.handle, pid, address, sent, buffer, start, count)
 
     def take_file(
         self, address: int, sent: int, fd: int, offset: int, count: int, flags: int
     ) -> int:
         if not 0 <= address < GUEST_TOP:
             address = GUEST_TOP
-        hub = self.hub
-        return hub.take_file(self.key, self.process.pid, address, sent, fd, offset, count, flags)
+        pid = self.process.pid
+        return self.engine.take_file(self.handle, pid, address, sent, fd, offset, count, flags)
 
     def drop_outs(self) -> None:
         """Forget what :meth:`queue_out` collected: the handler will run again."""

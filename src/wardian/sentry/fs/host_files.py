@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wardian.sentry.fs.host_directory import HostDirectory
     from wardian.sentry.fs.host_inode import HostRegular
 
-LARGEST_OFFSET: Final = (1 << 63) - 1
 SEEK_SET: Final = 0
 SEEK_CUR: Final = 1
 SEEK_END: Final = 2
@@ -112,7 +111,7 @@ class HostFile(File):
             offset = self.host.lseek(self.handle.fd, offset, whence)
         elif whence != SEEK_SET:
             raise EINVAL("unknown whence")
-        if offset < 0 or offset > LARGEST_OFFSET:
+        if offset >> 63:
             raise EINVAL("offset out of range")
         self.offset = offset
         return offset
@@ -160,7 +159,7 @@ class HostDirFile(File):
             offset += self.offset
         elif whence != SEEK_SET:
             raise EINVAL("a directory has no end to seek from")
-        if offset < 0 or offset > LARGEST_OFFSET:
+        if offset >> 63:
             raise EINVAL("offset out of range")
         self.offset = offset
         return offset

@@ -31,7 +31,7 @@ from wardian.sentry.vfs.inode import (
     Attributes,
     Inode,
 )
-from wardian.sentry.vfs.seek import SEEK_DATA, SEEK_HOLE, seek_regular
+from wardian.sentry.vfs.seek import SEEK_DATA, SEEK_END, SEEK_HOLE, seek_regular
 
 if TYPE_CHECKING:
     from wardian.sentry.fs.overlay import OverlayDir, OverlayFS
@@ -339,7 +339,7 @@ class OverlayFile(File):
         if whence in (SEEK_DATA, SEEK_HOLE):
             self.offset = self.current().lseek(offset, whence)
             return self.offset
-        return seek_regular(self, offset, whence, self.end())
+        return seek_regular(self, offset, whence, self.end() if whence == SEEK_END else 0)
 
     def pollable(self) -> bool:
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from wardian.platform.interface import register
 from wardian.sentry.errno import EINVAL, WOULD_BLOCK
 from wardian.sentry.fs.anon import AnonFile
 from wardian.sentry.vfs.buffers import Sink, Source
@@ -18,6 +19,7 @@ from wardian.sentry.vfs.file import (
 from wardian.sentry.vfs.inode import Inode
 
 COUNTER_MAX: Final = (1 << 64) - 2
+PLENTY: Final = 1 << 60
 
 
 class EventFd(AnonFile):
@@ -42,14 +44,16 @@ class EventFd(AnonFile):
     def write(self, source: Source, offset: int) -> int:
         if source.left < 8:
             raise EINVAL("an eventfd is written 8 bytes at a time")
-        value = int.from_bytes(source.take(8), "little")
-        if value > COUNTER_MAX:
-            source.give_back(8)
-            raise EINVAL("the value is too large")
-        if value > COUNTER_MAX - self.count:
-            source.give_back(8)
-            return WOULD_BLOCK
-        self.count += value
+        value = register(source.take(8), 0)
+        total = self.count + value
+        if total > PLENTY:  # only then are the larger numbers looked at, which are objects
+            if value > COUNTER_MAX:
+                source.give_back(8)
+                raise EINVAL("the value is too large")
+            if total > COUNTER_MAX:
+                source.give_back(8)
+                return WOULD_BLOCK
+        self.count = total
         self.queue.wake(POLLIN | POLLRDNORM)
         return 8
 
@@ -62,9 +66,9 @@ class EventFd(AnonFile):
         events = 0
         if self.count:
             events |= POLLIN | POLLRDNORM
-        if self.count < COUNTER_MAX:
+        if self.count < PLENTY or self.count < COUNTER_MAX:
             events |= POLLOUT | POLLWRNORM
-        if self.count > COUNTER_MAX:
+        elif self.count > COUNTER_MAX:
             events |= POLLERR
         return events
 

@@ -15,8 +15,6 @@ SEEK_END: Final = 2
 SEEK_DATA: Final = 3
 SEEK_HOLE: Final = 4
 
-OFFSET_MAX: Final = (1 << 63) - 1
-
 
 def seek_regular(file: File, offset: int, whence: int, size: int) -> int:
     """Set and return the offset of a file of ``size`` bytes that has no holes."""
@@ -31,9 +29,7 @@ def seek_regular(file: File, offset: int, whence: int, size: int) -> int:
             offset = size
     elif whence != SEEK_SET:
         raise EINVAL("whence")
-    if offset < 0:
-        raise EINVAL("negative offset")
-    if offset > OFFSET_MAX:
-        raise EOVERFLOW("offset beyond 63 bits")
+    if offset >> 63:  # a comparison with so large a number would make an object of it
+        raise EINVAL("negative offset") if offset < 0 else EOVERFLOW("offset beyond 63 bits")
     file.offset = offset
     return offset

@@ -3,16 +3,13 @@ until the first process is gone."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from wardian.platform.stub.engine import StubEngine
 from wardian.sentry.kernel.dispatch import Dispatcher
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
-
-TURNS_BETWEEN_CLOCKS: Final = 16
-"""With timers armed and guests busy, the clock is read once in so many turns."""
 
 
 class Loop:
@@ -22,7 +19,6 @@ class Loop:
         self.kernel = kernel
         self.engine = engine
         self.dispatcher = dispatcher
-        self.turns = 0
         self.stopped = False
 
     def turn(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 
-from wardian.cli.options import BARE_OR_VALUE, LIST, Option, Parser, Values
+from wardian.cli.options import Parser
 from wardian.host.config import (
     Config,
     ConfigError,
@@ -21,106 +22,124 @@ from wardian.host.messages import complain
 LOG_LEVELS = ("error", "warning", "info", "debug")
 
 
-DESCRIPTION = (
-    "Run COMMAND on a kernel of its own. It sees this machine's files read-only "
-    "below "
-    "a memory overlay: what it writes is gone when it ends. The exit status is the command's; "
-    "128+N when signal N killed it, 124 after --timeout, 125 for an error of wardian itself, "
-    "126 when the command cannot be executed and 127 when it does not exist."
-)
-OPTIONS = (
-    Option(
+def build_parser() -> Parser:
+    """Every option of the command."""
+    parser = Parser(
+        prog="wardian do",
+        allow_abbrev=False,
+        usage="wardian do [options] [--] COMMAND [ARGUMENT...]",
+        description="Run COMMAND on a kernel of its own. It sees this machine's files read-only "
+        "below "
+        "a memory overlay: what it writes is gone when it ends. The exit status is the command's; "
+        "128+N when signal N killed it, 124 after --timeout, 125 for an error of wardian itself, "
+        "126 when the command cannot be executed and 127 when it does not exist.",
+    )
+    add = parser.add_argument
+    add(
         "--rootfs",
         metavar="DIR",
         help="take DIR as the root file system instead of this machine's own",
-    ),
-    Option(
+    )
+    add(
         "-v",
         "--volume",
         metavar="SRC:DST[:ro]",
-        kind=LIST,
+        action="append",
+        default=[],
         help="show the host's SRC at DST; writes go to the host unless ro",
-    ),
-    Option(
+    )
+    add(
         "--tmpfs",
         metavar="DST",
-        kind=LIST,
+        action="append",
+        default=[],
         help="an empty memory file system at DST",
-    ),
-    Option(
+    )
+    add(
         "-e",
         "--env",
         metavar="NAME[=VALUE]",
-        kind=LIST,
+        action="append",
+        default=[],
         help="set a variable (without =VALUE: pass it on); the environment is passed on as it is",
-    ),
-    Option(
+    )
+    add(
         "-w",
         "--workdir",
         metavar="DIR",
         help="start in DIR (default: the current directory if it exists inside)",
-    ),
-    Option("-u", "--user", metavar="UID[:GID]", default="", help="run as this user"),
-    Option("--hostname", metavar="NAME", default="wardian", help="the host name inside"),
-    Option("--read-only", help="no overlay: the root cannot be written to"),
-    Option(
+    )
+    add("-u", "--user", metavar="UID[:GID]", default="", help="run as this user")
+    add("--hostname", default="wardian", help="the host name inside")
+    add("--read-only", action="store_true", help="no overlay: the root cannot be written to")
+    add(
         "--file-access",
         choices=("cached", "shared", "exclusive"),
         default="cached",
         help="what the host changes in the root's files shows after 2 ms at the latest (cached), "
         "at once (shared), or perhaps never: you promise that nothing changes (exclusive). "
         "Volumes are always shared",
-    ),
-    Option(
+    )
+    add(
         "-m",
         "--memory",
         metavar="SIZE",
         help="memory limit, such as 512m. Files in memory (the overlay, "
         "every tmpfs, memfds) may use half of it together; without a limit, half of the "
         "machine's memory",
-    ),
-    Option("--cpus", metavar="N", help="CPU limit, such as 1.5"),
-    Option("--pids", metavar="N", help="limit on processes and threads"),
-    Option(
+    )
+    add("--cpus", metavar="N", help="CPU limit, such as 1.5")
+    add("--pids", metavar="N", help="limit on processes and threads")
+    add(
         "--network",
         choices=("none", "loopback", "host"),
         default="loopback",
         help="none (not even 127.0.0.1), an internal loopback (default), or the host's TCP and UDP",
-    ),
-    Option("--timeout", metavar="SECONDS", help="end everything after this time (status 124)"),
-    Option(
+    )
+    add("--timeout", metavar="SECONDS", help="end everything after this time (status 124)")
+    add(
         "--strace",
         metavar="CALLS",
-        kind=BARE_OR_VALUE,
+        nargs="?",
+        const="",
         help="print every system call, or those of CALLS, as strace(1) does; write --strace=CALLS",
-    ),
-    Option(
+    )
+    add(
         "--profile",
         metavar="FILE",
-        kind=BARE_OR_VALUE,
+        nargs="?",
+        const="",
         help="say in the end where the kernel's time went, system call by system call; write "
         "--profile=FILE for a file (as JSON if it ends in .json)",
-    ),
-    Option(
+    )
+    add(
         "--memory-mode",
         choices=("direct", "validated"),
         default="direct",
         help="validated: every change of memory mappings is checked by the Sentry, one by one",
-    ),
-    Option(
-        "--no-patching",
-        help="leave the guest's call sites as they are: every system call traps",
-    ),
-    Option("--log", metavar="FILE", help="write the log there (default: standard error)"),
-    Option("--debug", help="log everything"),
-)
-
-
-def build_parser() -> Parser:
-    """Every option of the command."""
-    return Parser(
-        "wardian do", "wardian do [options] [--] COMMAND [ARGUMENT...]", DESCRIPTION, OPTIONS
     )
+    add(
+        "--no-patching",
+        action="store_true",
+        help="leave the guest's call sites as they are: every system call traps",
+    )
+    add("--log", metavar="FILE", help="write the log there (default: standard error)")
+    add("--debug", action="store_true", help="log everything")
+    return parser
+
+
+def split_command(parser: Parser, words: list[str]) -> tuple[list[str], list[str]]:
+    """Our own options, and the command from its first word on. A
+    bare ``--strace`` or ``--profile`` takes no value."""
+    takes_value = {
+        name for action in parser._actions if action.nargs is None for name in action.option_strings
+    }
+    at = 0
+    while at < len(words) and words[at].startswith("-") and words[at] != "--":
+        at += 2 if words[at] in takes_value else 1
+    bare = ("--strace", "--profile")
+    ours = [word + "=" if word in bare else word for word in words[:at]]
+    return ours, words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
 
 
 def environment(words: list[str]) -> dict[str, str]:
@@ -137,7 +156,7 @@ def environment(words: list[str]) -> dict[str, str]:
     return env
 
 
-def make_config(options: Values, command: list[str]) -> Config:
+def make_config(options: argparse.Namespace, command: list[str]) -> Config:
     """The sandbox that the options describe; ConfigError."""
     if not command:
         raise ConfigError("no command given: wardian do [options] [--] COMMAND")
@@ -183,7 +202,7 @@ def current_directory() -> str:
         return "/"
 
 
-def set_up_log(options: Values) -> None:
+def set_up_log(options: argparse.Namespace) -> None:
     """Errors to standard error, all with --debug, elsewhere with --log."""
     from wardian.platform import log
 
@@ -210,7 +229,9 @@ def open_profile(config: Config) -> None:
 
 def main(arguments: list[str], streams: list[int] | None = None) -> int:
     """Parse, run, answer the exit status. ``streams``: the command's, -1 for a closed one."""
-    options, command = build_parser().parse(arguments)
+    parser = build_parser()
+    ours, command = split_command(parser, arguments)
+    options = parser.parse_args(ours)
     try:
         config = make_config(options, command)
         config.streams = streams or config.streams

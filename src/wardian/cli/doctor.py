@@ -8,7 +8,7 @@ import os
 import sys
 import textwrap
 
-from wardian.cli.options import Option, Parser
+from wardian.cli.options import Parser
 from wardian.host import doctor
 
 HEADINGS = {
@@ -19,14 +19,19 @@ HEADINGS = {
 WIDTH = 100
 
 
-DESCRIPTION = (
-    "Examine this host, as this user. The exit status is 0 when sandboxes can run here, if perhaps "
-    "with fewer layers, and 1 when they cannot."
-)
-OPTIONS = (
-    Option("--json", help="print the report as JSON"),
-    Option("--strict", help="exit with 1 when any layer is missing, too"),
-)
+def build_parser() -> Parser:
+    """Every option of the command."""
+    parser = Parser(
+        prog="wardian doctor",
+        allow_abbrev=False,
+        description="Examine this host, as this user. The exit status is 0 when sandboxes can run "
+        "here, if perhaps with fewer layers, and 1 when they cannot.",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 when any layer is missing, too"
+    )
+    return parser
 
 
 def stub_path() -> str:
@@ -71,10 +76,7 @@ def _wrapped(start: str, text: str) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """The command; answers the exit status."""
-    parser = Parser("wardian doctor", "wardian doctor [options]", DESCRIPTION, OPTIONS)
-    options, rest = parser.parse(arguments)
-    if rest:
-        parser.error(f"unrecognized argument {rest[0]!r}")
+    options = build_parser().parse_args(arguments)
     report = doctor.examine(stub_path())
     if options.json:
         sys.stdout.write(json.dumps(report.as_dict(), indent=2) + "\n")

@@ -51,7 +51,7 @@ def main_of_process() -> int:
     try:
         try:
             status = run_command(sys.argv[1:], streams)
-        except SystemExit as e:  # cli.options
+        except SystemExit as e:  # argparse
             status = e.code if isinstance(e.code, int) else 0
         sys.stdout.flush()
         return status

@@ -22,7 +22,7 @@ import stat
 import sys
 
 from wardian.cli.do import main as do_main
-from wardian.cli.options import Option, Parser
+from wardian.cli.options import Parser
 from wardian.cli.pooled import ANSWER, HEADER, peer_uid
 from wardian.host import sandbox, syscalls
 from wardian.host.config import ConfigError
@@ -34,11 +34,6 @@ DESCRIPTION = (
     "Serve `wardian do` with sandboxes forked from a process that has everything loaded, until "
     "SIGTERM or SIGINT. `wardian do` uses it when WARDIAN_POOL names the socket and no standard "
     "stream is a terminal."
-)
-OPTIONS = (
-    Option(
-        "--socket", metavar="PATH", help="listen there (default: $XDG_RUNTIME_DIR/wardian.sock)"
-    ),
 )
 TEXT_MAX = 16 << 20
 PATIENCE = 5.0
@@ -255,10 +250,11 @@ def stop_pipe() -> int:
 
 def main(arguments: list[str]) -> int:
     """The command; answers the exit status."""
-    parser = Parser("wardian pool", "wardian pool [--socket PATH]", DESCRIPTION, OPTIONS)
-    options, rest = parser.parse(arguments)
-    if rest:
-        parser.error(f"unrecognized argument {rest[0]!r}")
+    parser = Parser(prog="wardian pool", allow_abbrev=False, description=DESCRIPTION)
+    parser.add_argument(
+        "--socket", metavar="PATH", help="listen there (default: $XDG_RUNTIME_DIR/wardian.sock)"
+    )
+    options = parser.parse_args(arguments)
     try:
         path = options.socket or default_socket()
         listener = listen(path)

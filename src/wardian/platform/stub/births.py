@@ -26,7 +26,6 @@ class Kit:
         except OSError:
             self.space.close()
             raise
-        ours.setblocking(False)
         self.control = sockets.Control(ours)
 
     def fits(self) -> bool:

@@ -60,7 +60,7 @@ class Cloning:
         parent.clone_looks = 0
         if request.share_memory:
             self.share(parent, request)
-        elif parent.stub_process.can_send():
+        elif parent.stub_process.can_send(parent):
             self.fork(parent, request)
         elif parent.stub_process.control is None:
             raise EAGAIN("the process has no socket to be sent its child's channel")
@@ -74,7 +74,7 @@ class Cloning:
             request = parent.clone_request
             parent.clone_looks += 1
             if request is None or not (
-                parent.stub_process.can_send() or parent.clone_looks > PATIENCE
+                parent.stub_process.can_send(parent) or parent.clone_looks > PATIENCE
             ):
                 continue
             self.delayed.remove(parent)

@@ -136,9 +136,9 @@ class StubProcess(HostProcess):
             child.control = self.control.share()
         return child
 
-    def can_send(self) -> bool:
-        """Whether descriptors can be sent to it right now."""
-        return self.control is not None and self.control.is_free()
+    def can_send(self, thread: StubThread) -> bool:
+        """Whether descriptors can be sent to ``thread`` right now."""
+        return self.control is not None and self.control.is_free(thread)
 
     def read_some(self, address: int, count: int) -> bytes:
         if not 0 <= address < GUEST_TOP:  # sums of guest registers may be longer than one

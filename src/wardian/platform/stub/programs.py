@@ -66,7 +66,7 @@ class Programs:
             and process.space.users == 1
             and len(process.threads) == 1
             and not self.engine.validated
-            and process.can_send()
+            and process.can_send(thread)
         )
 
     def load_in_place(self, thread: StubThread, image: ExecImage) -> bool:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import struct
-from _socket import AF_UNIX, CMSG_SPACE, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket, socketpair
+from _socket import (
+    AF_UNIX,
+    CMSG_SPACE,
+    MSG_DONTWAIT,
+    SCM_RIGHTS,
+    SOCK_SEQPACKET,
+    SOL_SOCKET,
+    socket,
+    socketpair,
+)
 from typing import Final
 
 SIOCOUTQ: Final = 0x5411
@@ -21,9 +30,9 @@ def pair() -> tuple[socket, socket]:
 
 
 def send_fds(to: socket, message: bytes, fds: list[int]) -> None:
-    """One message with these descriptors; OSError."""
+    """One message with these descriptors, now or never; OSError."""
     rights = struct.pack(f"{len(fds)}i", *fds)
-    to.sendmsg([message], [(SOL_SOCKET, SCM_RIGHTS, rights)])
+    to.sendmsg([message], [(SOL_SOCKET, SCM_RIGHTS, rights)], MSG_DONTWAIT)
 
 
 class Control:
@@ -35,13 +44,14 @@ class Control:
         self.users = 1
         self.sent_to: object | None = None  # the thread that has yet to take what was sent last
 
-    def is_free(self) -> bool:
-        """Whether something may be sent: all that was sent before has been taken."""
-        if self.sent_to is not None:
+    def is_free(self, thread: object) -> bool:
+        """Whether something may be sent to ``thread``: all that was sent before has been taken. A
+        thread takes what it was sent before it asks for more."""
+        if self.sent_to is not None and self.sent_to is not thread:
             left = fcntl.ioctl(self.socket.fileno(), SIOCOUTQ, bytes(4))
             if left == bytes(4):
                 self.sent_to = None
-        return self.sent_to is None
+        return self.sent_to is None or self.sent_to is thread
 
     def send(self, thread: object, fds: list[int]) -> None:
         """One message for ``thread``, which takes it when it has its answer; OSError."""

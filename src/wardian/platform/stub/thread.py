@@ -259,7 +259,7 @@ class StubThread(HostThread):
         control = process.control
         if self.engine.traced or self.engine.validated:
             return False
-        if control is None or opened_for_writing(fd) or not control.is_free():
+        if control is None or opened_for_writing(fd) or not control.is_free(self):
             return False
         try:
             control.send(self, [fd])

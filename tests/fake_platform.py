@@ -145,6 +145,7 @@ class FakeThread(HostThread):
         self.interrupts = 0
         self.cpu_ns = 0
         self.accept_outs = True
+        self.contents = b""  # the slot's data
 
     def complete(self, result: int) -> None:
         self.results.append(result)
@@ -166,17 +167,19 @@ class FakeThread(HostThread):
         return some(self.fake.write_some(address, data)) if data else 0
 
     def take(self, address: int, sent: int, count: int) -> bytes:
+        if sent >= 0:
+            return self.contents[sent : sent + count]
         return self.fake.read_some(address, count)
 
     def take_into(self, address: int, sent: int, buffer: bytearray, start: int, count: int) -> int:
-        data = self.fake.read_some(address, count)
+        data = self.take(address, sent, count)
         buffer[start : start + len(data)] = data
         return len(data)
 
     def take_file(
         self, address: int, sent: int, fd: int, offset: int, count: int, flags: int
     ) -> int:
-        data = self.fake.read_some(address, count)
+        data = self.take(address, sent, count)
         some(len(data))
         return os.pwritev(fd, [data], offset, flags)
 

@@ -34,7 +34,9 @@ WIDTHS = {
     "Int": S32, "UInt": U32, "Long": S64, "ULong": U64, "Size": U64, "Offset": S64, "FD": S32,
     "Pid": S32, "Uid": U32, "Gid": U32, "Signo": S32, "Mode": U32, "Flags": U32, "LongFlags": U64,
     "ClockId": S32, "Addr": U64, "OutBuf": U64,
+    "InIovec": U64, "OutIovec": U64,
 }  # fmt: skip
+IOVECS = {"OutIovec": 4, "InIovec": 5}  # marshalled, not decoded (usercopy)
 STRINGS = ("UserPath", "UserString")
 HEADER = """\"\"\"{doc}
 
@@ -400,6 +402,8 @@ which saves a cache line. Byte 7 is zero. Bytes 0-5 describe arguments 0-5. An a
     0x01         NUL-terminated string: sent without its NUL; ENAMETOOLONG after 4096 bytes
     0x02         buffer of as many bytes as the next argument says (unsigned 64-bit)
     0x03         the same of contents: more than 256 bytes stand behind all records
+    0x04         iovec of as many entries as the next argument says: 1 to 8 are sent
+    0x05         the same, then an i64 that says what became of the contents, an n as below
     0x40 | n     structure of n bytes, 0 < n < 64
     0x80 | n     structure of 8*n bytes, 0 < n < 0x70
     0xF0-0xFF    reserved
@@ -412,6 +416,7 @@ area: a little-endian i64 n, then max(n, 0) bytes, padded with anything to a mul
     n == -2      it does not fit the data area (31 KiB for all records; 16 KiB for contents): the
                  Sentry fetches it
     n == -3      the contents stand behind the records, which are all that the request is made of
+                 (those of an iovec joined)
     n == -14     EFAULT while reading it
     n == -36     ENAMETOOLONG (0x01 only)
 
@@ -421,6 +426,8 @@ The stub may send no data at all: then the Sentry fetches everything."""
 def marshal_byte(call: Call, index: int, kinds: Kinds) -> int:
     """The code of one argument."""
     param = call.params[index]
+    if param.kind in IOVECS:
+        return IOVECS[param.kind]
     if not is_in(param, kinds):
         return 0
     if param.kind in STRINGS:

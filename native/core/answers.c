@@ -45,7 +45,7 @@ void hub_queue(struct slot_state *state, struct slot *slot, const uint8_t *bytes
         state->small = true;
         return;
     }
-    state->outs_used += (uint32_t)(sizeof *out + (out->length & OUT_ZEROS ? 0 : PADDED(out->length)));
+    state->outs_used += (uint32_t)(sizeof *out + (out->length & OUT_ZEROS ? 0 : PADDED(out->length & ~OUT_CONTENTS)));
     state->nouts++;
 }
 

@@ -127,6 +127,7 @@ static void hub_dealloc(Hub *hub)
 
 static PyMethodDef hub_methods[] = {
     {"wait", (PyCFunction)hub_wait, METH_O, wait_doc},
+    {"glance", (PyCFunction)hub_glance, METH_O, glance_doc},
     {"reply", (PyCFunction)(void (*)(void))hub_reply, METH_FASTCALL, reply_doc},
     {"queue_out", (PyCFunction)(void (*)(void))hub_queue_out, METH_FASTCALL, queue_out_doc},
     {"give", (PyCFunction)(void (*)(void))hub_give, METH_FASTCALL, give_doc},

@@ -105,6 +105,7 @@ extern PyTypeObject HubType; /* hub.c */
 
 /* Methods of the Python type, with their documentation where it takes more than a line (hub.c) */
 PyObject *hub_wait(Hub *hub, PyObject *timeout_ns);
+PyObject *hub_glance(Hub *hub, PyObject *spin_ns);
 PyObject *hub_drop_outs(Hub *hub, PyObject *key);
 PyObject *hub_park(Hub *hub, PyObject *key);
 PyObject *hub_put(Hub *hub, PyObject *args);
@@ -125,7 +126,7 @@ PyObject *hub_give_file(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_take(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_take_into(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_take_file(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
-extern const char wait_doc[], reply_doc[], queue_out_doc[], drop_outs_doc[], park_doc[], put_doc[];
+extern const char wait_doc[], glance_doc[], reply_doc[], queue_out_doc[], drop_outs_doc[], park_doc[], put_doc[];
 extern const char add_space_doc[], remove_space_doc[], activate_doc[], deactivate_doc[], host_tid_doc[];
 extern const char give_doc[], give_zeros_doc[], give_file_doc[], take_doc[], take_into_doc[], take_file_doc[];
 extern const char lease_mask_doc[], recall_mask_doc[], robust_list_doc[], pointers_doc[];

@@ -69,7 +69,7 @@ static uint8_t *out_room(const struct guest *g, size_t size)
 /* The bytes stand there: have the stub copy them. */
 static void queue(const struct guest *g, const uint8_t *bytes, uint64_t length, uint64_t flags)
 {
-    struct out out = {g->address, length | flags};
+    struct out out = {g->address, length | flags | OUT_CONTENTS};
     hub_queue(g->state, g->slot, bytes, &out);
 }
 

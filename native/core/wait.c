@@ -263,3 +263,27 @@ PyObject *hub_wait(Hub *hub, PyObject *arg)
     }
     return sleep_for(hub, start, timeout);
 }
+
+const char glance_doc[] = PyDoc_STR("glance(spin_ns) -> bytes | None\n\n"
+"A request that is there or comes while we spin for so long; there is no spinning while no thread can speak.");
+PyObject *hub_glance(Hub *hub, PyObject *arg)
+{
+    int64_t most = PyLong_AsLongLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    PyObject *found = hub_look(hub);
+    if (found || PyErr_Occurred())
+        return found;
+    uint64_t end = hub->running > 0 && hub->spin_ns && most > 0 ? now_ns() + (uint64_t)most : 0;
+    while (end) {
+        for (int i = 0; i < 8; i++) {
+            found = hub_look(hub);
+            if (found || PyErr_Occurred())
+                return found;
+            __builtin_ia32_pause();
+        }
+        if (now_ns() >= end)
+            break;
+    }
+    Py_RETURN_NONE;
+}

@@ -148,6 +148,7 @@ struct out {
     uint64_t length; /* followed by the bytes, padded to 8; with OUT_ZEROS by none */
 };
 #define OUT_ZEROS (1UL << 63)
+#define OUT_CONTENTS (1UL << 62) /* what a read has brought: counted where memory ends half way */
 
 /* Parameters of ACTION_CLONE, in slot.p. */
 struct clone_order {

@@ -1,10 +1,10 @@
 /* Requests: what a call's arguments point to, copied into the slot by the table in the shared pages (design D4). */
 #include "stub.h"
 
-enum { ARG_STRING = 1, ARG_BUFFER = 2, ARG_BULK = 3 };
+enum { ARG_STRING = 1, ARG_BUFFER = 2, ARG_BULK = 3, ARG_IOVEC = 4, ARG_GATHER = 5 };
 enum { SHORT_CALL = 1 };
 enum { SENT_NULL = -1, SENT_TOO_LARGE = -2, SENT_APART = -3 };
-enum { BULK_MIN = 256, BULK_MAX = 16384 };
+enum { BULK_MIN = 256, BULK_MAX = 16384, IOVEC_MAX = 8 };
 
 static int64_t marshal_one(uint8_t kind, uint64_t value, uint64_t next, uint8_t *to, uint64_t room)
 {
@@ -39,6 +39,34 @@ static uint32_t marshal_small(struct slot *s, uint64_t value, uint64_t size)
     return DATA_IN_ARGS | (n > 0 ? 8 + (((uint32_t)n + 7) & ~7U) : 8);
 }
 
+/* The same of a short iovec, whose record has the array and then what became of its contents. */
+static int64_t gather_apart(struct slot *s, uint32_t used, uint32_t array_at, uint64_t count)
+{
+    uint64_t total = 0;
+
+    if (DATA_SIZE - used < BULK_MAX)
+        return SENT_TOO_LARGE;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t part[2]; /* struct iovec; read once */
+        memcpy(part, s->data + array_at + 16 * i, 16);
+        if (part[1] > BULK_MAX - total)
+            return SENT_TOO_LARGE;
+        if (copy_bytes(s->data + used + total, (void *)part[0], part[1]))
+            return -EFAULT_;
+        total += part[1];
+    }
+    return SENT_APART;
+}
+
+static int64_t marshal_iovec(uint8_t kind, uint64_t value, uint64_t count, uint8_t *to, uint64_t room)
+{
+    if (!count || count > IOVEC_MAX || 16 * count + 8 > room)
+        return SENT_TOO_LARGE;
+    if (copy_bytes(to, (void *)value, 16 * count))
+        return -EFAULT_;
+    return (int64_t)(16 * count + (kind == ARG_GATHER ? 8 : 0));
+}
+
 /* After the arguments are in place: it may write over the last of them. */
 static uint32_t marshal(struct slot *s, uint64_t nr, const uint64_t *args)
 {
@@ -60,6 +88,12 @@ static uint32_t marshal(struct slot *s, uint64_t nr, const uint64_t *args)
         if (row[i] == ARG_BULK && next > BULK_MIN) {
             apart = i;
             apart_at = used;
+        } else if (row[i] == ARG_IOVEC || row[i] == ARG_GATHER) {
+            n = marshal_iovec(row[i], args[i], next, s->data + used + 8, DATA_SIZE - used - 8);
+            if (row[i] == ARG_GATHER && n > 0) {
+                apart = i;
+                apart_at = used + (uint32_t)n; /* the last word of the record */
+            }
         } else {
             uint8_t kind = row[i] == ARG_BULK ? ARG_BUFFER : row[i];
             n = marshal_one(kind, args[i], next, s->data + used + 8, DATA_SIZE - used - 8);
@@ -68,7 +102,9 @@ static uint32_t marshal(struct slot *s, uint64_t nr, const uint64_t *args)
         used += 8 + (n > 0 ? ((uint32_t)n + 7) & ~7U : 0);
     }
     if (apart >= 0) {
-        int64_t n = marshal_apart(s, used, args[apart], args[apart + 1]);
+        uint64_t count = args[apart + 1];
+        int64_t n = row[apart] == ARG_BULK ? marshal_apart(s, used, args[apart], count)
+                                           : gather_apart(s, used, apart_at - 16 * (uint32_t)count, count);
         memcpy(s->data + apart_at, &n, 8);
     }
     return used;

@@ -15,38 +15,59 @@ enum { FUTEX_WAKE_ONE = 1 };
 
 /* -- answers ---------------------------------------------------------------------------------- */
 
-/* One out, which stands before its bytes; answers how far the next one is from it, 0 for a bad address. */
-static uint64_t copy_out(const uint8_t *at, uint64_t room)
+/* Copy page by page, or write zeros: how far that went. */
+static uint64_t copy_up_to_fault(uint64_t to, const uint8_t *from, uint64_t count)
+{
+    uint64_t done = 0;
+
+    while (done < count) {
+        uint64_t step = 4096 - ((to + done) & 4095);
+        step = step < count - done ? step : count - done;
+        if (from ? copy_bytes((void *)(to + done), from + done, step) : clear_bytes((void *)(to + done), step))
+            break;
+        done += step;
+    }
+    return done;
+}
+
+/* One out, which stands before its bytes; answers how far the next one is from it, 0 for a bad address. ``contents``
+   counts what a read has brought as far as there was memory for it; it is nothing when something else failed. */
+static uint64_t copy_out(const uint8_t *at, uint64_t room, uint64_t *contents)
 {
     struct out out;
 
     memcpy(&out, at, sizeof out);
-    if (out.length & OUT_ZEROS)
-        return clear_bytes((void *)out.address, out.length & ~OUT_ZEROS) ? 0 : sizeof out;
-    if (out.length > room - sizeof out || copy_bytes((void *)out.address, at + sizeof out, out.length))
+    uint64_t length = out.length & ~(OUT_ZEROS | OUT_CONTENTS), counts = out.length & OUT_CONTENTS;
+    const uint8_t *from = out.length & OUT_ZEROS ? NULL : at + sizeof out;
+    if (from && length > room - sizeof out)
+        return *contents = 0;
+    if (from ? copy_bytes((void *)out.address, from, length) : clear_bytes((void *)out.address, length)) {
+        *contents = counts ? *contents + copy_up_to_fault(out.address, from, length) : 0;
         return 0;
-    return sizeof out + ((out.length + 7) & ~7UL);
+    }
+    *contents += counts ? length : 0;
+    return sizeof out + (from ? (length + 7) & ~7UL : 0);
 }
 
-static int copy_outs(struct slot *s)
+/* Answers 0, or the result instead: a short count (read(2)), or EFAULT. */
+static long copy_outs(struct slot *s)
 {
-    uint64_t used = 0;
+    uint64_t used = 0, contents = 0;
     uint32_t count = s->nouts;
+    int failed = s->small && !copy_out(s->small_out, sizeof s->small_out, &contents);
 
-    if (s->small && !copy_out(s->small_out, sizeof s->small_out))
-        return -EFAULT_;
-    for (uint32_t i = 0; i < count && used + sizeof(struct out) <= DATA_SIZE; i++) {
-        uint64_t step = copy_out(s->data + used, DATA_SIZE - used);
-        if (!step)
-            return -EFAULT_;
+    for (uint32_t i = 0; i < count && !failed && used + sizeof(struct out) <= DATA_SIZE; i++) {
+        uint64_t step = copy_out(s->data + used, DATA_SIZE - used, &contents);
+        failed = !step;
         used += step;
     }
-    return 0;
+    return !failed ? 0 : contents ? (long)contents : -EFAULT_;
 }
 
 static long result_of(struct slot *s)
 {
-    return (s->nouts || s->small) && copy_outs(s) ? -EFAULT_ : s->result;
+    long instead = s->nouts || s->small ? copy_outs(s) : 0;
+    return instead ? instead : s->result;
 }
 
 void set_result(struct slot *s, struct sigcontext *mc)

@@ -23,6 +23,7 @@ from wardian.platform.stub.wire import ACTION_RETURN, DATA_OFFSET
 ME = os.getpid()
 IN_SLOT = 8192
 ZEROS = 1 << 63
+CONTENTS = 1 << 62
 EFAULT = 14
 RWF_APPEND = os.RWF_APPEND
 
@@ -58,6 +59,8 @@ class Guest:
         """One of them, where it stands."""
         memory = self.channel.memory
         address, length = struct.unpack_from("<QQ", memory, place)
+        assert length & CONTENTS
+        length -= CONTENTS
         sent = 0 if length & ZEROS else min(length, 8)
         return address, length, bytes(memory[place + 16 : place + 16 + sent])
 

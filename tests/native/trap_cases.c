@@ -129,6 +129,54 @@ static void marshal_puts_few_bytes_among_the_arguments(void)
     CHECK(marshal(s, 13, args) == 8 + 24);
 }
 
+static void marshal_joins_what_an_iovec_points_to(void)
+{
+    static const struct { uint64_t parts[4]; uint64_t count; int64_t wanted, status; } tries[] = {
+        {{GUEST + 100, 3, GUEST + 200, 2}, 2, 40, -3},
+        {{GUEST + 100, 5, 8, 0}, 2, 40, -3},
+        {{GUEST + 100, 5}, 1, 24, -3},
+        {{GUEST + 100, 5, 8, 1}, 2, 40, -14},
+        {{GUEST + 100, 5, GUEST, ~0UL}, 2, 40, -2},
+        {{GUEST + 100, ~0UL - 3, GUEST, 4}, 2, 40, -2},
+        {{GUEST + 100, 1, GUEST, BULK_MAX}, 2, 40, -2},
+        {{0}, 0, -2, 0}, {{0}, IOVEC_MAX + 1, -2, 0}, {{0}, ~0UL, -2, 0}, {{0}, 1UL << 60, -2, 0},
+    };
+
+    memcpy(row(12), (uint8_t[]){0, 5, 0, 0x48, 0, 0, 0}, 7);
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        uint64_t args[6] = {1, GUEST, tries[i].count, GUEST + 8};
+        uint32_t at = 0;
+        int64_t n, m, status;
+        memset(guest(0), 0, GUEST_END - GUEST);
+        memcpy(guest(0), tries[i].parts, sizeof tries[i].parts);
+        memcpy(guest(100), "abcde", 5);
+        memcpy(guest(200), "de", 2);
+        uint32_t used = marshal(slot_one(), 12, args);
+        const uint8_t *array = record(&at, &n);
+        CHECK(n == tries[i].wanted);
+        record(&at, &m);
+        CHECK(m == 8 && at == used);
+        if (n < 0)
+            continue;
+        memcpy(&status, array + n - 8, 8);
+        CHECK(status == tries[i].status && !memcmp(array, tries[i].parts, (size_t)n - 8));
+        CHECK(status != -3 || !memcmp(slot_one()->data + used, "abcde", 5));
+    }
+
+    uint64_t args[6] = {GUEST_END - 16, 1};
+    int64_t n;
+    uint32_t at = 0;
+    *row(13) = 4;
+    CHECK(marshal(slot_one(), 13, args) == 24);
+    record(&at, &n);
+    CHECK(n == 16);
+    args[1] = 2;
+    at = 0;
+    CHECK(marshal(slot_one(), 13, args) == 8);
+    record(&at, &n);
+    CHECK(n == -14);
+}
+
 static void marshal_ends_strings_at_4096(void)
 {
     uint64_t args[6] = {GUEST};
@@ -305,11 +353,35 @@ static void a_small_out_comes_first(void)
     set_result(s, &mc);
     CHECK(mc.ax == 42 && !memcmp(guest(0), "0xy34", 5));
     for (uint64_t length = 17; length; length <<= 1) {
-        memcpy(s->small_out, &(struct out){GUEST, length & ~OUT_ZEROS}, 16);
+        memcpy(s->small_out, &(struct out){GUEST, length & ~(OUT_ZEROS | OUT_CONTENTS)}, 16);
         set_result(s, &mc);
-        CHECK((long)mc.ax == -14 || !(length & ~OUT_ZEROS));
+        CHECK((long)mc.ax == -14 || !(length & ~(OUT_ZEROS | OUT_CONTENTS)));
     }
     memcpy(s->small_out, &(struct out){GUEST_END, 1}, 16);
+    set_result(s, &mc);
+    CHECK((long)mc.ax == -14);
+}
+
+static void contents_that_end_half_way_are_a_short_count(void)
+{
+    struct slot *s = slot_one();
+    struct sigcontext mc = {0};
+    struct { uint64_t at, length; long wanted; } tries[] = {
+        {GUEST_END - 7, 7 | OUT_CONTENTS, 42}, {GUEST_END - 7, 8 | OUT_CONTENTS, 12}, {GUEST_END, 8 | OUT_CONTENTS, 5},
+        {GUEST_END - 7, 8, -14}, {GUEST_END - 5000, 9000 | OUT_CONTENTS | OUT_ZEROS, 5005}, {8, 1 | OUT_CONTENTS, 5},
+    };
+
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        s->nouts = 2;
+        s->result = 42;
+        uint64_t at = put_out(0, GUEST, 5, "first");
+        memcpy(s->data, &(struct out){GUEST, 5 | OUT_CONTENTS}, 16);
+        memcpy(s->data + at, &(struct out){tries[i].at, tries[i].length}, 16);
+        set_result(s, &mc);
+        CHECK((long)mc.ax == tries[i].wanted);
+    }
+    s->nouts = 1;
+    memcpy(s->data, &(struct out){GUEST_END, 5 | OUT_CONTENTS}, 16);
     set_result(s, &mc);
     CHECK((long)mc.ax == -14);
 }
@@ -318,13 +390,13 @@ static void a_small_out_comes_first(void)
 static void outs_of_nonsense_stay_inside_the_slot(void)
 {
     struct slot *s = slot_one();
-    uint64_t lengths[] = {~0UL >> 1, ~6UL >> 1, 1UL << 62, DATA_SIZE, DATA_SIZE - 15, DATA_SIZE - 16, DATA_SIZE - 31, 0, 8};
+    uint64_t lengths[] = {~0UL >> 2, ~6UL >> 2, 1UL << 61, DATA_SIZE, DATA_SIZE - 15, DATA_SIZE - 16, DATA_SIZE - 31, 0, 8};
 
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         s->nouts = ~0U;
         memset(s->data, 0, DATA_SIZE);
         put_out(0, CHANNEL_BASE + SLOT_SIZE + 512, lengths[i], NULL);
-        int failed = copy_outs(s);
+        long failed = copy_outs(s);
         CHECK(!failed || failed == -14);
         CHECK(failed || lengths[i] <= DATA_SIZE - 16);
     }
@@ -801,6 +873,7 @@ static const struct hosted_case cases[] = {
     CASE(marshal_says_what_it_could_not_read)
     CASE(marshal_puts_contents_behind_the_records)
     CASE(marshal_puts_few_bytes_among_the_arguments)
+    CASE(marshal_joins_what_an_iovec_points_to)
     CASE(marshal_ends_strings_at_4096)
     CASE(marshal_fills_the_slot_and_no_more)
     CASE(marshal_of_anything)
@@ -810,6 +883,7 @@ static const struct hosted_case cases[] = {
     CASE(outs_that_fault_are_efault)
     CASE(outs_of_zeros_need_no_bytes)
     CASE(a_small_out_comes_first)
+    CASE(contents_that_end_half_way_are_a_short_count)
     CASE(outs_of_nonsense_stay_inside_the_slot)
     CASE(brk_moves_by_pages)
     CASE(futex_wake_op_computes_as_linux)

@@ -34,6 +34,7 @@ ONLY_C = {
     "STUB_RODATA": "the linker script has it",
     "STUB_DATA": "the linker script has it",
     "OUT_ZEROS": "core and stub alone put replies together and take them apart",
+    "OUT_CONTENTS": "the same",
     "KIND_READY": "a byte on the pool process's socket, not a message of a channel",
 }
 

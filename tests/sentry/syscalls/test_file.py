@@ -8,12 +8,26 @@ import struct
 
 import pytest
 
-from support import PARKED, call, fork, get, host, make_kernel, make_task, put, room, run
+from support import (
+    PARKED,
+    call,
+    fork,
+    get,
+    host,
+    make_kernel,
+    make_task,
+    memory,
+    put,
+    room,
+    run,
+)
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_FSIZE
 from wardian.sentry.kernel.signals import SIGPIPE, SIGXFSZ, pending_mask
 from wardian.sentry.kernel.task import Task
+from wardian.sentry.mm.usercopy import UserSource
 from wardian.sentry.syscalls import descriptors, dir, file, iov, pipe, stat
+from wardian.sentry.vfs import io
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -275,6 +289,19 @@ def test_sendfile_to_a_full_pipe_continues_after_the_park(task: Task) -> None:
     assert got == data
     assert host(task).results[-1] == len(data)
     assert call(task, file.lseek, source, 0, 1) == len(data)
+
+
+def test_write_that_ends_half_way_leaves_nothing_behind(task: Task) -> None:
+    fd = opened(task, b"/f")
+    write(task, fd, b"0123456789")
+    edge = memory(task).map(4096) + 4096
+    memory(task).write(edge - 3, b"abc")
+    assert io.write(task, task.files.get(fd), UserSource(task, edge - 3, 300), 8) == 3
+    assert call(task, file.lseek, fd, 0, 2) == 11
+    assert call(task, file.ftruncate, fd, 300) == 0
+    buffer = room(task, 300)
+    assert call(task, file.pread64, fd, buffer, 300, 0) == 300
+    assert get(task, buffer, 300) == b"01234567abc" + bytes(289)
 
 
 def test_statx_gives_mount_id_and_birth_time(task: Task) -> None:

@@ -155,6 +155,15 @@ class StubEngine:
         if self.pool.due:
             self.pool.fill()
 
+    def glance(self, spin_ns: int) -> bool:
+        """Take a request that is there or comes within ``spin_ns``, which is waited for only while
+        a thread can make one; False when there was none."""
+        found = self.hub.glance(spin_ns)
+        if found is None:
+            return False
+        self.message(found)
+        return True
+
     def message(self, data: bytes) -> None:
         """One message of a guest thread."""
         head: i64 = read_i64_le(data, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.errno import EINVAL, ENOSPC, ENXIO
+from wardian.sentry.errno import EFAULT, EINVAL, ENOSPC, ENXIO
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import File, MapSource
 from wardian.sentry.vfs.inode import S_IFCHR, S_IFMT
@@ -117,10 +117,12 @@ class ZeroFile(MemoryFile):
     def read(self, sink: Sink, offset: int) -> int:
         done = 0
         while sink.left > 0 and done < ZERO_MAX:
-            n = sink.put_zeros(sink.left if sink.left < ZERO_MAX - done else ZERO_MAX - done)
-            if n == 0:
+            try:
+                done += sink.put_zeros(min(sink.left, ZERO_MAX - done))
+            except EFAULT:
+                if done == 0:
+                    raise
                 break
-            done += n
         return done
 
     def map(self, shared: bool, writable: bool, offset: int, length: int) -> MapSource:

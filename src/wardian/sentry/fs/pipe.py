@@ -26,7 +26,7 @@ from wardian.sentry.errno import (
     LinuxError,
 )
 from wardian.sentry.fs.anon import AnonInode
-from wardian.sentry.kernel.waitqueue import WaitQueue
+from wardian.sentry.kernel.waitqueue import MORE, WaitQueue
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import (
     O_ACCMODE,
@@ -98,7 +98,16 @@ class Pipe:
 
     def wake_readers(self) -> None:
         """Bytes arrived."""
-        self.queue.wake(READ_EVENTS)
+        if self.queue.registrations:
+            self.queue.wake(READ_EVENTS)
+
+    def wake_readers_of(self, count: int) -> None:
+        """So many bytes arrived. Who writes by the page is about to write the next one, and waking
+        a thread costs more than moving it: readers hear of it at once when half is full."""
+        if count >= PIPE_BUF and self.size * 2 < self.capacity:
+            self.queue.wake(READ_EVENTS | MORE)
+        else:
+            self.wake_readers()
 
     # -- reading side ------------------------------------------------------------------------------
     def give_first(self, sink: Sink) -> int:
@@ -180,7 +189,7 @@ class Pipe:
             self.append(data, packet)
             total += len(data)
             room = self.room()
-        self.wake_readers()
+        self.wake_readers_of(total)
         return total
 
     # -- size --------------------------------------------------------------------------------------

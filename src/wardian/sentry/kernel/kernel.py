@@ -38,6 +38,7 @@ class Kernel:
         self.poller = poller
         self.timers = TimerQueue()
         self.run_list: list[Task] = []  # unparked tasks whose handlers run next
+        self.hurry = False  # one of them is not to wait for more (waitqueue.MORE)
         # Whose handler runs right now: the dispatcher sets it before each. Files are not told who
         # reads them, but a terminal (job control) and a signalfd must know.
         self.current: Task | None = None

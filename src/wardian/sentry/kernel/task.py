@@ -17,7 +17,7 @@ from mypy_extensions import mypyc_attr
 from wardian.platform.interface import HostThread, Request
 from wardian.sentry.errno import EFAULT, ENAMETOOLONG
 from wardian.sentry.kernel.timers import Timer
-from wardian.sentry.kernel.waitqueue import Registration, Waiter, WaitQueue
+from wardian.sentry.kernel.waitqueue import MORE, Registration, Waiter, WaitQueue
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.credentials import Credentials
@@ -190,10 +190,18 @@ class Task(Waiter):
         return 0 <= call.deadline_ns <= self.kernel.clock.monotonic_ns()
 
     def woken(self, queue: WaitQueue, events: int) -> None:
-        self.unpark()
+        if events & MORE:
+            self.unpark_soon()
+        else:
+            self.unpark()
 
     def unpark(self) -> None:
         """Put a parked task on the run list: its handler will run again."""
+        self.kernel.hurry = True
+        self.unpark_soon()
+
+    def unpark_soon(self) -> None:
+        """The same when a little later is better."""
         if not self.parked:
             return
         self.parked = False

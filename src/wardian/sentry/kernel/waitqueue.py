@@ -6,6 +6,11 @@ themselves, so a wake is a hint and may be spurious. The Sentry is one thread (d
 "check, then register" has no race.
 """
 
+from typing import Final
+
+MORE: Final = 1 << 20
+"""With poll(2) events: more is about to come, there is no hurry."""
+
 
 class Waiter:
     """Something that wants to know; registered on queues until it removes itself."""

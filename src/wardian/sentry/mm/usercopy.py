@@ -25,6 +25,7 @@ MAX_RW_COUNT: Final = 0x7FFFF000  # what one read or write moves at most
 IOV_MAX: Final = 1024
 USER_END: Final = 1 << 47
 APART: Final = -3  # the status of contents that stand behind the request (marshal_gen)
+SENT_IOVEC: Final = 8  # entries; longer ones are fetched
 SMALL: Final = 8192  # scattered in one host call
 
 _IOVEC: Final = struct.Struct("<QQ")
@@ -282,11 +283,14 @@ def read_iovec(task: Task, address: int, count: int) -> Segments:
     are cut."""
     if not 0 <= count <= IOV_MAX:
         raise EINVAL("iovec count")
+    return parse_iovec(task.copy_in(address, 16 * count) if count else b"")
+
+
+def parse_iovec(array: bytes) -> Segments:
+    """Check the iovec ``array``."""
     segments = Segments()
-    if count == 0:
-        return segments
     room = MAX_RW_COUNT
-    for base, length in _IOVEC.iter_unpack(task.copy_in(address, 16 * count)):
+    for base, length in _IOVEC.iter_unpack(array):
         if length >= 1 << 63:
             raise EINVAL("iovec length")
         if length and (base > USER_END or base + length > USER_END):
@@ -298,3 +302,44 @@ def read_iovec(task: Task, address: int, count: int) -> Segments:
             segments.total += length
             room -= length
     return segments
+
+
+# -- what the stub has sent along with readv(2), writev(2) and their like --------------------------
+def iovec_sink(task: Task, address: int, count: int) -> IovecSink:
+    """What readv(2) fills."""
+    array = sent_array(task, count)
+    return IovecSink(task, parse_iovec(array) if array else read_iovec(task, address, count))
+
+
+def iovec_source(task: Task, address: int, count: int) -> Source:
+    """What writev(2) drains."""
+    array = sent_array(task, count)
+    if not array:
+        return IovecSource(task, read_iovec(task, address, count))
+    segments = parse_iovec(array)
+    raw = raw_request(task)
+    status: i64 = HEAD_SIZE + 8 + 16 * count
+    if len(raw) < status + 8 or read_i64_le(raw, status) != APART:
+        return IovecSource(task, segments)
+    sent = len(raw) - HEAD_SIZE
+    if sent + segments.total > DATA_SIZE:
+        return IovecSource(task, segments)
+    return UserSource(task, 0, segments.total, sent)
+
+
+def sent_array(task: Task, count: int) -> bytes:
+    """The iovec that came with the request; empty when it did not."""
+    raw = raw_request(task)
+    size: i64 = 16 * count if 0 < count <= SENT_IOVEC else 0
+    if size == 0 or len(raw) < HEAD_SIZE + 8 + size:
+        return b""
+    status: i64 = read_i64_le(raw, HEAD_SIZE)
+    if status != size and status != size + 8:
+        return b""
+    return raw[HEAD_SIZE + 8 : HEAD_SIZE + 8 + size]
+
+
+def raw_request(task: Task) -> bytes:
+    """The message that the call came with."""
+    call = task.call
+    return call.raw if call is not None else b""

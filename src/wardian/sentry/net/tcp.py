@@ -287,6 +287,8 @@ class TcpSocket(InetSocket):
                 self.no_space = True
                 return total if total else WOULD_BLOCK
             data = source.take(room)
+            if not data:
+                break
             total += len(data)
             transport.push(data)
         return total

@@ -206,7 +206,7 @@ class Trace:
         """What the signature alone says."""
         kind = param.kind
         value = self.number(i)
-        if kind in ("Addr", "OutBuf"):
+        if kind in ("Addr", "OutBuf", "InIovec", "OutIovec"):
             return text.pointer(value)
         if kind == "FD":
             return text.descriptor(value)

@@ -56,6 +56,7 @@ from wardian.sentry.syscalls.kinds import (
     Gid,
     InBuf,
     InEpollEvent,
+    InIovec,
     InItimerspec,
     InItimerval,
     InRlimit,
@@ -73,6 +74,7 @@ from wardian.sentry.syscalls.kinds import (
     Mode,
     Offset,
     OutBuf,
+    OutIovec,
     Pid,
     Signo,
     Size,
@@ -294,7 +296,7 @@ def _calls_0(t: Task, a: bytes, nr: i64) -> int:
                             return iov.readv(
                                 t,
                                 FD(read_i32_le(a, 24)),
-                                Addr(register(a, 32)),
+                                OutIovec(register(a, 32)),
                                 Size(register(a, 40)),
                             )
             else:
@@ -304,7 +306,7 @@ def _calls_0(t: Task, a: bytes, nr: i64) -> int:
                             return iov.writev(
                                 t,
                                 FD(read_i32_le(a, 24)),
-                                Addr(register(a, 32)),
+                                InIovec(register(a, 32)),
                                 Size(register(a, 40)),
                             )
                     else:
@@ -2150,7 +2152,7 @@ def _calls_7(t: Task, a: bytes, nr: i64) -> int:
                             return iov.preadv(
                                 t,
                                 FD(read_i32_le(a, 24)),
-                                Addr(register(a, 32)),
+                                OutIovec(register(a, 32)),
                                 Size(register(a, 40)),
                                 Offset(read_i64_le(a, 48)),
                                 ULong(register(a, 56)),
@@ -2160,7 +2162,7 @@ def _calls_7(t: Task, a: bytes, nr: i64) -> int:
                             return iov.pwritev(
                                 t,
                                 FD(read_i32_le(a, 24)),
-                                Addr(register(a, 32)),
+                                InIovec(register(a, 32)),
                                 Size(register(a, 40)),
                                 Offset(read_i64_le(a, 48)),
                                 ULong(register(a, 56)),
@@ -2385,7 +2387,7 @@ def _calls_8(t: Task, a: bytes, nr: i64) -> int:
                             return iov.preadv2(
                                 t,
                                 FD(read_i32_le(a, 24)),
-                                Addr(register(a, 32)),
+                                OutIovec(register(a, 32)),
                                 Size(register(a, 40)),
                                 Offset(read_i64_le(a, 48)),
                                 ULong(register(a, 56)),
@@ -2396,7 +2398,7 @@ def _calls_8(t: Task, a: bytes, nr: i64) -> int:
                             return iov.pwritev2(
                                 t,
                                 FD(read_i32_le(a, 24)),
-                                Addr(register(a, 32)),
+                                InIovec(register(a, 32)),
                                 Size(register(a, 40)),
                                 Offset(read_i64_le(a, 48)),
                                 ULong(register(a, 56)),

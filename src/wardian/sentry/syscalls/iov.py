@@ -14,11 +14,11 @@ from wardian.sentry.errno import (
     WOULD_BLOCK,
     LinuxError,
 )
-from wardian.sentry.mm.usercopy import IovecSink, IovecSource, read_iovec
+from wardian.sentry.mm.usercopy import iovec_sink, iovec_source
 from wardian.sentry.syscalls.file import done_reading, done_writing, positioned
-from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Offset, Size, ULong
+from wardian.sentry.syscalls.kinds import FD, Addr, Flags, InIovec, Offset, OutIovec, Size, ULong
 from wardian.sentry.vfs import io
-from wardian.sentry.vfs.buffers import BytesSink, BytesSource
+from wardian.sentry.vfs.buffers import BytesSink, Source
 from wardian.sentry.vfs.file import O_APPEND, O_NONBLOCK, O_PATH, POLLIN, POLLOUT, File
 from wardian.sentry.vfs.inode import S_IFREG
 from wardian.sentry.vfs.notify import IN_ACCESS, IN_MODIFY, notify_path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
 
 OFFSET_MAX: Final = (1 << 63) - 1
-PIECE: Final = 1 << 18
+PIECE: Final = 1 << 17
 COPY_MAX: Final = 16 << 20  # bytes per call: callers of sendfile and copy_file_range loop
 
 RWF_HIPRI: Final = 0x01
@@ -39,47 +39,47 @@ RWF_KNOWN: Final = 0x1F
 
 
 # -- vectors -------------------------------------------------------------------------------------
-def readv(t: Task, fd: FD, iov: Addr, iovcnt: Size) -> int:
+def readv(t: Task, fd: FD, iov: OutIovec, iovcnt: Size) -> int:
     """readv(2)."""
     f = io.file_of(t, fd)
-    return done_reading(f, io.read(t, f, IovecSink(t, read_iovec(t, iov, iovcnt))))
+    return done_reading(f, io.read(t, f, iovec_sink(t, iov, iovcnt)))
 
 
-def writev(t: Task, fd: FD, iov: Addr, iovcnt: Size) -> int:
+def writev(t: Task, fd: FD, iov: InIovec, iovcnt: Size) -> int:
     """writev(2)."""
     f = io.file_of(t, fd)
-    return done_writing(f, io.write(t, f, IovecSource(t, read_iovec(t, iov, iovcnt))))
+    return done_writing(f, io.write(t, f, iovec_source(t, iov, iovcnt)))
 
 
-def preadv(t: Task, fd: FD, iov: Addr, iovcnt: Size, offset: Offset, high: ULong) -> int:
+def preadv(t: Task, fd: FD, iov: OutIovec, iovcnt: Size, offset: Offset, high: ULong) -> int:
     """preadv(2); the high half of the offset is for 32-bit machines."""
     f = positioned(t, fd, offset)
-    return done_reading(f, io.read(t, f, IovecSink(t, read_iovec(t, iov, iovcnt)), offset))
+    return done_reading(f, io.read(t, f, iovec_sink(t, iov, iovcnt), offset))
 
 
-def pwritev(t: Task, fd: FD, iov: Addr, iovcnt: Size, offset: Offset, high: ULong) -> int:
+def pwritev(t: Task, fd: FD, iov: InIovec, iovcnt: Size, offset: Offset, high: ULong) -> int:
     """pwritev(2)."""
     f = positioned(t, fd, offset)
-    return done_writing(f, io.write(t, f, IovecSource(t, read_iovec(t, iov, iovcnt)), offset))
+    return done_writing(f, io.write(t, f, iovec_source(t, iov, iovcnt), offset))
 
 
 def preadv2(
-    t: Task, fd: FD, iov: Addr, iovcnt: Size, offset: Offset, high: ULong, flags: Flags
+    t: Task, fd: FD, iov: OutIovec, iovcnt: Size, offset: Offset, high: ULong, flags: Flags
 ) -> int:
     """preadv2(2); an offset of -1 is the file's own."""
     check_rwf(flags)
     f = io.file_of(t, fd) if offset == -1 else positioned(t, fd, offset)
-    sink = IovecSink(t, read_iovec(t, iov, iovcnt))
+    sink = iovec_sink(t, iov, iovcnt)
     return done_reading(f, io.read(t, nowait(f, flags), sink, offset))
 
 
 def pwritev2(
-    t: Task, fd: FD, iov: Addr, iovcnt: Size, offset: Offset, high: ULong, flags: Flags
+    t: Task, fd: FD, iov: InIovec, iovcnt: Size, offset: Offset, high: ULong, flags: Flags
 ) -> int:
     """pwritev2(2)."""
     check_rwf(flags)
     f = io.file_of(t, fd) if offset == -1 else positioned(t, fd, offset)
-    source = IovecSource(t, read_iovec(t, iov, iovcnt))
+    source = iovec_source(t, iov, iovcnt)
     if flags & RWF_APPEND and f.seekable:
         n = io.write(t, f, source, f.end())
         if n > 0 and offset == -1:
@@ -107,6 +107,34 @@ def nowait(f: File, flags: int) -> File:
 
 
 # -- copies --------------------------------------------------------------------------------------
+class FileSource(Source):
+    """A part of a file, read as it is asked for: what is not taken was not read."""
+
+    def __init__(self, file: File, offset: int, count: int) -> None:
+        super().__init__(count)
+        self.file = file
+        self.offset = offset
+        self.error: LinuxError | None = None  # why it ended early
+
+    def take(self, count: int) -> bytes:
+        sink = BytesSink(min(count, self.left, PIECE))
+        n = 0
+        try:
+            n = self.file.read(sink, self.offset)
+        except LinuxError as error:
+            self.error = error
+        if n <= 0:
+            self.left = 0
+            return b""
+        self.offset += n
+        self.left -= n
+        return sink.data
+
+    def give_back(self, count: int) -> None:
+        self.offset -= count
+        self.left += count
+
+
 def sendfile(t: Task, out_fd: FD, in_fd: FD, offset: Addr, count: Size) -> int:
     """sendfile(2); what was moved before a park is remembered in ``t.call.done``."""
     call = t.call
@@ -143,13 +171,10 @@ def move(
     t: Task, source: File, target: File, start: int, done: int, count: int
 ) -> tuple[int, bool]:
     """Copy pieces until ``count`` are done or the target is full: (done, whether it was full)."""
-    while done < count:
-        sink = BytesSink(min(PIECE, count - done))
-        n = source.read(sink, start + done)
-        if n <= 0:
-            return done, False
+    left = FileSource(source, start + done, count - done)
+    while left.left:
         try:
-            written = put(t, target, BytesSource(sink.data))
+            written = put(t, target, left)
         except LinuxError:
             if done:
                 return done, False
@@ -160,10 +185,12 @@ def move(
         notify_path(target.path, IN_MODIFY)
         if written == 0:
             break
+    if done == 0 and left.error is not None:
+        raise left.error
     return done, False
 
 
-def put(t: Task, target: File, data: BytesSource) -> int:
+def put(t: Task, target: File, data: Source) -> int:
     """One write to a file or a stream: count or WOULD_BLOCK."""
     if target.seekable:
         return io.write_at(t, target, data, io.CURRENT)
@@ -230,18 +257,17 @@ def keep_offset(t: Task, f: File, address: int, offset: int) -> None:
 def copy_range(t: Task, source: File, target: File, start: int, to: int, count: int) -> int:
     """Copy until ``count``, the end of the source, or an error after some."""
     done = 0
-    while done < count:
-        sink = BytesSink(min(PIECE, count - done))
-        n = source.read(sink, start + done)
-        if n <= 0:
-            break
+    left = FileSource(source, start, count)
+    while left.left:
         try:
-            written = io.write_at(t, target, BytesSource(sink.data), to + done)
+            written = io.write_at(t, target, left, to + done)
         except LinuxError:
             if done:
                 break
             raise
         done += written
-        if written < n:
+        if written == 0:
             break
+    if done == 0 and left.error is not None:
+        raise left.error
     return done

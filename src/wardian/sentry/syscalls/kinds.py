@@ -32,6 +32,8 @@ ClockId = NewType("ClockId", int)  # signed 32 bits
 
 # guest addresses
 Addr = NewType("Addr", int)  # anything; strace prints hex
+InIovec = NewType("InIovec", int)  # its buffers are read, and ``usercopy`` knows what was sent
+OutIovec = NewType("OutIovec", int)  # its buffers are written
 OutBuf = NewType("OutBuf", int)  # written by the handler; strace prints what was written
 
 # copied in with the request

@@ -8,6 +8,8 @@ which saves a cache line. Byte 7 is zero. Bytes 0-5 describe arguments 0-5. An a
     0x01         NUL-terminated string: sent without its NUL; ENAMETOOLONG after 4096 bytes
     0x02         buffer of as many bytes as the next argument says (unsigned 64-bit)
     0x03         the same of contents: more than 256 bytes stand behind all records
+    0x04         iovec of as many entries as the next argument says: 1 to 8 are sent
+    0x05         the same, then an i64 that says what became of the contents, an n as below
     0x40 | n     structure of n bytes, 0 < n < 64
     0x80 | n     structure of 8*n bytes, 0 < n < 0x70
     0xF0-0xFF    reserved
@@ -20,6 +22,7 @@ area: a little-endian i64 n, then max(n, 0) bytes, padded with anything to a mul
     n == -2      it does not fit the data area (31 KiB for all records; 16 KiB for contents): the
                  Sentry fetches it
     n == -3      the contents stand behind the records, which are all that the request is made of
+                 (those of an iovec joined)
     n == -14     EFAULT while reading it
     n == -36     ENAMETOOLONG (0x01 only)
 
@@ -40,6 +43,8 @@ ENTRIES: Final[dict[int, str]] = {
     13: "0084000000000000",  # rt_sigaction
     14: "0081000000000000",  # rt_sigprocmask
     18: "0003000000000000",  # pwrite64
+    19: "0004000000000000",  # readv
+    20: "0005000000000000",  # writev
     21: "0100000000000000",  # access
     23: "0000000082000000",  # select
     35: "8200000000000000",  # nanosleep
@@ -113,6 +118,8 @@ ENTRIES: Final[dict[int, str]] = {
     282: "0081000000000000",  # signalfd
     286: "0000840000000000",  # timerfd_settime
     289: "0081000000000000",  # signalfd4
+    295: "0004000000000000",  # preadv
+    296: "0005000000000000",  # pwritev
     297: "0000009000000000",  # rt_tgsigqueueinfo
     299: "0000000082000000",  # recvmmsg
     302: "0000820000000000",  # prlimit64
@@ -120,6 +127,8 @@ ENTRIES: Final[dict[int, str]] = {
     316: "0001000100000000",  # renameat2
     319: "0100000000000000",  # memfd_create
     322: "0001000000000000",  # execveat
+    327: "0004000000000000",  # preadv2
+    328: "0005000000000000",  # pwritev2
     332: "0001000000000000",  # statx
     424: "0000900000000000",  # pidfd_send_signal
     437: "0001000000000000",  # openat2

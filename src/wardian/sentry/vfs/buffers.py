@@ -111,6 +111,8 @@ class BytesSink(Sink):
     @property
     def data(self) -> bytes:
         """Everything put so far."""
+        if len(self.parts) == 1:
+            return self.parts[0]
         return b"".join(self.parts)
 
 

@@ -113,8 +113,7 @@ class Cloning:
             kit.close()
             raise EAGAIN(f"the parent cannot be sent its child's channel: {e}") from None
         process = StubProcess(self.engine, kit.space)
-        process.brk_start = parent.stub_process.brk_start
-        process.text.inherit(parent.stub_process.text)
+        process.inherit(parent.stub_process)
         process.control = kit.control
         kit.space.claim(parent.slot)
         child = StubThread(self.engine, process, parent.slot, 0)

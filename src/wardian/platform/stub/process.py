@@ -104,6 +104,7 @@ class StubProcess(HostProcess):
         self.brk_start = 0
         self.text = Text(self)
         self.control: Control | None = None
+        self.limited: set[int] = set()  # resources that the host limits
         self.limits: list[tuple[int, int, int]] = []  # to be set when the host process is known
         self.cpu_base_ns = 0  # used by programs that ran in it before
         self.user_ns = 0  # of the time used, as told last
@@ -124,14 +125,21 @@ class StubProcess(HostProcess):
         """Another program is loaded in place of the one that ran."""
         self.brk_start = image.brk_start
         self.text.load(image)
+        for resource in self.limited:  # the new program's own come when it is loaded
+            self.set_limit(resource, SMALLEST_NO_LIMIT, 0)
         self.cpu_base_ns += self.cpu_time_ns()
         self.user_ns = self.system_ns = 0
+
+    def inherit(self, parent: StubProcess) -> None:
+        """What a process to come has from its parent."""
+        self.brk_start = parent.brk_start
+        self.text.inherit(parent.text)
+        self.limited = parent.limited.copy()
 
     def sharing(self) -> StubProcess:
         """One to come that will share this one's memory (vfork)."""
         child = StubProcess(self.engine, self.space)
-        child.brk_start = self.brk_start
-        child.text.inherit(self.text)
+        child.inherit(self)
         if self.control is not None:
             child.control = self.control.share()
         return child
@@ -215,6 +223,7 @@ class StubProcess(HostProcess):
         if not self.pid:
             self.limits.append((resource, soft, besides))
             return
+        self.limited.add(resource)
         own = self.engine.proc.own_bytes(self.engine.zygote.pid, resource)
         if own == 0:
             LOG.warning("the size of a guest process cannot be seen: its limit is not enforced")

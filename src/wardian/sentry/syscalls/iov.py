@@ -172,7 +172,9 @@ def move(
 ) -> tuple[int, bool]:
     """Copy pieces until ``count`` are done or the target is full: (done, whether it was full)."""
     left = FileSource(source, start + done, count - done)
-    while left.left:
+    while done < count:
+        if left.left == 0:  # cut at RLIMIT_FSIZE: one more try brings the signal
+            left = FileSource(source, start + done, count - done)
         try:
             written = put(t, target, left)
         except LinuxError:

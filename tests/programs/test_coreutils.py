@@ -12,6 +12,7 @@ COREUTILS = [
     "echo x >a; mv a b; mv -n b c; mv c sub/ ; echo $?; mkdir sub; mv c sub; ls sub",
     "ln -s a l; ln -s b l; echo $?; ln -sf b l; readlink l; readlink -f l | sed 's,.*/,,'; ln l2 l; echo $?",
     "touch -t 200001020304.05 f; stat -c '%y %x' f | cut -c1-19; touch -r f g; stat -c %Y g; touch -h -d @1 l; echo $?",
+    "d=$(mktemp -d -p /dev/shm); cd $d; for t in 99999999999 -99999999999; do touch -d @$t f; stat -c '%X %Y' f; ls --full-time f | cut -c 1-9; done; rm -r $d",
     "echo abc >f; stat -c '%a %F %s %h %o %b' f; stat -f -c %T . | grep -c .; stat nosuch; echo $?",
     "truncate -s 1M s; stat -c '%s' s; du -k s; dd if=/dev/zero of=s bs=1 seek=100 count=1 conv=notrunc 2>/dev/null; stat -c %s s",
     "dd if=/dev/zero bs=64k count=16 2>/dev/null | sha1sum; dd if=/dev/urandom bs=1 count=8 2>/dev/null | wc -c",

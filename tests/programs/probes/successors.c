@@ -238,6 +238,10 @@ int main(int argc, char **argv)
     report(child);
     if ((child = fork()) == 0) {
         pthread_t thread;
+        sigset_t set; /* blocked for the other thread, too: it must not take the signal */
+        sigemptyset(&set);
+        sigaddset(&set, SIGUSR1);
+        sigprocmask(SIG_BLOCK, &set, NULL);
         pthread_create(&thread, NULL, idle, NULL);
         become("with-threads", 1);
     }

@@ -283,8 +283,8 @@ def _decided_rows() -> list[bpf.Rule]:
             OWN_TIME,
             "a process with a copy of the memory, or with the same memory (vfork), as the Sentry "
             "told the stub; one made by jumping here has no channel of its own, can ask for nothing"
-            " and is killed soon after any guest process has ended (two notifications, of which "
-            "each puts a guest thread to sleep, were a third of a fork)",
+            " and is killed soon after any guest process has ended (asking the Sentry first put "
+            "guest threads to sleep four times in each fork)",
             _IN_STUB,
             bpf.IntIn(
                 "flags",

@@ -56,7 +56,7 @@ static int second(char **argv)
     return 9;
 }
 
-static void become(const char *what, int threads)
+static void become(const char *what)
 {
     char cpu[32], pid[32];
     sigset_t set;
@@ -234,7 +234,7 @@ int main(int argc, char **argv)
     printf("begin\n");
     fflush(stdout);
     if ((child = fork()) == 0)
-        become("alone", 0);
+        become("alone");
     report(child);
     if ((child = fork()) == 0) {
         pthread_t thread;
@@ -243,7 +243,7 @@ int main(int argc, char **argv)
         sigaddset(&set, SIGUSR1);
         sigprocmask(SIG_BLOCK, &set, NULL);
         pthread_create(&thread, NULL, idle, NULL);
-        become("with-threads", 1);
+        become("with-threads");
     }
     report(child);
     if ((child = fork()) == 0)

@@ -247,16 +247,15 @@ class Cloning:
         """The host would not: nobody stands where the child was to."""
         process = child.stub_process
         self.stop_watching(child)
-        self.engine.threads.remove(child.key)
+        if not process.pid:
+            process.gone()
+            return
+        self.engine.threads.remove(child.key)  # a thread, or the parent has lied
         if child in process.threads:
             process.threads.remove(child)
-        if process.pid:  # a thread, or the parent has lied
-            process.space.retire(child.slot, True)
-            if not process.threads:
-                process.kill()
-        else:
-            process.ended = True
-            process.gone()
+        process.space.retire(child.slot, True)
+        if not process.threads:
+            process.kill()
 
     def parent_gone(self, thread: StubThread) -> None:
         """The thread ended, perhaps before it made the child that it was to make."""

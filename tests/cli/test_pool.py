@@ -8,20 +8,24 @@ import socket
 import stat
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import NOBODY, Wardian, descendants, finish, wait_until
+
+from wardian.host import syscalls
 
 
 class Pool:
     """A server of ours."""
 
-    def __init__(self, wardian: Wardian) -> None:
+    def __init__(self, wardian: Wardian, **how: Any) -> None:
         self.path = wardian.directory / "run" / "socket"
         self.path.parent.mkdir(mode=0o700)
-        self.process = wardian.start("pool", "--socket", str(self.path))
-        wait_until(self.path.exists)
+        self.process = wardian.start("pool", "--socket", str(self.path), **how)
+        assert wait_until(self.path.exists)
         wardian.env["WARDIAN_POOL"] = str(self.path)
 
     def children(self) -> list[int]:
@@ -59,7 +63,7 @@ def test_it_is_a_fork_of_the_server(wardian: Wardian, pool: Pool) -> None:
     assert not descendants(process.pid)
     process.stdin.close()
     assert process.wait(20) == 0
-    wait_until(lambda: not pool.children())
+    assert wait_until(lambda: not pool.children())
 
 
 def test_options_and_errors_are_as_without_it(wardian: Wardian, pool: Pool) -> None:
@@ -84,12 +88,26 @@ def test_signals_are_passed_on(wardian: Wardian, pool: Pool) -> None:
     assert process.wait(20) == 3
 
 
-def test_ignored_signals_stay_ignored(wardian: Wardian, pool: Pool) -> None:
+@pytest.mark.parametrize("number", [signal.SIGHUP, 32, 33, 64])  # 32 and 33 are glibc's own
+def test_what_the_caller_ignores_is_ignored(wardian: Wardian, pool: Pool, number: int) -> None:
+    script = f"kill -{number:d} $$; echo alive"
+    for ignored, status in ((True, 0), (False, 128 + number)):
+        outcome = wardian.do("sh", "-c", script, preexec_fn=partial(ignore, number, ignored))
+        assert (outcome.status, outcome.out) == (status, "alive\n" if ignored else "")
+
+
+def test_what_the_server_ignores_is_not(wardian: Wardian) -> None:
+    pool = Pool(wardian, preexec_fn=lambda: ignore(signal.SIGHUP))
     script = "kill -HUP $$; echo alive"
-    process = wardian.start(
-        "do", "sh", "-c", script, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    )
-    assert finish(process).out == "alive\n"
+    outcome = wardian.do("sh", "-c", script, preexec_fn=lambda: ignore(signal.SIGHUP, False))
+    assert outcome.status == 128 + signal.SIGHUP
+    pool.process.terminate()
+    assert finish(pool.process).status == 0
+
+
+def ignore(number: int, ignored: bool = True) -> None:
+    """Ignore any signal from now on, or no longer. The tests' own parent may ignore some."""
+    syscalls.ignore_signal(number, ignored)
 
 
 def test_a_killed_caller_takes_its_sandbox_along(wardian: Wardian, pool: Pool) -> None:
@@ -99,8 +117,8 @@ def test_a_killed_caller_takes_its_sandbox_along(wardian: Wardian, pool: Pool) -
     family = descendants(pool.process.pid)
     process.kill()
     process.wait(20)
-    wait_until(lambda: not pool.children())
-    wait_until(lambda: not [pid for pid in family if os.path.exists(f"/proc/{pid}/exe")][1:])
+    assert wait_until(lambda: not pool.children())
+    assert wait_until(lambda: not [pid for pid in family if os.path.exists(f"/proc/{pid}/exe")][1:])
     assert wardian.do("echo", "next").out == "next\n"
 
 
@@ -166,9 +184,11 @@ def test_an_abandoned_socket_is_taken_over_and_a_live_one_is_not(
     left = pool.path.with_name("left")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(left))
+    abandoned = left.stat().st_ino
     process = wardian.start("pool", "--socket", str(left))
+    assert wait_until(lambda: left.exists() and left.stat().st_ino != abandoned)
     wardian.env["WARDIAN_POOL"] = str(left)
-    wait_until(lambda: wardian.do("echo", "x").out == "x\n")
+    assert wardian.do("echo", "x").out == "x\n"
     process.terminate()
     assert process.wait(20) == 0
 

@@ -27,6 +27,7 @@ from wardian.cli.pooled import ANSWER, HEADER, peer_uid
 from wardian.host import sandbox, syscalls
 from wardian.host.config import ConfigError
 from wardian.host.messages import complain
+from wardian.host.relay import PYTHONS_OWN
 
 __all__ = ["main"]
 
@@ -39,6 +40,8 @@ TEXT_MAX = 16 << 20
 PATIENCE = 5.0
 """How long a caller, who is ourselves, may take to say what it wants."""
 HIGHEST = 2**31 - 1
+NSIG = 65
+UNTOUCHED = {signal.SIGKILL, signal.SIGSTOP, *PYTHONS_OWN}
 
 
 class Call:
@@ -194,9 +197,8 @@ def take_over(wanted: Wanted) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    for number in range(1, 33):
-        if wanted.ignored >> number - 1 & 1:
-            signal.signal(number, signal.SIG_IGN)
+    for number in set(range(1, NSIG)) - UNTOUCHED:
+        syscalls.ignore_signal(number, bool(wanted.ignored >> number - 1 & 1))
 
 
 def default_socket() -> str:
@@ -214,28 +216,28 @@ def listen(path: str) -> socket.socket:
         info = os.stat(directory)
         if info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) & 0o022:
             raise ConfigError(f"cannot listen in {directory}: others can write to it")
+        if not is_free(path):
+            raise ConfigError(f"cannot listen on {path}: in use")
         listener = socket.socket(socket.AF_UNIX)
-        if is_abandoned(path):
-            os.unlink(path)
         os.umask(0o177)
-        listener.bind(path)
+        unfinished = f"{path}.{os.getpid()}"
+        listener.bind(unfinished)
         listener.listen(128)
+        os.rename(unfinished, path)  # who sees it can connect
     except OSError as e:
         raise ConfigError(f"cannot listen on {path}: {e.strerror or e}") from None
     return listener
 
 
-def is_abandoned(path: str) -> bool:
-    """A socket of ours that nobody listens on."""
+def is_free(path: str) -> bool:
+    """Nothing is there, or a socket that nobody listens on."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return False
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(path)
         return False
-    except FileNotFoundError:
-        return False
-    except ConnectionRefusedError:
+    except (FileNotFoundError, ConnectionRefusedError):
         return True
 
 
@@ -257,13 +259,14 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         path = options.socket or default_socket()
+        stop = stop_pipe()
         listener = listen(path)
     except ConfigError as e:
         complain(str(e))
         return e.status
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    server = Server(listener, stop_pipe())
+    server = Server(listener, stop)
     sandbox.keep_what_there_is()
     try:
         server.serve()

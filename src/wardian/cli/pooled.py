@@ -18,7 +18,7 @@ from fcntl import F_SETFL, F_SETOWN, fcntl
 from wardian.host.messages import complain
 from wardian.host.relay import FORWARDED, ignored_signals
 
-HEADER = struct.Struct("<4I")  # bytes of text, words, umask, ignored signals
+HEADER = struct.Struct("<3IQ")  # bytes of text, words, umask, ignored signals
 LENGTHS = struct.Struct("<I")
 ANSWER = struct.Struct("<i")
 LOST_STATUS = 125
@@ -59,7 +59,7 @@ def request(words: list[str]) -> bytes:
     text = b"\0".join([*map(os.fsencode, words), *variables])
     mask = os.umask(0o077)
     os.umask(mask)
-    ignored = sum(1 << number - 1 for number in ignored_signals() if number <= 32)
+    ignored = sum(1 << number - 1 for number in ignored_signals())
     return HEADER.pack(len(text), len(words), mask, ignored) + text
 
 

@@ -63,6 +63,7 @@ def syscall(number: int, *args: SysArg) -> int:
 
 
 # amd64 numbers (arch/x86/entry/syscalls/syscall_64.tbl)
+NR_RT_SIGACTION = 13
 NR_CAPGET = 125
 NR_CAPSET = 126
 NR_PIVOT_ROOT = 155
@@ -106,6 +107,8 @@ MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
 
+SIGSET_BYTES = 8
+
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_CAPBSET_READ = 23
@@ -138,6 +141,13 @@ def path(name: str | bytes) -> bytes:
 def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     """prctl(2)."""
     return syscall(NR_PRCTL, option, arg2, arg3, 0, 0)
+
+
+def ignore_signal(number: int, ignored: bool) -> None:
+    """rt_sigaction(2): SIG_IGN or SIG_DFL for any signal, those that glibc keeps for itself (32 and
+    33) too, which signal.signal() refuses."""
+    action = struct.pack("<4Q", ignored, 0, 0, 0)  # SIG_IGN is 1: asm/signal.h
+    syscall(NR_RT_SIGACTION, number, action, None, SIGSET_BYTES)
 
 
 def unshare(flags: int) -> None:

@@ -73,9 +73,18 @@ class HostMapping:
         self.end = end
         self.prot = prot  # like "r-xp"
         self.offset = offset
-        self.dev = dev
+        self.dev = dev  # like "08:01"
         self.ino = ino
         self.name = name
+
+    def device(self) -> int:
+        """``dev`` as st_dev has it."""
+        major, _, minor = self.dev.partition(":")
+        try:
+            low = int(minor, 16)
+            return (low & 0xFF) | int(major, 16) << 8 | (low & ~0xFF) << 12
+        except ValueError:
+            return 0
 
 
 class HostProcess:

@@ -47,6 +47,20 @@ def read_host_cpu() -> HostCpu:
     return host
 
 
+def cpu_mask(count: int) -> str:
+    """Groups of 32 bits, as Cpus_allowed has them."""
+    mask, words = (1 << count) - 1, []
+    for _ in range((count + 31) // 32):
+        words.append(f"{mask & 0xFFFFFFFF:08x}" if mask >> 32 else f"{mask & 0xFFFFFFFF:x}")
+        mask >>= 32
+    return ",".join(reversed(words))
+
+
+def cpu_list(count: int) -> str:
+    """``0-3``."""
+    return "0" if count <= 1 else f"0-{count - 1}"
+
+
 def parse_auxv(data: bytes) -> dict[int, int]:
     """The pairs of an auxiliary vector (getauxval(3)) up to AT_NULL."""
     pairs: dict[int, int] = {}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import ENOENT
 from wardian.sentry.fs import proc_texts
-from wardian.sentry.fs.proc_pid import TaskDirFS, group_directory, parse_number
+from wardian.sentry.fs.proc_pid import TaskDirFS, group_directory
+from wardian.sentry.fs.proc_pid_inode import parse_number
 from wardian.sentry.fs.proc_sys import add, build_sys
 from wardian.sentry.fs.pseudo import (
     DIRECTORY_BATCH,

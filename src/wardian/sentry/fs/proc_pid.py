@@ -1,8 +1,8 @@
 """/proc/<pid> and /proc/<pid>/task/<tid> (proc(5)): directories, links to files, writable files.
 
-The texts are in ``proc_pid_texts``. Inodes are made at each lookup (proc revalidates names), with
-numbers that follow from the task and the name; what a task left behind answers ESRCH or ENOENT
-once it is gone.
+The texts are in ``proc_pid_texts``, descriptors in ``proc_pid_fd``. Inodes are made at each lookup
+(proc revalidates names), with numbers that follow from the task and the name; what a task left
+behind answers ESRCH or ENOENT once it is gone.
 """
 
 from __future__ import annotations
@@ -11,21 +11,28 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EACCES, EINVAL, EIO, ENOENT, ESRCH, LinuxError
 from wardian.sentry.fs import proc_pid_texts as texts
+from wardian.sentry.fs.proc_pid_fd import FdDir, FdInfoDir
+from wardian.sentry.fs.proc_pid_inode import (
+    TaskLink,
+    TaskPart,
+    check_access,
+    give_owner,
+    inode_number,
+    is_gone,
+    nameless,
+    parse_number,
+)
+from wardian.sentry.fs.proc_pid_status import dead
 from wardian.sentry.fs.pseudo import (
-    DIRECTORY_BATCH,
     FixedDir,
-    PseudoDir,
     PseudoFS,
     PseudoInode,
     TextInode,
 )
-from wardian.sentry.kernel.access import may_access
-from wardian.sentry.kernel.thread_group import SUID_DUMP_USER
 from wardian.sentry.vfs.buffers import Sink, Source
-from wardian.sentry.vfs.dentry import Dentry, Mount, Path
+from wardian.sentry.vfs.dentry import Path
 from wardian.sentry.vfs.file import File
-from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFREG, DirEntry, Inode
-from wardian.sentry.vfs.namei import path_text
+from wardian.sentry.vfs.inode import S_IFDIR, S_IFLNK, S_IFREG, Inode
 from wardian.sentry.vfs.seek import SEEK_CUR, SEEK_SET
 
 if TYPE_CHECKING:
@@ -34,8 +41,6 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.thread_group import ThreadGroup
 
 TASK_LEVEL: Final = 500  # added to the numbers of files in task directories
-FD_BASE: Final = 0x100000
-FDINFO_BASE: Final = 0x200000
 NS_BASE: Final = 2000
 MEM_STEP: Final = 1 << 18
 COMM_LENGTH: Final = 15
@@ -52,28 +57,6 @@ NAMESPACES: Final = [
     (b"user", 0xEFFFFFFD),
     (b"uts", 0xEFFFFFFE),
 ]
-
-
-def inode_number(task: Task, code: int) -> int:
-    """The number of a file of ``task``."""
-    return task.tid << 24 | code
-
-
-def is_gone(task: Task) -> bool:
-    """True when ``task`` has no directory any more; a zombie's leader still has one."""
-    return task.exited and (task is not task.group.leader or task.group.reaped)
-
-
-def give_owner(inode: PseudoInode, task: Task) -> None:
-    """Files belong to the effective user, those of undumpable processes to root (proc(5))."""
-    if task.group.dumpable == SUID_DUMP_USER:
-        inode.uid, inode.gid = task.credentials.euid, task.credentials.egid
-
-
-def check_access(reader: Task | None, task: Task) -> None:
-    """EACCES unless ``reader`` might trace ``task`` (ptrace(2))."""
-    if reader is not None and not may_access(reader, task):
-        raise EACCES("not allowed to look into that task")
 
 
 class TaskDirFS(PseudoFS):
@@ -172,7 +155,7 @@ class MemFile(File):
         self.target = task
 
     def read(self, sink: Sink, offset: int) -> int:
-        if texts.dead(self.target):
+        if dead(self.target):
             return 0
         data = self.memory.process.read_some(offset, min(sink.left, MEM_STEP))
         if not data and sink.left > 0:
@@ -180,7 +163,7 @@ class MemFile(File):
         return sink.put(data)
 
     def write(self, source: Source, offset: int) -> int:
-        if texts.dead(self.target):
+        if dead(self.target):
             return 0
         data = source.take(min(source.left, MEM_STEP))
         try:
@@ -206,34 +189,6 @@ class MemFile(File):
 
 
 # -- links -----------------------------------------------------------------------------------------
-class TaskLink(PseudoInode):
-    """A magic link to something of a task: subclasses say what."""
-
-    def __init__(self, fs: PseudoFS, code: int, task: Task, permissions: int = 0o777) -> None:
-        super().__init__(fs, inode_number(task, code), S_IFLNK | permissions)
-        self.task = task
-        give_owner(self, task)
-
-    def target(self) -> Path:
-        """Where it leads; ENOENT when nowhere."""
-        raise NotImplementedError
-
-    def readlink(self) -> bytes:
-        reader = self.fs.kernel.current
-        check_access(reader, self.task)
-        root = reader.fs.root if reader is not None else self.task.fs.root
-        return path_text(self.target(), root)
-
-    def magic_link(self, task: Task) -> object | None:
-        check_access(task, self.task)
-        return self.target()
-
-    def check_alive(self) -> None:
-        """ENOENT for a zombie."""
-        if texts.dead(self.task):
-            raise ENOENT("the process has exited")
-
-
 class ExeLink(TaskLink):
     """exe."""
 
@@ -261,41 +216,6 @@ class RootLink(TaskLink):
     def target(self) -> Path:
         self.check_alive()
         return self.task.fs.root
-
-
-class FdLink(TaskLink):
-    """fd/<n>: its permission bits show how the descriptor was opened."""
-
-    def __init__(self, fs: PseudoFS, task: Task, fd: int, file: File) -> None:
-        permissions = (0o500 if file.readable else 0) | (0o300 if file.writable else 0)
-        super().__init__(fs, FD_BASE + fd, task, permissions)
-        self.fd = fd
-
-    def size(self) -> int:
-        return 64
-
-    def file(self) -> File:
-        """The description behind it now."""
-        self.check_alive()
-        file = self.task.files.find(self.fd)
-        if file is None:
-            raise ENOENT("the descriptor was closed")
-        return file
-
-    def target(self) -> Path:
-        file = self.file()
-        if file.path is not None:
-            return file.path
-        if file.inode is None:
-            raise ENOENT("this file cannot be opened again")
-        return nameless(file.inode, file.describe().encode())
-
-    def readlink(self) -> bytes:
-        file = self.file()
-        if file.path is None:
-            check_access(self.fs.kernel.current, self.task)
-            return file.describe().encode()
-        return super().readlink()
 
 
 class NamespaceLink(TaskLink):
@@ -328,102 +248,7 @@ class NamespaceFile(File):
         return False
 
 
-def nameless(inode: Inode, name: bytes) -> Path:
-    """A place for an object without one: ``pipe:[5]``."""
-    dentry = Dentry(name, None, inode)
-    return Path(Mount(0, inode.sb, dentry, 0, "none"), dentry)
-
-
 # -- directories -----------------------------------------------------------------------------------
-class TaskPart(PseudoDir):
-    """A directory below a task's."""
-
-    def __init__(self, fs: PseudoFS, code: int, task: Task, permissions: int) -> None:
-        super().__init__(fs, inode_number(task, code), permissions)
-        self.task = task
-        give_owner(self, task)
-
-    def names(self) -> list[tuple[int, bytes, int, int]]:
-        """(key, name, inode number, S_IFMT bits) in order of the ascending key."""
-        raise NotImplementedError
-
-    def entries(self, position: int) -> list[DirEntry]:
-        found: list[DirEntry] = []
-        if is_gone(self.task):
-            return found
-        for key, name, ino, kind in self.names():
-            if key >= position:
-                found.append(DirEntry(name, ino, kind, key + 1))
-                if len(found) >= DIRECTORY_BATCH:
-                    break
-        return found
-
-
-class FdDir(TaskPart):
-    """fd."""
-
-    def check_open(self, task: Task) -> None:
-        check_access(task, self.task)
-
-    def lookup(self, name: bytes) -> Inode | None:
-        fd = parse_number(name)
-        if fd < 0 or texts.dead(self.task):
-            return None
-        check_access(self.fs.kernel.current, self.task)
-        file = self.task.files.find(fd)
-        return FdLink(self.fs, self.task, fd, file) if file is not None else None
-
-    def names(self) -> list[tuple[int, bytes, int, int]]:
-        if texts.dead(self.task):
-            return []
-        return [
-            (fd, b"%d" % fd, inode_number(self.task, FD_BASE + fd), S_IFLNK)
-            for fd in sorted(self.task.files.fds())
-        ]
-
-
-class FdInfoDir(FdDir):
-    """fdinfo."""
-
-    def lookup(self, name: bytes) -> Inode | None:
-        fd = parse_number(name)
-        if fd < 0 or texts.dead(self.task) or self.task.files.find(fd) is None:
-            return None
-        return FdInfo(self.fs, self.task, fd)
-
-    def names(self) -> list[tuple[int, bytes, int, int]]:
-        if texts.dead(self.task):
-            return []
-        return [
-            (fd, b"%d" % fd, inode_number(self.task, FDINFO_BASE + fd), S_IFREG)
-            for fd in sorted(self.task.files.fds())
-        ]
-
-
-class FdInfo(TextInode):
-    """fdinfo/<n>: offset, flags and what the file adds."""
-
-    def __init__(self, fs: PseudoFS, task: Task, fd: int) -> None:
-        super().__init__(fs, inode_number(task, FDINFO_BASE + fd), 0o444)
-        self.task = task
-        self.fd = fd
-        give_owner(self, task)
-
-    def check_open(self, task: Task, flags: int) -> None:
-        check_access(task, self.task)
-
-    def render(self) -> bytes:
-        files = self.task.files
-        file = files.find(self.fd)
-        if file is None or texts.dead(self.task):
-            raise ENOENT("the descriptor was closed")
-        flags = file.flags | (0o2000000 if self.fd in files.cloexec else 0)
-        mount = file.path.mount.mount_id if file.path is not None else 0
-        ino = file.inode.ino if file.inode is not None else 0
-        text = f"pos:\t{file.offset}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{ino}\n"
-        return (text + file.fdinfo()).encode()
-
-
 class NamespaceDir(TaskPart):
     """ns."""
 
@@ -570,13 +395,6 @@ class TaskDir(TaskPart):
                 ino = self.net().ino if name == b"net" else inode_number(task, base + key)
                 found.append((key, name, ino, kind))
         return found
-
-
-def parse_number(name: bytes) -> int:
-    """A canonical decimal name as a number; -1 otherwise."""
-    if not name.isdigit() or len(name) > 9 or (len(name) > 1 and name[0] == 0x30):
-        return -1
-    return int(name)
 
 
 def group_directory(fs: PseudoFS, group: ThreadGroup) -> Inode | None:

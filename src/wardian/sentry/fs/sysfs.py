@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.fs.proc_pid_texts import cpu_list, cpu_mask
 from wardian.sentry.fs.proc_texts import memory_total, memory_used
 from wardian.sentry.fs.pseudo import FixedDir, FixedText, PseudoFS, PseudoLink, TextInode
+from wardian.sentry.hostcpu import cpu_list, cpu_mask
 from wardian.sentry.vfs.inode import Inode
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import HostMapping
-from wardian.sentry.fs.proc_pid_texts import parse_dev
 from wardian.sentry.kernel.ipc import IpcObject, now
 from wardian.sentry.mm import memfd
 from wardian.sentry.mm.memory import page_up
@@ -43,7 +42,7 @@ class Segment(IpcObject):
 
     def maps(self, entry: HostMapping) -> bool:
         """Whether a host mapping is one of this segment."""
-        return entry.ino == self.ino and parse_dev(entry.dev) == self.dev
+        return entry.ino == self.ino and entry.device() == self.dev
 
     def pack(self, attached: int) -> bytes:
         """struct shmid64_ds."""
@@ -69,7 +68,7 @@ def attached(kernel: Kernel) -> dict[tuple[int, int], int]:
         seen.add(id(memory))
         for entry in memory.process.maps():
             if entry.offset == 0 and entry.ino:
-                key = (parse_dev(entry.dev), entry.ino)
+                key = (entry.device(), entry.ino)
                 found[key] = found.get(key, 0) + 1
     return found
 

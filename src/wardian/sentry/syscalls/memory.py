@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.platform.layout import GUEST_TOP
 from wardian.sentry.errno import EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, ENOSPC, ENOSYS, EPERM
-from wardian.sentry.fs.proc_pid_texts import parse_dev
 from wardian.sentry.kernel.credentials import CAP_IPC_LOCK
 from wardian.sentry.kernel.rlimits import RLIMIT_MEMLOCK
 from wardian.sentry.kernel.task import NO_REPLY, Task
@@ -193,7 +192,7 @@ def sync_files(t: Task, start: int, end: int) -> None:
     for entry in memory.process.maps():
         if entry.start >= end or entry.end <= start or not entry.prot.endswith("s"):
             continue
-        record = memory.find_file_mapping(parse_dev(entry.dev), entry.ino)
+        record = memory.find_file_mapping(entry.device(), entry.ino)
         if record is not None and record.path is not None:
             sync_inode(t, record.path.inode)
 

@@ -41,7 +41,7 @@ from wardian.sentry.kernel.dispatch import Dispatcher, KernelBug
 from wardian.sentry.kernel.exit import exit_group
 from wardian.sentry.kernel.init import Ended, Init
 from wardian.sentry.kernel.loop import Loop
-from wardian.sentry.kernel.signals import SIG_IGN
+from wardian.sentry.kernel.signal_numbers import SIG_IGN
 from wardian.sentry.syscalls.marshal_gen import MARSHAL
 from wardian.sentry.vfs import namei
 from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOSUID, MS_RDONLY

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from wardian.host.relay import BACKGROUND, FOREGROUND, FORWARDED, WHOLE_JOB
 from wardian.sentry.kernel.callbacks import CallbackWaiter
 from wardian.sentry.kernel.exit import exit_group
-from wardian.sentry.kernel.signals import SigInfo, send_to_group, send_to_process_group
+from wardian.sentry.kernel.siginfo import SigInfo
+from wardian.sentry.kernel.signal_sending import send_to_group, send_to_process_group
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine

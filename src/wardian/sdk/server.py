@@ -42,7 +42,9 @@ from wardian.sentry.kernel.callbacks import CallbackTimer, CallbackWaiter
 from wardian.sentry.kernel.credentials import Credentials
 from wardian.sentry.kernel.init import Ended
 from wardian.sentry.kernel.loop import Loop
-from wardian.sentry.kernel.signals import NSIG, SigInfo, send_to_group
+from wardian.sentry.kernel.siginfo import SigInfo
+from wardian.sentry.kernel.signal_numbers import NSIG
+from wardian.sentry.kernel.signal_sending import send_to_group
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.kernel.thread_group import ThreadGroup
 from wardian.sentry.syscalls.dir import chdir

@@ -20,7 +20,7 @@ from wardian.sentry.fs.devtmpfs import DevTmpFS
 from wardian.sentry.fs.hostcalls import HostFS
 from wardian.sentry.fs.hosttty import HostTerminal, raw_settings
 from wardian.sentry.fs.stdio import inherit_stdio
-from wardian.sentry.kernel.signals import SIGINT, SIGWINCH, bit
+from wardian.sentry.kernel.signal_numbers import SIGINT, SIGWINCH, bit
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.tty.devpts import DevPts, register_terminals
 from wardian.sentry.tty.tty import Terminal

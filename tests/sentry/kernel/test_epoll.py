@@ -17,7 +17,10 @@ from wardian.sentry.kernel.epoll import (
     EPOLLONESHOT,
 )
 from wardian.sentry.kernel.eventfd import EventFd
-from wardian.sentry.kernel.signals import SIGUSR1, SigInfo, bit, send_to_task, set_blocked
+from wardian.sentry.kernel.siginfo import SigInfo
+from wardian.sentry.kernel.signal_numbers import SIGUSR1, bit
+from wardian.sentry.kernel.signal_sending import send_to_task
+from wardian.sentry.kernel.signals import set_blocked
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls import events
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource

@@ -5,10 +5,9 @@ import pytest
 from support import PARKED, call, dispatcher, fork, make_kernel, make_task, make_thread, run
 from wardian.sentry.kernel.exit import exit_group, exit_task
 from wardian.sentry.kernel.process_group import ControllingTerminal
+from wardian.sentry.kernel.siginfo import CLD_EXITED, CLD_KILLED, user_siginfo
 from wardian.sentry.kernel.signal_delivery import next_delivery
-from wardian.sentry.kernel.signals import (
-    CLD_EXITED,
-    CLD_KILLED,
+from wardian.sentry.kernel.signal_numbers import (
     SA_NOCLDWAIT,
     SIG_IGN,
     SIGCHLD,
@@ -18,11 +17,9 @@ from wardian.sentry.kernel.signals import (
     SIGSTOP,
     SIGUSR1,
     bit,
-    pending_mask,
-    send_to_group,
-    set_blocked,
-    user_siginfo,
 )
+from wardian.sentry.kernel.signal_sending import send_to_group
+from wardian.sentry.kernel.signals import pending_mask, set_blocked
 from wardian.sentry.kernel.task import CallState, Task
 from wardian.sentry.syscalls.signal import pause
 from wardian.sentry.vfs.file import O_RDWR, File

@@ -14,7 +14,9 @@ from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.exit import exit_group
 from wardian.sentry.kernel.init import Ended, Init, NoProcess
 from wardian.sentry.kernel.kernel import Kernel
-from wardian.sentry.kernel.signals import SIGKILL, SIGTERM, SigInfo, send_to_group
+from wardian.sentry.kernel.siginfo import SigInfo
+from wardian.sentry.kernel.signal_numbers import SIGKILL, SIGTERM
+from wardian.sentry.kernel.signal_sending import send_to_group
 from wardian.sentry.kernel.task import Task
 
 

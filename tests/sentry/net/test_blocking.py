@@ -136,7 +136,8 @@ def test_write_to_a_closed_peer_signals() -> None:
     def write(t, fd, place, count):  # type: ignore[no-untyped-def]
         return io.write(t, io.file_of(t, fd), UserSource(t, place, count))
 
-    from wardian.sentry.kernel.signals import SIGPIPE, bit, pending_mask, set_blocked
+    from wardian.sentry.kernel.signal_numbers import SIGPIPE, bit
+    from wardian.sentry.kernel.signals import pending_mask, set_blocked
 
     set_blocked(task, bit(SIGPIPE))
     assert g.send(a, b"x", c.MSG_NOSIGNAL) == -32

@@ -9,7 +9,10 @@ import pytest
 from support import PARKED, advance, call, clock, get, host, make_kernel, make_task, put, room, run
 from wardian.sentry.fs.memfd import MemfdFile
 from wardian.sentry.kernel.inotify import IN_IGNORED, IN_MASK_ADD, IN_ONESHOT, MAX_EVENTS, Inotify
-from wardian.sentry.kernel.signals import SIGUSR1, SIGUSR2, SigInfo, bit, send_to_group, set_blocked
+from wardian.sentry.kernel.siginfo import SigInfo
+from wardian.sentry.kernel.signal_numbers import SIGUSR1, SIGUSR2, bit
+from wardian.sentry.kernel.signal_sending import send_to_group
+from wardian.sentry.kernel.signals import set_blocked
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls import events, ioctl
 from wardian.sentry.syscalls.pipe import memfd_create

@@ -23,7 +23,8 @@ from support import (
 )
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_FSIZE
-from wardian.sentry.kernel.signals import SIGPIPE, SIGXFSZ, pending_mask
+from wardian.sentry.kernel.signal_numbers import SIGPIPE, SIGXFSZ
+from wardian.sentry.kernel.signals import pending_mask
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.mm.usercopy import UserSource
 from wardian.sentry.syscalls import descriptors, dir, file, iov, pipe, stat

@@ -18,7 +18,8 @@ from wardian.sentry.kernel.rlimits import (
     RLIMIT_STACK,
 )
 from wardian.sentry.kernel.signal_delivery import next_delivery
-from wardian.sentry.kernel.signals import SIGKILL, SIGXCPU, bit, pending_mask, set_blocked
+from wardian.sentry.kernel.signal_numbers import SIGKILL, SIGXCPU, bit
+from wardian.sentry.kernel.signals import pending_mask, set_blocked
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls import limits
 

@@ -8,7 +8,10 @@ import pytest
 
 from support import PARKED, advance, call, clock, get, host, make_kernel, make_task, put, room, run
 from wardian.platform.interface import message
-from wardian.sentry.kernel.signals import SIGUSR1, SigInfo, bit, send_to_task, set_blocked
+from wardian.sentry.kernel.siginfo import SigInfo
+from wardian.sentry.kernel.signal_numbers import SIGUSR1, bit
+from wardian.sentry.kernel.signal_sending import send_to_task
+from wardian.sentry.kernel.signals import set_blocked
 from wardian.sentry.kernel.task import Call, Task
 from wardian.sentry.syscalls import events
 from wardian.sentry.syscalls.poll import poll, ppoll, pselect6, select, select_timeout_ns

@@ -29,12 +29,15 @@ from wardian.sentry.errno import (
     ESRCH,
 )
 from wardian.sentry.kernel.exit import exit_group, exit_task
-from wardian.sentry.kernel.signal_delivery import next_delivery
-from wardian.sentry.kernel.signals import (
+from wardian.sentry.kernel.siginfo import (
     CLD_CONTINUED,
     CLD_EXITED,
     CLD_KILLED,
     CLD_STOPPED,
+    user_siginfo,
+)
+from wardian.sentry.kernel.signal_delivery import next_delivery
+from wardian.sentry.kernel.signal_numbers import (
     SA_RESTART,
     SIGALRM,
     SIGCHLD,
@@ -42,10 +45,9 @@ from wardian.sentry.kernel.signals import (
     SIGKILL,
     SIGSTOP,
     SIGUSR1,
-    send_to_group,
-    set_blocked,
-    user_siginfo,
 )
+from wardian.sentry.kernel.signal_sending import send_to_group
+from wardian.sentry.kernel.signals import set_blocked
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.kernel.wait import (
     P_ALL,

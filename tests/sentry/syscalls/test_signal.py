@@ -22,7 +22,7 @@ from support import (
 from wardian.sentry.errno import EBADF, EFAULT, EINVAL, ENOMEM, EPERM, ESRCH
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.exit import exit_task, reap
-from wardian.sentry.kernel.signals import (
+from wardian.sentry.kernel.signal_numbers import (
     SA_RESTART,
     SIG_DFL,
     SIG_IGN,
@@ -40,9 +40,8 @@ from wardian.sentry.kernel.signals import (
     SS_DISABLE,
     SS_ONSTACK,
     bit,
-    pending_mask,
-    set_blocked,
 )
+from wardian.sentry.kernel.signals import pending_mask, set_blocked
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls import process, signal
 

@@ -23,10 +23,10 @@ from support import (
 from wardian.sentry.errno import EFAULT, EINVAL, EOPNOTSUPP, EPERM
 from wardian.sentry.kernel.exit import exit_task
 from wardian.sentry.kernel.itimers import SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD_ID
+from wardian.sentry.kernel.siginfo import SI_TIMER, user_siginfo
 from wardian.sentry.kernel.signal_delivery import next_delivery
-from wardian.sentry.kernel.signals import (
+from wardian.sentry.kernel.signal_numbers import (
     SA_RESTART,
-    SI_TIMER,
     SIG_IGN,
     SIGALRM,
     SIGPROF,
@@ -34,12 +34,9 @@ from wardian.sentry.kernel.signals import (
     SIGUSR1,
     SIGVTALRM,
     bit,
-    flush_for_exec,
-    pending_mask,
-    send_to_group,
-    set_blocked,
-    user_siginfo,
 )
+from wardian.sentry.kernel.signal_sending import send_to_group
+from wardian.sentry.kernel.signals import flush_for_exec, pending_mask, set_blocked
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls import time
 from wardian.sentry.time import (

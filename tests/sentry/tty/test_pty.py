@@ -9,7 +9,8 @@ import pytest
 from support import PARKED, advance, call, fork, get, host, make_kernel, make_task, put, room, run
 from wardian.sentry.errno import EIO, WOULD_BLOCK
 from wardian.sentry.kernel.exit import exit_group
-from wardian.sentry.kernel.signals import (
+from wardian.sentry.kernel.siginfo import SigInfo
+from wardian.sentry.kernel.signal_numbers import (
     SIG_IGN,
     SIGCONT,
     SIGHUP,
@@ -17,10 +18,9 @@ from wardian.sentry.kernel.signals import (
     SIGTTIN,
     SIGTTOU,
     SIGWINCH,
-    SigInfo,
     bit,
-    send_to_group,
 )
+from wardian.sentry.kernel.signal_sending import send_to_group
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls.ioctl import ioctl
 from wardian.sentry.tty import pty as ptys

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.hostcpu import cpu_list, cpu_mask
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_SIGPENDING
-from wardian.sentry.kernel.signals import NSIG, SIG_DFL, SIG_IGN, bit
+from wardian.sentry.kernel.signal_numbers import NSIG, SIG_DFL, SIG_IGN, bit
 from wardian.sentry.mm.memory import Layout
 from wardian.sentry.mm.sizes import Sizes
 from wardian.sentry.time import CLOCK_TICK_NS

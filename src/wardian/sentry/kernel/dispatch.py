@@ -22,13 +22,16 @@ from wardian.sentry.errno import LinuxError
 from wardian.sentry.kernel import clone, exec
 from wardian.sentry.kernel.exit import exit_group, exit_task
 from wardian.sentry.kernel.hooks import TaskHooks
+from wardian.sentry.kernel.siginfo import SigInfo
 from wardian.sentry.kernel.signal_delivery import (
     Delivery,
     call_restarts,
     frame_fault,
     next_delivery,
 )
-from wardian.sentry.kernel.signals import SIGKILL, SigInfo, force, lease_mask, set_blocked
+from wardian.sentry.kernel.signal_numbers import SIGKILL
+from wardian.sentry.kernel.signal_sending import force
+from wardian.sentry.kernel.signals import lease_mask, set_blocked
 from wardian.sentry.kernel.task import (
     IN_CALL,
     INTERRUPTED,

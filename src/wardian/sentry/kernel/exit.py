@@ -11,23 +11,19 @@ from typing import TYPE_CHECKING
 
 from wardian.sentry.kernel.robust import release_robust_futexes
 from wardian.sentry.kernel.sem import undo_all
-from wardian.sentry.kernel.signals import (
-    CLD_EXITED,
-    CLD_KILLED,
+from wardian.sentry.kernel.siginfo import CLD_EXITED, CLD_KILLED, SigInfo
+from wardian.sentry.kernel.signal_numbers import (
     SA_NOCLDWAIT,
     SIG_IGN,
     SIGCHLD,
     SIGCONT,
     SIGHUP,
     SIGKILL,
-    SigInfo,
-    retarget,
-    send_to_group,
-    send_to_process_group,
 )
+from wardian.sentry.kernel.signal_sending import child_siginfo, send_to_group, send_to_process_group
+from wardian.sentry.kernel.signals import retarget
 from wardian.sentry.kernel.task import CallState
 from wardian.sentry.kernel.usage import note_peak
-from wardian.sentry.time import CLOCK_TICK_NS
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.process_group import ProcessGroup, Session
@@ -203,26 +199,12 @@ def notify_parent(group: ThreadGroup) -> None:
             signo = 0
     # a wait(2) in progress is woken first: it collects the child before a SIGCHLD handler runs
     parent.wait_queue.wake(0)
-    info = exit_siginfo(group, signo) if signo else None
+    code, status = exit_reason(group)
+    info = child_siginfo(group, signo, code, status) if signo else None
     if forget:
         reap(group)
     if info is not None:
         send_to_group(parent, info)
-
-
-def exit_siginfo(group: ThreadGroup, signo: int) -> SigInfo:
-    """What a parent is told about a zombie."""
-    code, status = exit_reason(group)
-    info = SigInfo(signo, code)
-    info.pid = group.pid
-    leader = group.leader
-    if leader is not None:
-        info.uid = leader.credentials.uid
-    info.status = status
-    system = group.system_time_ns()
-    info.utime = (group.cpu_time_ns() - system) // CLOCK_TICK_NS
-    info.stime = system // CLOCK_TICK_NS
-    return info
 
 
 def exit_reason(group: ThreadGroup) -> tuple[int, int]:

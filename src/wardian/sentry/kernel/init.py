@@ -19,7 +19,8 @@ from wardian.sentry.kernel.fdtable import FDTable
 from wardian.sentry.kernel.fscontext import FSContext
 from wardian.sentry.kernel.process_group import ProcessGroup, Session
 from wardian.sentry.kernel.rlimits import Rlimits
-from wardian.sentry.kernel.signals import SIG_IGN, SIGCHLD, SIGKILL, SignalActions, TaskSignals
+from wardian.sentry.kernel.signal_numbers import SIG_IGN, SIGCHLD, SIGKILL
+from wardian.sentry.kernel.signals import SignalActions, TaskSignals
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.kernel.thread_group import ThreadGroup
 from wardian.sentry.kernel.waitqueue import Waiter, WaitQueue

@@ -12,20 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EAGAIN, EINVAL
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_CPU, RLIMIT_SIGPENDING
-from wardian.sentry.kernel.signals import (
-    SI_KERNEL,
-    SI_TIMER,
-    SIGALRM,
-    SIGKILL,
-    SIGPROF,
-    SIGVTALRM,
-    SIGXCPU,
-    SigInfo,
-    SignalTimer,
-    queued_count,
-    send_to_group,
-    send_to_task,
-)
+from wardian.sentry.kernel.siginfo import SI_KERNEL, SI_TIMER, SigInfo, SignalTimer
+from wardian.sentry.kernel.signal_numbers import SIGALRM, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU
+from wardian.sentry.kernel.signal_sending import queued_count, send_to_group, send_to_task
 from wardian.sentry.kernel.timers import Timer
 from wardian.sentry.time import (
     CLOCK_MONOTONIC,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from wardian.platform.interface import SignalFrame
 from wardian.sentry.kernel.exit import exit_group, exit_task
-from wardian.sentry.kernel.signals import (
-    CLD_STOPPED,
+from wardian.sentry.kernel.siginfo import CLD_STOPPED, SigInfo
+from wardian.sentry.kernel.signal_numbers import (
     IGNORED_BY_DEFAULT,
     SA_NODEFER,
     SA_RESETHAND,
@@ -25,13 +25,10 @@ from wardian.sentry.kernel.signals import (
     SS_AUTODISARM,
     STOP_SIGNALS,
     UNBLOCKABLE,
-    Action,
-    SigInfo,
     bit,
-    dequeue,
-    notify_parent_of_job_control,
-    recalculate,
 )
+from wardian.sentry.kernel.signal_sending import notify_parent_of_job_control
+from wardian.sentry.kernel.signals import Action, dequeue, recalculate
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task

@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EINVAL, WOULD_BLOCK
 from wardian.sentry.fs.anon import AnonFile
-from wardian.sentry.kernel.signals import (
-    SI_KERNEL,
-    SI_TIMER,
-    SIGCHLD,
-    SYNCHRONOUS,
-    UNBLOCKABLE,
-    SigInfo,
-    bit,
-    pending_mask,
-    recalculate,
-)
+from wardian.sentry.kernel.siginfo import SI_KERNEL, SI_TIMER, SigInfo
+from wardian.sentry.kernel.signal_numbers import SIGCHLD, SYNCHRONOUS, UNBLOCKABLE, bit
+from wardian.sentry.kernel.signals import pending_mask, recalculate
 from wardian.sentry.kernel.waitqueue import WaitQueue
 from wardian.sentry.vfs.buffers import Sink
 from wardian.sentry.vfs.file import O_RDWR, POLLIN, POLLRDNORM

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.kernel.process_group import ProcessGroup, Session
 from wardian.sentry.kernel.rlimits import Rlimits
-from wardian.sentry.kernel.signals import SIGCHLD, PendingSignals, SignalActions
+from wardian.sentry.kernel.signal_numbers import SIGCHLD
+from wardian.sentry.kernel.signals import PendingSignals, SignalActions
 from wardian.sentry.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:

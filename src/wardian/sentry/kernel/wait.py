@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import ECHILD
 from wardian.sentry.kernel.exit import exit_reason, reap
-from wardian.sentry.kernel.signals import (
-    CLD_CONTINUED,
-    CLD_STOPPED,
-    SIGCHLD,
-    SIGCONT,
-)
+from wardian.sentry.kernel.siginfo import CLD_CONTINUED, CLD_STOPPED
+from wardian.sentry.kernel.signal_numbers import SIGCHLD, SIGCONT
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task

@@ -12,7 +12,7 @@ from wardian.sentry.kernel.credentials import (
     SECBIT_NO_CAP_AMBIENT_RAISE,
     Credentials,
 )
-from wardian.sentry.kernel.signals import NSIG
+from wardian.sentry.kernel.signal_numbers import NSIG
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.kernel.thread_group import SUID_DUMP_USER
 from wardian.sentry.syscalls.kinds import Int, ULong

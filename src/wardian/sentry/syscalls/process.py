@@ -10,7 +10,7 @@ from wardian.sentry.errno import EACCES, EAGAIN, EBADF, ECHILD, EINVAL, EPERM, E
 from wardian.sentry.fs.anon import anon_inode, install_new
 from wardian.sentry.kernel.credentials import CAP_SYS_PTRACE
 from wardian.sentry.kernel.pidfd import PidFD
-from wardian.sentry.kernel.signals import SIGCHLD
+from wardian.sentry.kernel.signal_numbers import SIGCHLD
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.kernel.thread_group import SUID_DUMP_USER, ThreadGroup
 from wardian.sentry.kernel.usage import children_rusage, group_rusage, pack_rusage

@@ -1,4 +1,4 @@
-"""Signal system calls (signal(7)); the rules live in ``kernel.signals``."""
+"""Signal system calls (signal(7)); the rules live in ``kernel.signal_*``."""
 
 from __future__ import annotations
 
@@ -9,34 +9,30 @@ from wardian.sentry.errno import EAGAIN, EBADF, EINVAL, ENOMEM, EPERM, ESRCH
 from wardian.sentry.kernel.credentials import CAP_KILL
 from wardian.sentry.kernel.pidfd import PidFD
 from wardian.sentry.kernel.process_group import ProcessGroup
-from wardian.sentry.kernel.signals import (
+from wardian.sentry.kernel.siginfo import SI_TKILL, SI_USER, SIGINFO_SIZE, SigInfo, user_siginfo
+from wardian.sentry.kernel.signal_numbers import (
     MINSIGSTKSZ,
     NSIG,
     SA_KNOWN,
-    SI_TKILL,
-    SI_USER,
     SIG_DFL,
     SIG_IGN,
     SIGCONT,
-    SIGINFO_SIZE,
     SIGKILL,
     SIGSTOP,
     SS_AUTODISARM,
     SS_DISABLE,
     SS_ONSTACK,
     UNBLOCKABLE,
-    SigInfo,
     bit,
+)
+from wardian.sentry.kernel.signal_sending import discard_everywhere, send_to_group, send_to_task
+from wardian.sentry.kernel.signals import (
     dequeue,
-    discard_everywhere,
     lease_mask,
     pending_mask,
     recalculate,
-    send_to_group,
-    send_to_task,
     set_blocked,
     set_temporary_mask,
-    user_siginfo,
 )
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.kernel.thread_group import ThreadGroup

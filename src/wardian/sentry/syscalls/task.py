@@ -12,7 +12,8 @@ from wardian.sentry.kernel.exit import exit_group as end_group
 from wardian.sentry.kernel.exit import exit_task
 from wardian.sentry.kernel.robust import robust_list
 from wardian.sentry.kernel.signal_delivery import frame_fault
-from wardian.sentry.kernel.signals import SIGCHLD, set_blocked
+from wardian.sentry.kernel.signal_numbers import SIGCHLD
+from wardian.sentry.kernel.signals import set_blocked
 from wardian.sentry.kernel.task import NO_REPLY
 from wardian.sentry.mm.program_file import AT_FDCWD, open_exec, open_exec_again, read_at
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Int, Pid, Size, ULong, UserPath

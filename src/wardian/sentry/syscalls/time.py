@@ -17,7 +17,7 @@ from wardian.sentry.kernel.itimers import (
     PosixTimer,
     group_timers,
 )
-from wardian.sentry.kernel.signals import NSIG, SIGALRM
+from wardian.sentry.kernel.signal_numbers import NSIG, SIGALRM
 from wardian.sentry.kernel.task import InterruptAction, Task
 from wardian.sentry.syscalls.kinds import (
     Addr,

@@ -14,18 +14,17 @@ from wardian.sentry.errno import EBUSY, EIO
 from wardian.sentry.fs.devices import make_dev
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN
 from wardian.sentry.kernel.process_group import ControllingTerminal, ProcessGroup
-from wardian.sentry.kernel.signals import (
+from wardian.sentry.kernel.siginfo import SigInfo
+from wardian.sentry.kernel.signal_numbers import (
     SIG_DFL,
     SIG_IGN,
     SIGCONT,
     SIGHUP,
     SIGTTIN,
     SIGWINCH,
-    SigInfo,
     bit,
-    send_to_group,
-    send_to_process_group,
 )
+from wardian.sentry.kernel.signal_sending import send_to_group, send_to_process_group
 from wardian.sentry.kernel.waitqueue import WaitQueue
 from wardian.sentry.tty.ldisc import LineDiscipline
 from wardian.sentry.vfs.file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM

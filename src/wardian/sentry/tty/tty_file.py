@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EIO, ENOTTY, ENXIO, WOULD_BLOCK
-from wardian.sentry.kernel.signals import SIGTTIN, SIGTTOU
+from wardian.sentry.kernel.signal_numbers import SIGTTIN, SIGTTOU
 from wardian.sentry.tty.termios import TOSTOP, VMIN, VTIME
 from wardian.sentry.tty.tty import HUNG_UP_EVENTS, READ_EVENTS, WRITE_EVENTS, Terminal
 from wardian.sentry.tty.tty_ioctl import TIOCSPGRP, ioctl

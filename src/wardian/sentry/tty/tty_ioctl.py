@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from wardian.sentry.errno import EINVAL, EIO, ENOTTY, EPERM, ESRCH
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN
 from wardian.sentry.kernel.exit import disassociate
-from wardian.sentry.kernel.signals import SIGTTOU
+from wardian.sentry.kernel.signal_numbers import SIGTTOU
 from wardian.sentry.tty.termios import parse_termios
 from wardian.sentry.tty.tty import Terminal
 

@@ -9,13 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import LinuxError
-from wardian.sentry.kernel.signals import (
-    SIGIO,
-    SigInfo,
-    send_to_group,
-    send_to_process_group,
-    send_to_task,
-)
+from wardian.sentry.kernel.siginfo import SigInfo
+from wardian.sentry.kernel.signal_numbers import SIGIO
+from wardian.sentry.kernel.signal_sending import send_to_group, send_to_process_group, send_to_task
 from wardian.sentry.kernel.waitqueue import Registration, Waiter, WaitQueue
 from wardian.sentry.vfs.file import (
     O_ASYNC,

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 from wardian.sentry.errno import EAGAIN, EBADF, EFBIG, EISDIR, EPIPE, WOULD_BLOCK, LinuxError
 from wardian.sentry.kernel.credentials import CAP_FSETID
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_FSIZE
-from wardian.sentry.kernel.signals import SI_USER, SIGPIPE, SIGXFSZ, SigInfo, send_to_task
+from wardian.sentry.kernel.siginfo import SI_USER, SigInfo
+from wardian.sentry.kernel.signal_numbers import SIGPIPE, SIGXFSZ
+from wardian.sentry.kernel.signal_sending import send_to_task
 from wardian.sentry.vfs.file import O_APPEND, POLLIN, POLLOUT
 from wardian.sentry.vfs.inode import S_IFMT, S_IFREG, S_ISGID, S_ISUID, AttributeChange
 from wardian.sentry.vfs.permissions import stripped_mode

@@ -66,8 +66,10 @@ static void post_reply(Hub *hub, uint32_t key, struct slot *slot, struct slot_st
     __atomic_store_n(&slot->parked, 0, __ATOMIC_RELAXED);
     hub_watch(hub, key >> 12, key & (SLOTS - 1));
     __atomic_store_n(&slot->rep_seq, state->last_seq, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&slot->sleeping, __ATOMIC_SEQ_CST))
+    if (__atomic_load_n(&slot->sleeping, __ATOMIC_SEQ_CST)) {
+        hub_keep_apart(hub, key, state, slot);
         syscall(SYS_futex, &slot->rep_seq, FUTEX_WAKE, 1, NULL, NULL, 0);
+    }
 }
 
 const char reply_doc[] = PyDoc_STR("reply(key, action, result, params=b'')\n\nAnswer a request; params are the words slot.p.");

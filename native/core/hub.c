@@ -73,6 +73,7 @@ static bool set_up(Hub *hub, int shared_fd, int doorbell)
     hub->guest_spin = GUEST_SPIN;
     hub->spin_ns = MAX_SPIN_NS;
     hub->spin_now = MAX_SPIN_NS;
+    hub_count_cpus(hub);
     hub->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = doorbell};
     if (hub->epoll_fd < 0 || epoll_ctl(hub->epoll_fd, EPOLL_CTL_ADD, doorbell, &event) < 0) {
@@ -144,6 +145,8 @@ static PyMethodDef hub_methods[] = {
     {"activate", (PyCFunction)hub_activate, METH_O, activate_doc},
     {"deactivate", (PyCFunction)hub_deactivate, METH_O, deactivate_doc},
     {"host_tid", (PyCFunction)hub_host_tid, METH_O, host_tid_doc},
+    {"host_thread", (PyCFunction)(void (*)(void))hub_host_thread, METH_FASTCALL, host_thread_doc},
+    {"place", (PyCFunction)(void (*)(void))hub_place, METH_FASTCALL, place_doc},
     {"lease_mask", (PyCFunction)(void (*)(void))hub_lease_mask, METH_FASTCALL, lease_mask_doc},
     {"recall_mask", (PyCFunction)hub_recall_mask, METH_O, recall_mask_doc},
     {"robust_list", (PyCFunction)hub_robust_list, METH_O, robust_list_doc},

@@ -2,19 +2,21 @@
  * nothing read there is used as an index or length before it was copied and checked.
  *
  * requests.c finds and takes requests, wait.c waits for them, answers.c answers, slots.c keeps the account of
- * address spaces and their threads, transfers.c moves the bytes of reads and writes, hub.c makes the Python type of it.
+ * address spaces and their threads, placement.c says where these run, transfers.c moves the bytes of reads and writes, hub.c makes the Python type of it.
  */
 #ifndef WARDIAN_HUB_H
 #define WARDIAN_HUB_H
 
 #include <Python.h>
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "channel.h"
 
 #define WATCHES 4
+#define APART 64
 #define HEAD 72 /* of a request before its data: u32 key, kind, length, 0, nr, 0; u64 args[6] */
 
 struct slot_state {
@@ -26,6 +28,8 @@ struct slot_state {
     bool small;    /* the slot's small_out is taken */
     uint32_t outs_used;
     uint32_t nouts;
+    uint32_t apart; /* 1 + the processor it is kept off, or 0 */
+    pid_t pid, tid; /* the host's numbers, as far as they are facts */
 };
 
 struct space {
@@ -61,6 +65,9 @@ typedef struct {
     PyObject *spare; /* for the next request without data */
     bool failed;     /* no memory for a request: an exception is set */
     uint64_t slept_ns;
+    bool placing;   /* threads are kept off our processor */
+    cpu_set_t cpus; /* all that this sandbox may use */
+    uint32_t apart[APART], napart; /* keys of threads that are, or of nobody any more */
 } Hub;
 
 static inline struct slot *slot_of(struct space *space, uint32_t index)
@@ -98,6 +105,11 @@ struct slot_state *hub_answerable(Hub *hub, PyObject *object, uint32_t *key, str
 uint8_t *hub_out_room(const struct slot_state *state, struct slot *slot, size_t size);
 void hub_queue(struct slot_state *state, struct slot *slot, const uint8_t *bytes, const struct out *out);
 
+/* placement.c */
+void hub_count_cpus(Hub *hub);
+void hub_keep_apart(Hub *hub, uint32_t key, struct slot_state *state, const struct slot *slot);
+void hub_let_go(Hub *hub);
+
 /* slots.c: map shared memory; NULL with an exception */
 void *hub_map_shared(int fd, size_t size);
 
@@ -119,6 +131,8 @@ PyObject *hub_robust_list(Hub *hub, PyObject *key);
 PyObject *hub_pointers(Hub *hub, PyObject *key);
 PyObject *hub_reply(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_queue_out(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
+PyObject *hub_host_thread(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
+PyObject *hub_place(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_lease_mask(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_give(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_give_zeros(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
@@ -129,6 +143,6 @@ PyObject *hub_take_file(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 extern const char wait_doc[], glance_doc[], reply_doc[], queue_out_doc[], drop_outs_doc[], park_doc[], put_doc[];
 extern const char add_space_doc[], remove_space_doc[], activate_doc[], deactivate_doc[], host_tid_doc[];
 extern const char give_doc[], give_zeros_doc[], give_file_doc[], take_doc[], take_into_doc[], take_file_doc[];
-extern const char lease_mask_doc[], recall_mask_doc[], robust_list_doc[], pointers_doc[];
+extern const char host_thread_doc[], place_doc[], lease_mask_doc[], recall_mask_doc[], robust_list_doc[], pointers_doc[];
 
 #endif

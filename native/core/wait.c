@@ -187,6 +187,7 @@ static PyObject *sleep_for(Hub *hub, uint64_t start, int64_t timeout_ns)
 {
     while (hub->nwatch)
         hub_unwatch_at(hub, hub->nwatch - 1);
+    hub_let_go(hub);
     __atomic_store_n(&hub->shared->sentry_sleeping, 1, __ATOMIC_SEQ_CST);
     hub_collect(hub);
     hub_collect_all(hub);

@@ -15,6 +15,7 @@ import json
 import mmap
 import os
 import resource
+import signal
 import socket
 import sys
 import time
@@ -138,7 +139,7 @@ def sentry(box: Confinement, settings: dict[str, str]) -> dict[str, object]:
     box.seal()
     attempt = settings.get("attempt", "nothing")
     result = outcome(ATTEMPTS[attempt])
-    os.kill(zygote, 9)
+    signal.pidfd_send_signal(os.pidfd_open(zygote), signal.SIGKILL)
     os.waitpid(zygote, 0)
     layers = {layer.name: layer.state for layer in box.layers.all}
     details = {layer.name: layer.detail for layer in box.layers.all}

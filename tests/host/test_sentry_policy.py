@@ -79,11 +79,15 @@ def test_terminal_may_be_set_but_not_typed_into() -> None:
         assert ask("ioctl", 0, request) == KILL_PROCESS
 
 
-def test_kill_names_one_process() -> None:
-    assert ask("kill", 5, 9) == ALLOW
-    for pid in (0, -1 & 0xFFFFFFFF, -5 & (1 << 64) - 1, 0x80000000):
+def test_the_sentry_places_others_only() -> None:
+    assert ask("sched_setaffinity", 5, 128) == ALLOW
+    for pid in (0, 1, -1 & 0xFFFFFFFF, 0x80000000):
+        assert ask("sched_setaffinity", pid, 128) == KILL_PROCESS
+
+
+def test_signals_name_one_process() -> None:
+    for pid in (5, 0, -1 & 0xFFFFFFFF, -5 & (1 << 64) - 1):
         assert ask("kill", pid, 9) == KILL_PROCESS
-    assert ask("kill", 5, 11) == KILL_PROCESS
     assert ask("tgkill", 5, 6, 23) == ask("pidfd_send_signal", 5, 9) == ALLOW
     assert ask("tgkill", 5, 9, 11) == ask("pidfd_send_signal", 5, 11, 9) == KILL_PROCESS
 

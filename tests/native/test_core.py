@@ -34,6 +34,12 @@ def test_hostile_channel(core: Path, name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("name", cases("placement_cases"))
+def test_placement(core: Path, name: str) -> None:
+    done = run_with_core(core, "placement_cases", f"case_{name}")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", cases("transfer_cases"))
 def test_transfer(core: Path, name: str) -> None:
     done = run_with_core(core, "transfer_cases", f"case_{name}")

@@ -145,6 +145,7 @@ class Cloning:
             request.parent_tid_at,
             request.child_tid_at,
         )
+        self.engine.hub.place(parent.key, child.key)
         self.engine.hub.reply(parent.key, ACTION_CLONE, request.tid, words)
         if not waits:
             self.engine.events.clone_answered(parent, request)
@@ -176,6 +177,7 @@ class Cloning:
         child.host_tid = pid
         child.tid_is_fact = True
         process.born(pid, pidfd)
+        child.tell_host_thread()
         return True
 
     def died(self, child: StubThread) -> None:

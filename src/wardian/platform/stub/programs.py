@@ -126,6 +126,7 @@ class Programs:
         thread.interrupt_sent = False
         process.threads.append(thread)
         self.engine.threads.add(thread.key, thread)
+        thread.tell_host_thread()
 
     def forget_start(self, owner: object) -> None:
         """``owner`` ended before its program had a process."""
@@ -152,6 +153,7 @@ class Programs:
         fresh.rest = encoded.rest
         thread.stub_process.control = sockets.Control(fresh.control)
         self.engine.hub.put(thread.key, DATA_OFFSET, encoded.data)
+        self.engine.hub.place(thread.key)
         if not fresh.rest:
             self.engine.pool.stop_listening(fresh)
         try:

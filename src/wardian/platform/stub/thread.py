@@ -93,12 +93,19 @@ class StubThread(HostThread):
         self.interrupt_sent = False
         process.threads.append(self)
         engine.threads.add(self.key, self)
+        self.tell_host_thread()
 
     def stand_on(self, slot: int) -> None:
         """Speak on another slot, of ``stub_process``, from now on."""
         self.slot = slot
         self.key = self.stub_process.space.key(slot)
         self.handle = self.key
+
+    def tell_host_thread(self) -> None:
+        """Who speaks on the slot, for the hub to place."""
+        pid = self.stub_process.pid
+        if pid:
+            self.engine.hub.host_thread(self.key, pid, self.host_tid)
 
     # -- finishing a request -----------------------------------------------------------------------
     def complete(self, result: int) -> None:

@@ -1,8 +1,9 @@
 """What argument kinds cannot say: one word per argument, for the calls whose kinds are not enough.
 
-A word is ``.`` (by the kind in the signature) or the name of a decoder in ``arguments.py``. A word
-with ``>`` in front is printed after the call from guest memory, and as an address when the call
-failed. ``flags:GROUP``, ``one:GROUP`` and ``struct:NAME`` take a parameter. ``-`` is left out.
+A word is ``.`` (by the kind in the signature) or the name of a decoder in ``arguments`` and the
+modules it asks. A word with ``>`` in front is printed after the call from guest memory, and as an
+address when the call failed. ``flags:GROUP``, ``one:GROUP`` and ``struct:NAME`` take a parameter.
+``-`` is left out.
 """
 
 from typing import Final

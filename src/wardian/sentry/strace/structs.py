@@ -40,6 +40,7 @@ SIZES: Final[dict[str, int]] = {
     "flock": 32, "epoll_event": 12, "siginfo": 128, "winsize": 8, "fdpair": 8, "int": 4,
     "uint": 4, "long": 8, "wstatus": 4, "statx": 256, "statfs": 120, "uname": 390, "rusage": 144,
     "sysinfo": 112, "tms": 32, "timezone": 8, "clone_args": 64, "open_how": 24,
+    "termios": 36,
 }  # fmt: skip
 
 KIND_STRUCTS: Final[dict[str, str]] = {
@@ -126,6 +127,8 @@ def rare(kind: str, data: bytes) -> str:
         return clone_args(data)
     if kind == "open_how":
         return open_how(data)
+    if kind == "termios":
+        return termios(data)
     return quoted(data)
 
 

@@ -7,6 +7,8 @@ from typing import Final
 from wardian.sentry.strace.constants import GROUPS
 
 STRING_LIMIT: Final = 32
+ITEMS: Final = 32  # of a list, before dots
+OMIT: Final = "\0"  # in place of an argument that strace leaves out
 
 ESCAPES: Final[dict[int, str]] = {
     9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\",
@@ -39,6 +41,16 @@ def quoted(data: bytes, limit: int = STRING_LIMIT) -> str:
     if limit < 0 or len(data) <= limit:
         return f'"{escaped(data)}"'
     return f'"{escaped(data[:limit])}"...'
+
+
+def listed(items: list[str], more: bool = False) -> str:
+    """``[a, b]``, with dots when there are more."""
+    return "[" + ", ".join([*items, "..."] if more else items) + "]"
+
+
+def hexadecimal(value: int) -> str:
+    """A number."""
+    return hex(value) if value else "0"
 
 
 def pointer(value: int) -> str:

@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from errno import errorcode
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import Request
 from wardian.sentry.abi.numbers import NUMBERS, syscall_name
 from wardian.sentry.strace import structs, text
-from wardian.sentry.strace.arguments import Form, Trace
+from wardian.sentry.strace.results import hex_result, interrupted_result, note, result_text
 from wardian.sentry.strace.specs import CLASSES
-from wardian.sentry.syscalls.dispatch_gen import RESTART_NEVER, RESTART_NOHAND
-from wardian.sentry.syscalls.dispatch_gen import RESTARTS as CALL_RESTARTS
+from wardian.sentry.strace.trace import Form, Trace
 from wardian.sentry.syscalls.observe import CallObserver
 from wardian.sentry.syscalls.strace_gen import CALLS
 
@@ -25,13 +22,6 @@ if TYPE_CHECKING:
 
 RESULT_COLUMN: Final = 40  # strace -a
 NO_RESULT: Final = ("exit", "exit_group", "rt_sigreturn")
-OCTAL_RESULTS: Final = ("umask",)
-RESTARTS: Final[dict[int, str]] = {
-    512: "ERESTARTSYS (To be restarted if SA_RESTART is set)",
-    513: "ERESTARTNOINTR (To be restarted)",
-    514: "ERESTARTNOHAND (To be restarted if no handler)",
-    516: "ERESTART_RESTARTBLOCK (Interrupted by signal)",
-}
 
 
 class UnknownCall(ValueError):
@@ -115,7 +105,7 @@ class Tracer(CallObserver):
         if trace is not None:
             name = trace.form.name
             arguments = trace.finish(result)
-            words = result_text(name, result, trace.hex_result()) + trace.note()
+            words = result_text(name, result, hex_result(trace)) + note(trace)
             self.line(task, f"{name}({arguments})", words)
         elif request.nr not in CALLS and self.wants(request.nr):
             words = ", ".join(hex(a) if a else "0" for a in request.args)
@@ -150,15 +140,6 @@ class Tracer(CallObserver):
 EXITS: Final = (NUMBERS["exit"], NUMBERS["exit_group"])
 
 
-def interrupted_result(nr: int) -> int:
-    """The kernel's own code for an interrupted call, by its kind of restart."""
-    if nr in (NUMBERS["nanosleep"], NUMBERS["clock_nanosleep"], NUMBERS["poll"]):
-        return -516
-    if nr < 0 or nr >= len(CALL_RESTARTS) or CALL_RESTARTS[nr] == RESTART_NEVER:
-        return -4
-    return -514 if CALL_RESTARTS[nr] == RESTART_NOHAND else -512
-
-
 NAMED: Final = frozenset(NUMBERS.values())
 
 
@@ -174,21 +155,3 @@ def sigreturn_words(trace: Trace) -> tuple[str, str]:
     rax = int.from_bytes(context[144:152], "little", signed=True)
     words = f"rt_sigreturn({{mask={text.signal_set(mask)}}})"
     return words, result_text("", rax, rax > 1 << 32)
-
-
-def result_text(name: str, result: int, in_hex: bool = False) -> str:
-    """``= 3``, ``= -1 ENOENT (No such file or directory)``, ``= ?``."""
-    if -result in RESTARTS:
-        return f"= ? {RESTARTS[-result]}"
-    if -4096 < result < 0:
-        return f"= -1 {error_name(-result)} ({os.strerror(-result)})"
-    if in_hex and result:
-        return f"= {result:#x}"
-    if name in OCTAL_RESULTS:
-        return f"= {text.mode(result)}"
-    return f"= {result}"
-
-
-def error_name(number: int) -> str:
-    """EINVAL and its like."""
-    return errorcode.get(number, f"ERRNO_{number}")

@@ -11,7 +11,7 @@ from wardian.sentry.kernel.exit import exit_task
 from wardian.sentry.kernel.ipc import IPC_CREAT, IPC_RMID, IpcTable
 from wardian.sentry.kernel.sem import SEM_UNDO, UNDO_MAX, SemaphoreSet
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.syscalls import ipc
+from wardian.sentry.syscalls import msg, sem, shm
 
 KEY = 77
 
@@ -33,91 +33,91 @@ def operations(t: Task, *listed: tuple[int, int, int]) -> int:
 
 def test_modes_decide_who_may_use_and_owners_who_may_remove(t: Task) -> None:
     other = stranger(t)
-    number = ipc.semget(t, KEY, 1, IPC_CREAT | 0o604)
-    assert ipc.semget(other, KEY, 1, 0o400) == number
-    assert ipc.semctl(other, number, 0, ipc.GETVAL, 0) == 0
+    number = sem.semget(t, KEY, 1, IPC_CREAT | 0o604)
+    assert sem.semget(other, KEY, 1, 0o400) == number
+    assert sem.semctl(other, number, 0, sem.GETVAL, 0) == 0
     with pytest.raises(EACCES):
-        ipc.semctl(other, number, 0, ipc.SETVAL, 1)
+        sem.semctl(other, number, 0, sem.SETVAL, 1)
     with pytest.raises(EACCES):
-        ipc.semget(other, KEY, 1, 0o200)
+        sem.semget(other, KEY, 1, 0o200)
     with pytest.raises(EPERM):
-        ipc.semctl(other, number, 0, IPC_RMID, 0)
-    queue = ipc.msgget(t, KEY, IPC_CREAT | 0o600)
+        sem.semctl(other, number, 0, IPC_RMID, 0)
+    queue = msg.msgget(t, KEY, IPC_CREAT | 0o600)
     with pytest.raises(EACCES):
-        ipc.msgrcv(other, queue, room(other, 100), 50, 0, 0)
-    segment = ipc.shmget(t, KEY, 100, IPC_CREAT | 0o600)
+        msg.msgrcv(other, queue, room(other, 100), 50, 0, 0)
+    segment = shm.shmget(t, KEY, 100, IPC_CREAT | 0o600)
     with pytest.raises(EACCES):
-        ipc.shmat(other, segment, 0, 0)
+        shm.shmat(other, segment, 0, 0)
 
 
 def test_identifier_of_a_removed_object_is_not_the_next_ones(t: Task) -> None:
     seen = set()
     for _ in range(200):
-        number = ipc.msgget(t, 0, 0o600)
+        number = msg.msgget(t, 0, 0o600)
         assert number not in seen and number >= 0
         seen.add(number)
-        ipc.msgctl(t, number, IPC_RMID, 0)
+        msg.msgctl(t, number, IPC_RMID, 0)
         with pytest.raises(EINVAL):
-            ipc.msgctl(t, number, IPC_RMID, 0)
+            msg.msgctl(t, number, IPC_RMID, 0)
 
 
 def test_table_has_an_end(t: Task) -> None:
     table = IpcTable(2)
     t.kernel.ipc.queues = table
-    ipc.msgget(t, 0, 0o600)
-    ipc.msgget(t, 0, 0o600)
+    msg.msgget(t, 0, 0o600)
+    msg.msgget(t, 0, 0o600)
     with pytest.raises(ENOSPC):
-        ipc.msgget(t, 0, 0o600)
+        msg.msgget(t, 0, 0o600)
 
 
 def test_adjustments_are_bounded_and_applied_at_the_end(t: Task) -> None:
-    number = ipc.semget(t, KEY, 2, IPC_CREAT | 0o600)
+    number = sem.semget(t, KEY, 2, IPC_CREAT | 0o600)
     child = fork(t)
-    ipc.semop(child, number, operations(child, (0, 5, SEM_UNDO), (1, 1, 0)), 2)
-    assert ipc.semop(t, number, operations(t, (0, -3, 0)), 1) == 0
+    sem.semop(child, number, operations(child, (0, 5, SEM_UNDO), (1, 1, 0)), 2)
+    assert sem.semop(t, number, operations(t, (0, -3, 0)), 1) == 0
     exit_task(child, 0)
     found = t.kernel.ipc.semaphores.get(number)
     assert isinstance(found, SemaphoreSet)
     assert found.values == [0, 1] and found.undo == {} and t.kernel.ipc.undo_count == 0
     t.kernel.ipc.undo_count = UNDO_MAX
     with pytest.raises(ENOSPC):
-        ipc.semop(t, number, operations(t, (0, 1, SEM_UNDO)), 1)
+        sem.semop(t, number, operations(t, (0, 1, SEM_UNDO)), 1)
     assert found.values == [0, 1]
 
 
 def test_blocked_operation_times_out_or_goes_on(t: Task) -> None:
-    number = ipc.semget(t, KEY, 1, IPC_CREAT | 0o600)
+    number = sem.semget(t, KEY, 1, IPC_CREAT | 0o600)
     child = fork(t)
     place = operations(child, (0, -1, 0))
-    assert call(child, ipc.semtimedop, number, place, 1, struct.pack("<qq", 1, 0)) == PARKED
-    assert ipc.semctl(t, number, 0, ipc.GETNCNT, 0) == 1
+    assert call(child, sem.semtimedop, number, place, 1, struct.pack("<qq", 1, 0)) == PARKED
+    assert sem.semctl(t, number, 0, sem.GETNCNT, 0) == 1
     advance(t.kernel, 2 * 10**9)
     assert host(child).results[-1] == -11
-    assert ipc.semctl(t, number, 0, ipc.GETNCNT, 0) == 0
-    assert call(child, ipc.semop, number, place, 1) == PARKED
-    assert call(t, ipc.semctl, number, 0, ipc.SETVAL, 1) == 0
+    assert sem.semctl(t, number, 0, sem.GETNCNT, 0) == 0
+    assert call(child, sem.semop, number, place, 1) == PARKED
+    assert call(t, sem.semctl, number, 0, sem.SETVAL, 1) == 0
     run(t.kernel)
     assert host(child).results[-1] == 0
 
 
 def test_messages_of_all_queues_are_bounded(t: Task) -> None:
-    queue = ipc.msgget(t, KEY, IPC_CREAT | 0o600)
+    queue = msg.msgget(t, KEY, IPC_CREAT | 0o600)
     message = put(t, struct.pack("<q", 5) + b"hello")
-    assert ipc.msgsnd(t, queue, message, 5, 0) == 0
+    assert msg.msgsnd(t, queue, message, 5, 0) == 0
     t.kernel.ipc.message_bytes += 1 << 30
-    assert call(t, ipc.msgsnd, queue, message, 5, 0) == -12
+    assert call(t, msg.msgsnd, queue, message, 5, 0) == -12
     t.kernel.ipc.message_bytes -= 1 << 30
     out = room(t, 100)
-    assert ipc.msgrcv(t, queue, out, 50, 0, 0) == 5
+    assert msg.msgrcv(t, queue, out, 50, 0, 0) == 5
     assert get(t, out, 13) == struct.pack("<q", 5) + b"hello"
     assert t.kernel.ipc.message_bytes == 0
 
 
 def test_segment_is_freed_when_it_was_removed_and_nobody_maps_it(t: Task) -> None:
-    number = ipc.shmget(t, KEY, 5000, IPC_CREAT | 0o600)
-    ipc.shmat(t, number, 0, 0)
+    number = shm.shmget(t, KEY, 5000, IPC_CREAT | 0o600)
+    shm.shmat(t, number, 0, 0)
     assert host(t).mapped[-1][1] == 8192
-    ipc.shmctl(t, number, IPC_RMID, 0)
+    shm.shmctl(t, number, IPC_RMID, 0)
     with pytest.raises(EINVAL):
-        ipc.shmat(t, number, 0, 0)
+        shm.shmat(t, number, 0, 0)
     assert not t.kernel.ipc.segments.objects

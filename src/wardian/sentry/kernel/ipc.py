@@ -9,12 +9,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.errno import EACCES, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM
+from wardian.sentry.errno import EACCES, EEXIST, EIDRM, EINVAL, ENOENT, ENOSPC, EPERM
 from wardian.sentry.kernel.credentials import CAP_IPC_OWNER, CAP_SYS_ADMIN
+from wardian.sentry.kernel.task import CallState
 from wardian.sentry.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.credentials import Credentials
+    from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.task import Task
 
 IPC_PRIVATE: Final = 0
@@ -83,8 +85,13 @@ class IpcObject:
             0,
         )
 
+    def pack(self, kernel: Kernel) -> bytes:
+        """What IPC_STAT tells."""
+        raise NotImplementedError
+
     def change(self, task: Task, data: bytes) -> None:
-        """IPC_SET: owner, group and mode from a struct ipc64_perm."""
+        """IPC_SET: owner, group and mode from a struct ipc64_perm; EPERM."""
+        self.check_owner(task.credentials)
         fields = PERMISSION.unpack_from(data)
         self.uid, self.gid = fields[1], fields[2]
         self.mode = fields[5] & 0o777
@@ -178,3 +185,33 @@ class IpcNamespace:
 def now(task: Task) -> int:
     """Seconds since the epoch."""
     return task.kernel.clock.realtime_ns() // 1_000_000_000
+
+
+def stat(
+    task: Task, table: IpcTable, number: int, command: int, checked: bool, address: int
+) -> int:
+    """IPC_STAT of an identifier; SHM_STAT and the like of an index, which tell the identifier, and
+    if not ``checked`` (SHM_STAT_ANY) to everybody."""
+    found = table.get(number) if command == IPC_STAT else table.at(number)
+    if checked:
+        found.check(task.credentials, READ)
+    task.copy_out(address, found.pack(task.kernel))
+    return 0 if command == IPC_STAT else found.id
+
+
+class IpcWait(CallState):
+    """What a blocked semop(2), msgsnd(2) or msgrcv(2) waits on."""
+
+    def __init__(self, target: IpcObject) -> None:
+        self.target = target
+
+
+def waited_for(task: Task) -> IpcObject | None:
+    """The object a call that runs again was parked on; EIDRM when it was removed meanwhile."""
+    state = task.call.state if task.call is not None else None
+    if not isinstance(state, IpcWait):
+        return None
+    state.abandon()
+    if state.target.removed:
+        raise EIDRM("it was removed meanwhile")
+    return state.target

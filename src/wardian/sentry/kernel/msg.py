@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from wardian.sentry.kernel.ipc import IpcObject
 
 if TYPE_CHECKING:
+    from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.task import Task
 
 MSGMAX: Final = 8192
@@ -56,7 +57,7 @@ class MessageQueue(IpcObject):
                 return message
         return best
 
-    def pack(self) -> bytes:
+    def pack(self, kernel: Kernel) -> bytes:
         """struct msqid64_ds."""
         return self.pack_permission() + MSQID.pack(
             self.sent_at,

@@ -9,8 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EAGAIN, EFBIG, ENOSPC, ERANGE
-from wardian.sentry.kernel.ipc import IPC_NOWAIT, IpcObject, now
-from wardian.sentry.kernel.task import CallState
+from wardian.sentry.kernel.ipc import IPC_NOWAIT, IpcObject, IpcWait, now
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
@@ -39,7 +38,7 @@ class SemaphoreSet(IpcObject):
         self.undo: dict[int, dict[int, int]] = {}  # pid -> number -> adjustment
         self.waiting: list[SemaphoreWait] = []
 
-    def pack(self) -> bytes:
+    def pack(self, kernel: Kernel) -> bytes:
         """struct semid64_ds."""
         return self.pack_permission() + SEMID.pack(self.operated_at, self.changed, len(self.values))
 
@@ -56,18 +55,19 @@ class SemaphoreSet(IpcObject):
         return sum([wait.number == number and wait.for_zero == for_zero for wait in self.waiting])
 
 
-class SemaphoreWait(CallState):
+class SemaphoreWait(IpcWait):
     """A semop(2) that waits, and for what."""
 
     def __init__(self, target: SemaphoreSet, number: int, for_zero: bool) -> None:
-        self.target = target
+        super().__init__(target)
+        self.counted = target.waiting
         self.number = number
         self.for_zero = for_zero
-        target.waiting.append(self)
+        self.counted.append(self)
 
     def abandon(self) -> None:
-        if self in self.target.waiting:
-            self.target.waiting.remove(self)
+        if self in self.counted:
+            self.counted.remove(self)
 
 
 def operate(task: Task, target: SemaphoreSet, operations: list[Operation]) -> Operation | None:

@@ -44,7 +44,7 @@ class Segment(IpcObject):
         """Whether a host mapping is one of this segment."""
         return entry.ino == self.ino and entry.device() == self.dev
 
-    def pack(self, attached: int) -> bytes:
+    def pack(self, kernel: Kernel) -> bytes:
         """struct shmid64_ds."""
         return self.pack_permission(self.flags) + SHMID.pack(
             self.size,
@@ -53,7 +53,7 @@ class Segment(IpcObject):
             self.changed,
             self.creator,
             self.last_pid,
-            attached,
+            attached(kernel).get((self.dev, self.ino), 0),
         )
 
 
@@ -71,11 +71,6 @@ def attached(kernel: Kernel) -> dict[tuple[int, int], int]:
                 key = (entry.device(), entry.ino)
                 found[key] = found.get(key, 0) + 1
     return found
-
-
-def attachments(kernel: Kernel, segment: Segment) -> int:
-    """How often ``segment`` is attached in all processes."""
-    return attached(kernel).get((segment.dev, segment.ino), 0)
 
 
 def remove_segment(task: Task, segment: Segment) -> None:

@@ -19,16 +19,18 @@ from wardian.sentry.syscalls import (
     ids,
     ioctl,
     iov,
-    ipc,
     limits,
     memory,
     mount,
+    msg,
     pipe,
     poll,
     prctl,
     process,
     process_vm,
     sched,
+    sem,
+    shm,
     signal,
     socket,
     socket_msg,
@@ -376,7 +378,7 @@ def _calls_0(t: Task, a: bytes, nr: i64) -> int:
                             )
                     else:
                         if nr == 29:  # shmget
-                            return ipc.shmget(
+                            return shm.shmget(
                                 t,
                                 Int(read_i32_le(a, 24)),
                                 Size(register(a, 32)),
@@ -385,7 +387,7 @@ def _calls_0(t: Task, a: bytes, nr: i64) -> int:
                 else:
                     if nr < 31:
                         if nr == 30:  # shmat
-                            return ipc.shmat(
+                            return shm.shmat(
                                 t,
                                 Int(read_i32_le(a, 24)),
                                 Addr(register(a, 32)),
@@ -393,7 +395,7 @@ def _calls_0(t: Task, a: bytes, nr: i64) -> int:
                             )
                     else:
                         if nr == 31:  # shmctl
-                            return ipc.shmctl(
+                            return shm.shmctl(
                                 t,
                                 Int(read_i32_le(a, 24)),
                                 Int(read_i32_le(a, 32)),
@@ -664,7 +666,7 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                 if nr < 66:
                     if nr < 65:
                         if nr == 64:  # semget
-                            return ipc.semget(
+                            return sem.semget(
                                 t,
                                 Int(read_i32_le(a, 24)),
                                 Int(read_i32_le(a, 32)),
@@ -672,7 +674,7 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                             )
                     else:
                         if nr == 65:  # semop
-                            return ipc.semop(
+                            return sem.semop(
                                 t,
                                 Int(read_i32_le(a, 24)),
                                 Addr(register(a, 32)),
@@ -681,7 +683,7 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                 else:
                     if nr < 67:
                         if nr == 66:  # semctl
-                            return ipc.semctl(
+                            return sem.semctl(
                                 t,
                                 Int(read_i32_le(a, 24)),
                                 Int(read_i32_le(a, 32)),
@@ -690,15 +692,15 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                             )
                     else:
                         if nr == 67:  # shmdt
-                            return ipc.shmdt(t, Addr(register(a, 24)))
+                            return shm.shmdt(t, Addr(register(a, 24)))
             else:
                 if nr < 70:
                     if nr < 69:
                         if nr == 68:  # msgget
-                            return ipc.msgget(t, Int(read_i32_le(a, 24)), Int(read_i32_le(a, 32)))
+                            return msg.msgget(t, Int(read_i32_le(a, 24)), Int(read_i32_le(a, 32)))
                     else:
                         if nr == 69:  # msgsnd
-                            return ipc.msgsnd(
+                            return msg.msgsnd(
                                 t,
                                 Int(read_i32_le(a, 24)),
                                 Addr(register(a, 32)),
@@ -708,7 +710,7 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                 else:
                     if nr < 71:
                         if nr == 70:  # msgrcv
-                            return ipc.msgrcv(
+                            return msg.msgrcv(
                                 t,
                                 Int(read_i32_le(a, 24)),
                                 Addr(register(a, 32)),
@@ -718,7 +720,7 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                             )
                     else:
                         if nr == 71:  # msgctl
-                            return ipc.msgctl(
+                            return msg.msgctl(
                                 t,
                                 Int(read_i32_le(a, 24)),
                                 Int(read_i32_le(a, 32)),
@@ -1562,7 +1564,7 @@ def _calls_5(t: Task, a: bytes, nr: i64) -> int:
                     else:
                         if nr == 220:  # semtimedop
                             n3 = struct_or_none(t, a, 72, register(a, 48), 16)
-                            return ipc.semtimedop(
+                            return sem.semtimedop(
                                 t,
                                 Int(read_i32_le(a, 24)),
                                 Addr(register(a, 32)),

@@ -18,16 +18,18 @@ from wardian.sentry.syscalls import (
     ids,
     ioctl,
     iov,
-    ipc,
     limits,
     memory,
     mount,
+    msg,
     pipe,
     poll,
     prctl,
     process,
     process_vm,
     sched,
+    sem,
+    shm,
     signal,
     socket,
     socket_msg,
@@ -398,19 +400,23 @@ row("tgkill", signal.tgkill, 234)
 row("rt_tgsigqueueinfo", signal.rt_tgsigqueueinfo, 297)
 row("pidfd_send_signal", signal.pidfd_send_signal, 424)
 
-# -- System V IPC (syscalls/ipc.py) --
-row("shmget", ipc.shmget, 29)
-row("shmat", ipc.shmat, 30)
-row("shmctl", ipc.shmctl, 31)
-row("semget", ipc.semget, 64)
-row("semop", ipc.semop, 65, restart="nohand")
-row("semctl", ipc.semctl, 66)
-row("shmdt", ipc.shmdt, 67)
-row("msgget", ipc.msgget, 68)
-row("msgsnd", ipc.msgsnd, 69, restart="nohand")
-row("msgrcv", ipc.msgrcv, 70, restart="nohand")
-row("msgctl", ipc.msgctl, 71)
-row("semtimedop", ipc.semtimedop, 220, restart="nohand")
+# -- System V shared memory (syscalls/shm.py) --
+row("shmget", shm.shmget, 29)
+row("shmat", shm.shmat, 30)
+row("shmctl", shm.shmctl, 31)
+row("shmdt", shm.shmdt, 67)
+
+# -- System V semaphores (syscalls/sem.py) --
+row("semget", sem.semget, 64)
+row("semop", sem.semop, 65, restart="nohand")
+row("semctl", sem.semctl, 66)
+row("semtimedop", sem.semtimedop, 220, restart="nohand")
+
+# -- System V message queues (syscalls/msg.py) --
+row("msgget", msg.msgget, 68)
+row("msgsnd", msg.msgsnd, 69, restart="nohand")
+row("msgrcv", msg.msgrcv, 70, restart="nohand")
+row("msgctl", msg.msgctl, 71)
 
 # -- time (syscalls/time.py) --
 row("nanosleep", time.nanosleep, 35, restart="nohand")

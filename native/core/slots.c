@@ -142,12 +142,19 @@ PyObject *hub_deactivate(Hub *hub, PyObject *arg)
     Py_RETURN_NONE;
 }
 
-const char host_tid_doc[] = PyDoc_STR("host_tid(key) -> int\n\nThe tid the host kernel wrote into the slot (0: gone); a claim, not a fact.");
-PyObject *hub_host_tid(Hub *hub, PyObject *arg)
+/* The slot that a key from Python names; NULL with an exception for none. */
+static struct slot *slot_named(Hub *hub, PyObject *object)
 {
     struct slot *slot;
     uint32_t key;
-    if (!hub_answerable(hub, arg, &key, &slot))
+    return hub_answerable(hub, object, &key, &slot) ? slot : NULL;
+}
+
+const char host_tid_doc[] = PyDoc_STR("host_tid(key) -> int\n\nThe tid the host kernel wrote into the slot (0: gone); a claim, not a fact.");
+PyObject *hub_host_tid(Hub *hub, PyObject *arg)
+{
+    struct slot *slot = slot_named(hub, arg);
+    if (!slot)
         return NULL;
     return PyLong_FromUnsignedLong(__atomic_load_n(&slot->host_tid, __ATOMIC_ACQUIRE));
 }
@@ -155,14 +162,13 @@ PyObject *hub_host_tid(Hub *hub, PyObject *arg)
 const char lease_mask_doc[] = PyDoc_STR("lease_mask(key, mask)\n\nThe thread may change its signal mask by itself from now on.");
 PyObject *hub_lease_mask(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct slot *slot;
-    uint32_t key;
     if (nargs != 2) {
         PyErr_SetString(PyExc_TypeError, "lease_mask needs key, mask");
         return NULL;
     }
     unsigned long long mask = PyLong_AsUnsignedLongLong(args[1]);
-    if (PyErr_Occurred() || !hub_answerable(hub, args[0], &key, &slot))
+    struct slot *slot = PyErr_Occurred() ? NULL : slot_named(hub, args[0]);
+    if (!slot)
         return NULL;
     __atomic_store_n(&slot->mask, mask | MASK_LEASE, __ATOMIC_SEQ_CST);
     Py_RETURN_NONE;
@@ -171,9 +177,8 @@ PyObject *hub_lease_mask(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
 const char recall_mask_doc[] = PyDoc_STR("recall_mask(key) -> mask\n\nNo longer; what the mask is now, says the thread.");
 PyObject *hub_recall_mask(Hub *hub, PyObject *arg)
 {
-    struct slot *slot;
-    uint32_t key;
-    if (!hub_answerable(hub, arg, &key, &slot))
+    struct slot *slot = slot_named(hub, arg);
+    if (!slot)
         return NULL;
     return PyLong_FromUnsignedLongLong(__atomic_fetch_and(&slot->mask, ~MASK_LEASE, __ATOMIC_SEQ_CST) & ~MASK_LEASE);
 }
@@ -181,9 +186,8 @@ PyObject *hub_recall_mask(Hub *hub, PyObject *arg)
 const char robust_list_doc[] = PyDoc_STR("robust_list(key) -> address\n\nWhat the thread has set by itself, any 64 bits; 0 for nothing.");
 PyObject *hub_robust_list(Hub *hub, PyObject *arg)
 {
-    struct slot *slot;
-    uint32_t key;
-    if (!hub_answerable(hub, arg, &key, &slot))
+    struct slot *slot = slot_named(hub, arg);
+    if (!slot)
         return NULL;
     return PyLong_FromUnsignedLongLong(__atomic_load_n(&slot->robust_list, __ATOMIC_RELAXED));
 }
@@ -191,9 +195,8 @@ PyObject *hub_robust_list(Hub *hub, PyObject *arg)
 const char pointers_doc[] = PyDoc_STR("pointers(key) -> (ip, sp)\n\nWhere the thread stood when it last spoke: a claim, not a fact.");
 PyObject *hub_pointers(Hub *hub, PyObject *arg)
 {
-    struct slot *slot;
-    uint32_t key;
-    if (!hub_answerable(hub, arg, &key, &slot))
+    struct slot *slot = slot_named(hub, arg);
+    if (!slot)
         return NULL;
     return Py_BuildValue("(KK)", (unsigned long long)slot->ip, (unsigned long long)slot->sp);
 }

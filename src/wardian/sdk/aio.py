@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Literal, Unpack, overload
 
 from wardian.sdk import operations
@@ -22,13 +21,9 @@ from wardian.sdk.options import (
     Stream,
     StrPath,
     arguments,
-    directory,
-    environment,
-    user_text,
 )
-from wardian.sdk.process import MAX_OUTPUT
-from wardian.sdk.sandbox import Input
-from wardian.sdk.streams import Exchange, Streams
+from wardian.sdk.outcome import MAX_OUTPUT
+from wardian.sdk.streams import Input, Streams
 
 __all__ = ["Process", "Sandbox", "run"]
 
@@ -54,25 +49,10 @@ class Sandbox(SandboxBase):
         answers = await connection.ask_all(first_messages(self._fields, waiting))
         self.layers = str(answers[0]["layers"])
 
-    @classmethod
-    async def _of_pool(
-        cls, fields: dict[str, Any], connection: Connection, waiting: bool
-    ) -> Sandbox:
-        """For ``wardian.aio.Pool``."""
-        box = cls.__new__(cls)
-        box._fields = fields
-        await box._connect(connection, waiting)
-        return box
-
     async def __aenter__(self) -> Sandbox:
         return await self.start()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -128,9 +108,7 @@ class Sandbox(SandboxBase):
         streams = Streams(PIPE if input else DEVNULL, PIPE, PIPE)
         try:
             started = await self._start(words, streams, env, cwd, user)
-            data = input.encode() if isinstance(input, str) else input or b""
-            exchange = Exchange(streams.ours, streams.exit, data, max_output)
-            streams.ours[0] = -1  # the exchange closes it
+            exchange = streams.exchange(input, max_output)
             try:
                 result = await Pump(self._connection, started, exchange).run(words, timeout, text)
             finally:
@@ -170,8 +148,7 @@ class Sandbox(SandboxBase):
         cwd: str | None,
         user: str | int | None,
     ) -> Started:
-        place = None if cwd is None else directory(cwd)
-        steps = operations.spawn(words, streams, environment(env), place, user_text(user))
+        steps = self._spawning(words, streams, env, cwd, user)
         task = asyncio.ensure_future(self._connection.perform(steps))
         try:
             started = await asyncio.shield(task)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Unpack
 
 from wardian.sdk.aio import Sandbox
@@ -30,7 +29,9 @@ class Pool(PoolBase):
         answer = await self._connection.ask_checked(request(waiting))
         connection = Connection(received(answer.fields["pid"], answer.fds))
         self._adopt(connection)
-        return await Sandbox._of_pool(fields, connection, waiting)
+        box = Sandbox._of_pool(fields)
+        await box._connect(connection, waiting)
+        return box
 
     async def close(self) -> None:
         """End all its sandboxes, those in use as well. Nothing of them is left on the host
@@ -46,10 +47,5 @@ class Pool(PoolBase):
     async def __aenter__(self) -> Pool:
         return await self.start()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

@@ -6,20 +6,19 @@ import asyncio
 import contextlib
 import os
 import signal
-import weakref
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 from wardian.sdk import operations
 from wardian.sdk.aio_connection import Connection, ready
 from wardian.sdk.connection import check_signal
 from wardian.sdk.errors import SandboxError, SandboxTimeout
-from wardian.sdk.model import Result, Usage, ending
+from wardian.sdk.model import Result
 from wardian.sdk.operations import Started
-from wardian.sdk.process import (
+from wardian.sdk.outcome import (
     GRACE,
     Ending,
+    ProcessBase,
     make_result,
     out_of_memory,
     timed_out,
@@ -113,37 +112,18 @@ class Pump:
             raise await self.connection.death()
 
 
-class Process:
+class Process(ProcessBase):
     """A command started by ``Sandbox.spawn``; ``stdin`` is an ``asyncio.StreamWriter``, ``stdout``
     and ``stderr`` are ``asyncio.StreamReader``, or None for what is no pipe."""
 
     def __init__(self, connection: Connection, args: list[str], started: Started, fd: int) -> None:
-        self.args = args
-        self.pid = started.pid
+        super().__init__(args, started, fd)
         self.stdin: asyncio.StreamWriter | None = None
         self.stdout: asyncio.StreamReader | None = None
         self.stderr: asyncio.StreamReader | None = None
         self._connection = connection
-        self._started = started
-        self._exit = fd
-        weakref.finalize(self, os.close, fd)
         self._transports: list[asyncio.BaseTransport] = []
-        self._ending: Ending | None = None
         self._watcher: asyncio.Task[Ending] | None = None
-
-    def __repr__(self) -> str:
-        state = "runs" if self._ending is None else ending(self._ending.returncode)
-        return f"<Process {self.pid} {self.args!r} {state}>"
-
-    @property
-    def returncode(self) -> int | None:
-        """The status once :meth:`wait` knows it; -N for signal N."""
-        return None if self._ending is None else self._ending.returncode
-
-    @property
-    def usage(self) -> Usage | None:
-        """What it cost, once it has ended."""
-        return None if self._ending is None else self._ending.usage
 
     async def wait(self, timeout: float | None = None) -> int:
         """Wait for its end; the status. SandboxTimeout after ``timeout`` seconds (it goes on then),
@@ -227,12 +207,7 @@ class Process:
     async def __aenter__(self) -> Process:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for transport in self._transports:
             transport.close()
         if self._ending is None and not self._connection.closed:

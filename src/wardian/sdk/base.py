@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
+from wardian.sdk import operations
 from wardian.sdk.model import Mount
-from wardian.sdk.options import FileAccess, Network, Size, StrPath, sandbox_fields
+from wardian.sdk.options import (
+    FileAccess,
+    Network,
+    Size,
+    StrPath,
+    directory,
+    environment,
+    sandbox_fields,
+    user_text,
+)
+from wardian.sdk.streams import Streams
 
 OPTIONS = (
     "rootfs",
@@ -27,39 +38,7 @@ OPTIONS = (
 
 
 class SandboxBase:
-    """The arguments, checked.
-
-    rootfs
-        The directory that is the root inside; None: this machine's own root. It is never written
-        to: changes stay in a memory overlay and are gone with the sandbox.
-    mounts
-        Directories and files of the host, shown inside.
-    tmpfs
-        Places for empty memory file systems.
-    network
-        ``"loopback"``: a loopback of its own, nothing else. ``"host"``: TCP and UDP through the
-        host. ``"none"``: not even a loopback.
-    memory, cpus, pids
-        Limits of all that runs inside: bytes or text such as ``"512m"``, processors, tasks.
-    env
-        Variables on top of a small environment (PATH, HOME, LANG, ...). The caller's own
-        environment stays outside: pass ``dict(os.environ)`` to share it.
-    cwd
-        Where commands start. Default: the current directory if it exists inside, else ``/``.
-    user
-        ``"UID[:GID]"``, a number, or a name from the sandbox's ``/etc/passwd``. Default: the
-        caller's ids.
-    hostname
-        What ``uname -n`` prints inside.
-    timeout
-        Seconds until the whole sandbox is ended.
-    read_only
-        No overlay: the root cannot be written to.
-    file_access
-        How the root's host files are looked at. ``"cached"``: what the host changes shows after two
-        milliseconds at the latest. ``"shared"``: at once; slower. ``"exclusive"``: nobody else
-        changes them while the sandbox lives; fastest for large trees.
-    """
+    """The arguments, checked; ``wardian.Sandbox`` says what they mean."""
 
     def __init__(
         self,
@@ -87,3 +66,22 @@ class SandboxBase:
 
     def _begin(self) -> None:
         """Start it, when that can be done without waiting for a loop."""
+
+    @classmethod
+    def _of_pool(cls, fields: dict[str, Any]) -> Self:
+        """One whose process a pool has started: ``_connect`` comes next."""
+        box = cls.__new__(cls)
+        box._fields = fields
+        return box
+
+    @staticmethod
+    def _spawning(
+        words: list[str],
+        streams: Streams,
+        env: Mapping[str, str] | None,
+        cwd: str | None,
+        user: str | int | None,
+    ) -> operations.Steps[operations.Started]:
+        """Start a command: the arguments of ``run`` and ``spawn``, checked."""
+        place = None if cwd is None else directory(cwd)
+        return operations.spawn(words, streams, environment(env), place, user_text(user))

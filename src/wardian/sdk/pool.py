@@ -7,7 +7,6 @@ process behind both.
 from __future__ import annotations
 
 import weakref
-from types import TracebackType
 from typing import Any, Unpack
 
 from wardian.sdk.connection import Connection, Link
@@ -21,13 +20,8 @@ READY_MAX = 1000
 
 
 class PoolBase:
-    """The arguments, checked, and the sandboxes that were taken.
-
-    ready
-        How many sandboxes wait, with nothing running in them. Each that is taken is replaced.
-    options
-        Those of ``Sandbox``: what the waiting ones are like, and the default for all others.
-    """
+    """The arguments, checked, and the sandboxes that were taken; ``wardian.Pool`` says what the
+    arguments mean."""
 
     def __init__(self, ready: int = 1, **options: Unpack[TimedOptions]) -> None:
         if not 0 <= ready <= READY_MAX:
@@ -92,7 +86,9 @@ class Pool(PoolBase):
         answer = self._connection.ask_checked(request(waiting))
         connection = Connection(received(answer.fields["pid"], answer.fds))
         self._adopt(connection)
-        return Sandbox._of_pool(fields, connection, waiting)
+        box = Sandbox._of_pool(fields)
+        box._connect(connection, waiting)
+        return box
 
     def close(self) -> None:
         """End all its sandboxes, those in use as well. Nothing of them is left on the host
@@ -108,10 +104,5 @@ class Pool(PoolBase):
     def __enter__(self) -> Pool:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -9,81 +9,25 @@ import selectors
 import signal
 import threading
 import time
-import weakref
 from collections.abc import Sequence
-from types import TracebackType
 from typing import IO, Any, AnyStr, Generic, cast
 
 from wardian.sdk import operations
 from wardian.sdk.connection import Connection, check_signal, wait_for
-from wardian.sdk.errors import OutOfMemory, OutputTooLarge, SandboxError, SandboxTimeout
-from wardian.sdk.model import Result, Usage, ending
+from wardian.sdk.errors import SandboxError, SandboxTimeout
+from wardian.sdk.model import Result
 from wardian.sdk.operations import Started
-from wardian.sdk.streams import Exchange, Streams, read_report
-
-MAX_OUTPUT = 64 << 20
-GRACE = 10.0
-"""How long the end of a killed command may take to be reported."""
-
-
-class Ending:
-    """What the server's report says."""
-
-    def __init__(self, report: dict[str, Any]) -> None:
-        status: int = report["status"]
-        self.returncode = -(status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
-        self.usage = Usage(
-            report["user_ns"] / 1e9,
-            report["system_ns"] / 1e9,
-            report["max_rss"],
-            report["wall_ns"] / 1e9,
-            report["oom_kills"],
-        )
-
-    @property
-    def out_of_memory(self) -> bool:
-        """It failed because the memory limit was reached."""
-        return self.returncode != 0 and self.usage.oom_kills > 0
-
-
-def make_result(
-    args: Sequence[str], out: bytes, err: bytes, text: bool, end: Ending
-) -> Result[Any]:
-    """The result, or OutOfMemory."""
-    parts: list[Any] = [decode(out), decode(err)] if text else [out, err]
-    result: Result[Any] = Result(list(args), parts[0], parts[1], end.returncode, end.usage)
-    if end.out_of_memory:
-        raise out_of_memory(args, end, result)
-    return result
-
-
-def out_of_memory(
-    args: Sequence[str], end: Ending, result: Result[Any] | None = None
-) -> OutOfMemory:
-    """The error of a command that reached the memory limit."""
-    words = f"{args[0]} ran into the sandbox's memory limit and {ending(end.returncode)}"
-    return OutOfMemory(words, result)
-
-
-def decode(data: bytes) -> str:
-    """Output as text; what is not UTF-8 shows as replacement characters."""
-    return data.decode("utf-8", "replace")
-
-
-def timed_out(
-    args: Sequence[str], timeout: float, exchange: Exchange, text: bool
-) -> SandboxTimeout:
-    """The error of a command that took too long."""
-    out, err = exchange.data()
-    words = f"{args[0]} was ended: it took longer than {timeout:g} s"
-    if text:
-        return SandboxTimeout(words, decode(out), decode(err))
-    return SandboxTimeout(words, out, err)
-
-
-def too_large(args: Sequence[str], limit: int) -> OutputTooLarge:
-    """The error of a command that writes without end."""
-    return OutputTooLarge(f"{args[0]} was ended: it wrote more than max_output, {limit} bytes")
+from wardian.sdk.outcome import (
+    GRACE,
+    MAX_OUTPUT,
+    Ending,
+    ProcessBase,
+    make_result,
+    out_of_memory,
+    timed_out,
+    too_large,
+)
+from wardian.sdk.streams import Exchange, Streams, input_bytes, read_report
 
 
 class Pump:
@@ -147,7 +91,7 @@ class Pump:
             raise self.connection.death()
 
 
-class Process(Generic[AnyStr]):
+class Process(ProcessBase, Generic[AnyStr]):
     """A command started by ``Sandbox.spawn``.
 
     ``stdin``, ``stdout`` and ``stderr`` are files for those streams that are pipes, else None;
@@ -162,32 +106,13 @@ class Process(Generic[AnyStr]):
         streams: Streams,
         text: bool,
     ) -> None:
-        self.args = args
-        self.pid = started.pid
+        super().__init__(args, started, streams.exit)
         self.stdin: IO[AnyStr] | None = open_stream(streams.ours[0], "w", text)
         self.stdout: IO[AnyStr] | None = open_stream(streams.ours[1], "r", text)
         self.stderr: IO[AnyStr] | None = open_stream(streams.ours[2], "r", text)
         self._text = text
         self._connection = connection
-        self._started = started
-        self._exit = streams.exit
-        weakref.finalize(self, os.close, streams.exit)
         self._lock = threading.Lock()
-        self._ending: Ending | None = None
-
-    def __repr__(self) -> str:
-        state = "runs" if self._ending is None else ending(self._ending.returncode)
-        return f"<Process {self.pid} {self.args!r} {state}>"
-
-    @property
-    def returncode(self) -> int | None:
-        """The status once it is known (see :meth:`wait` and :meth:`poll`); -N for signal N."""
-        return None if self._ending is None else self._ending.returncode
-
-    @property
-    def usage(self) -> Usage | None:
-        """What it cost, once it has ended."""
-        return None if self._ending is None else self._ending.usage
 
     def poll(self) -> int | None:
         """The status if the command has ended, else None; SandboxDied and its like."""
@@ -234,13 +159,12 @@ class Process(Generic[AnyStr]):
     ) -> tuple[AnyStr, AnyStr]:
         """Give it ``input``, read all its output, wait for its end. Errors as those of
         ``Sandbox.run``."""
-        data = input.encode() if isinstance(input, str) else input or b""
         fds = [-1 if f is None or f.closed else f.fileno() for f in self._streams()]
         if fds[0] >= 0:
             fds[0] = os.dup(fds[0])  # the exchange closes it
             close_quietly(cast(IO[Any], self.stdin))  # after writing what it has buffered
         with self._lock:
-            exchange = Exchange(fds, self._exit, bytes(data), max_output)
+            exchange = Exchange(fds, self._exit, input_bytes(input), max_output)
             try:
                 result = Pump(self._connection, self._started, exchange).run(
                     self.args, timeout, self._text
@@ -263,12 +187,7 @@ class Process(Generic[AnyStr]):
     def __enter__(self) -> Process[AnyStr]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close_streams()
         if self._ending is None and not self._connection.closed:
             self._connection.perform(operations.end(self._started.number))

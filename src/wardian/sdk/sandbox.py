@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Literal, Unpack, overload
 
 from wardian.sdk import operations
@@ -19,14 +18,10 @@ from wardian.sdk.options import (
     Stream,
     StrPath,
     arguments,
-    directory,
-    environment,
-    user_text,
 )
-from wardian.sdk.process import MAX_OUTPUT, Process, Pump
-from wardian.sdk.streams import Exchange, Streams
-
-Input = bytes | str | None
+from wardian.sdk.outcome import MAX_OUTPUT
+from wardian.sdk.process import Process, Pump
+from wardian.sdk.streams import Input, Streams
 
 
 class Sandbox(SandboxBase):
@@ -76,14 +71,6 @@ class Sandbox(SandboxBase):
         connection.timeout = self._fields["timeout"]
         answers = connection.ask_all(first_messages(self._fields, waiting))
         self.layers = str(answers[0]["layers"])
-
-    @classmethod
-    def _of_pool(cls, fields: dict[str, Any], connection: Connection, waiting: bool) -> Sandbox:
-        """For ``wardian.Pool``."""
-        box = cls.__new__(cls)
-        box._fields = fields
-        box._connect(connection, waiting)
-        return box
 
     def __repr__(self) -> str:
         return f"<Sandbox {'closed' if self._connection.closed else 'open'}>"
@@ -145,9 +132,7 @@ class Sandbox(SandboxBase):
         streams = Streams(PIPE if input else DEVNULL, PIPE, PIPE)
         try:
             started = self._start(words, streams, env, cwd, user)
-            data = input.encode() if isinstance(input, str) else input or b""
-            exchange = Exchange(streams.ours, streams.exit, data, max_output)
-            streams.ours[0] = -1  # the exchange closes it
+            exchange = streams.exchange(input, max_output)
             try:
                 result = Pump(self._connection, started, exchange).run(words, timeout, text)
             finally:
@@ -215,9 +200,7 @@ class Sandbox(SandboxBase):
         cwd: str | None,
         user: str | int | None,
     ) -> Started:
-        place = None if cwd is None else directory(cwd)
-        steps = operations.spawn(words, streams, environment(env), place, user_text(user))
-        started = self._connection.perform(steps)
+        started = self._connection.perform(self._spawning(words, streams, env, cwd, user))
         streams.sent()
         return started
 
@@ -266,12 +249,7 @@ class Sandbox(SandboxBase):
     def __enter__(self) -> Sandbox:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -16,6 +16,8 @@ from wardian.sdk.errors import ConfigError
 from wardian.sdk.options import DEVNULL, PIPE, STDOUT, Stream
 from wardian.sdk.wire import NULL, SAME
 
+Input = bytes | str | None
+
 PIECE = 64 << 10
 PIPE_SIZE = 256 << 10
 
@@ -59,6 +61,12 @@ class Streams:
         """The server has its ends: ours of them go, so that an end of file can be seen."""
         while self.theirs:
             os.close(self.theirs.pop())
+
+    def exchange(self, input: Input, max_output: int) -> Exchange:
+        """The command runs: move its data from now on. The exchange closes our end of its input."""
+        exchange = Exchange(self.ours, self.exit, input_bytes(input), max_output)
+        self.ours[0] = -1
+        return exchange
 
     def close(self) -> None:
         """The command did not come to be."""
@@ -168,6 +176,11 @@ class Exchange:
         """Standard output and error so far."""
         out, err = (b"" if c is None else c.data for c in self.outputs)
         return out, err
+
+
+def input_bytes(input: Input) -> bytes:
+    """What a command is given to read."""
+    return input.encode() if isinstance(input, str) else input or b""
 
 
 def read_report(fd: int) -> dict[str, Any] | None:

@@ -1,7 +1,8 @@
 """Inodes without a name: what fstat(2) shows of pipes, eventfds, epolls, memfds and the like.
 
-Linux keeps them on kernel-internal mounts (anon_inodefs, pipefs, sockfs); ``Kernel.anon`` and
-``Kernel.pipefs`` are ours. Such an inode cannot be reached by a path, only through /proc/<pid>/fd.
+Linux keeps them on kernel-internal mounts (anon_inodefs, pipefs, sockfs); ``Kernel.anon``,
+``Kernel.pipefs`` and ``NetworkStack.sockfs`` are ours. Such an inode cannot be reached by a path,
+only through /proc/<pid>/fd.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import ENXIO
 from wardian.sentry.vfs.file import File
-from wardian.sentry.vfs.inode import AttributeChange, Attributes, Inode, StatFs, SuperBlock
+from wardian.sentry.vfs.inode import Inode, StatFs, SuperBlock
+from wardian.sentry.vfs.libfs import SimpleInode
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
 
 ANON_INODE_MAGIC: Final = 0x09041934
 PIPEFS_MAGIC: Final = 0x50495045
+SOCKFS_MAGIC: Final = 0x534F434B
+SOCKFS_DEV: Final = 8
 ANON_DEV: Final = 0xE
 PIPE_DEV: Final = 0xF
 
@@ -42,40 +46,11 @@ class AnonFS(SuperBlock):
         return StatFs(self.magic)
 
 
-class AnonInode(Inode):
-    """One nameless inode; its attributes live here."""
+class AnonInode(SimpleInode):
+    """One nameless inode."""
 
     def __init__(self, sb: AnonFS, mode: int, uid: int, gid: int, now_ns: int) -> None:
-        super().__init__(sb, sb.next_ino(), mode)
-        self.uid = uid
-        self.gid = gid
-        self.atime_ns = now_ns
-        self.mtime_ns = now_ns
-        self.ctime_ns = now_ns
-
-    def getattr(self) -> Attributes:
-        a = Attributes()
-        a.dev = self.sb.dev
-        a.ino = self.ino
-        a.mode = self.mode
-        a.uid = self.uid
-        a.gid = self.gid
-        a.atime_ns = self.atime_ns
-        a.mtime_ns = self.mtime_ns
-        a.ctime_ns = self.ctime_ns
-        return a
-
-    def setattr(self, change: AttributeChange) -> None:
-        if change.mode is not None:
-            self.mode = (self.mode & ~0o7777) | (change.mode & 0o7777)
-        if change.uid is not None:
-            self.uid = change.uid
-        if change.gid is not None:
-            self.gid = change.gid
-        if change.atime_ns is not None:
-            self.atime_ns = change.atime_ns
-        if change.mtime_ns is not None:
-            self.mtime_ns = change.mtime_ns
+        super().__init__(sb, sb.next_ino(), mode, uid, gid, now_ns)
 
     def open(self, task: Task, flags: int) -> File:
         raise ENXIO("an anonymous inode cannot be opened again")

@@ -7,22 +7,18 @@ read inline.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from wardian.sentry.errno import EINVAL, ENXIO, LinuxError
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import O_APPEND, File, MapSource
 from wardian.sentry.vfs.inode import S_IFMT, DirEntry
+from wardian.sentry.vfs.libfs import DirectoryFile
+from wardian.sentry.vfs.seek import SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET
 
 if TYPE_CHECKING:
     from wardian.sentry.fs.host_directory import HostDirectory
     from wardian.sentry.fs.host_inode import HostRegular
-
-SEEK_SET: Final = 0
-SEEK_CUR: Final = 1
-SEEK_END: Final = 2
-SEEK_DATA: Final = 3
-SEEK_HOLE: Final = 4
 
 
 class HostHandle:
@@ -131,7 +127,7 @@ class HostFile(File):
         return MapSource(self.handle.fd, offset)
 
 
-class HostDirFile(File):
+class HostDirFile(DirectoryFile):
     """An open host directory, read with the host's own stable positions; ``fd < 0``: empty."""
 
     def __init__(self, inode: HostDirectory, flags: int, fd: int) -> None:
@@ -146,23 +142,6 @@ class HostDirFile(File):
         if self.fd >= 0:
             self.node.fs.host.close(self.fd)
             self.fd = -1
-
-    @property
-    def seekable(self) -> bool:
-        return True
-
-    def pollable(self) -> bool:
-        return False
-
-    def lseek(self, offset: int, whence: int) -> int:
-        if whence == SEEK_CUR:
-            offset += self.offset
-        elif whence != SEEK_SET:
-            raise EINVAL("a directory has no end to seek from")
-        if offset >> 63:
-            raise EINVAL("offset out of range")
-        self.offset = offset
-        return offset
 
     def fsync(self, data_only: bool) -> None:
         if self.node.fs.shared and self.fd >= 0:

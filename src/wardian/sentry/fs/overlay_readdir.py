@@ -14,8 +14,8 @@ from wardian.sentry.errno import EINVAL
 from wardian.sentry.fs.host_directory import HostDirectory
 from wardian.sentry.fs.tmpfs import TmpDir, TmpDirFile
 from wardian.sentry.vfs.file import O_DIRECTORY, File
-from wardian.sentry.vfs.inode import S_IFDIR, DirEntry, Inode
-from wardian.sentry.vfs.seek import SEEK_CUR, SEEK_SET
+from wardian.sentry.vfs.inode import DirEntry, Inode
+from wardian.sentry.vfs.libfs import DirectoryFile, dots
 
 if TYPE_CHECKING:
     from wardian.sentry.fs.overlay import OverlayDir
@@ -46,7 +46,7 @@ def all_entries(file: File) -> list[DirEntry]:
         found += [entry for entry in piece if entry.name not in (b".", b"..")]
 
 
-class OverlayDirFile(File):
+class OverlayDirFile(DirectoryFile):
     """An open directory of an overlay. How it is read is decided anew at position 0."""
 
     def __init__(self, inode: OverlayDir, flags: int) -> None:
@@ -64,26 +64,6 @@ class OverlayDirFile(File):
         if self.real is not None:
             self.real.drop()
             self.real = None
-
-    @property
-    def seekable(self) -> bool:
-        return True
-
-    def lseek(self, offset: int, whence: int) -> int:
-        if whence == SEEK_CUR:
-            offset += self.offset
-        elif whence != SEEK_SET:
-            raise EINVAL("whence")
-        if not 0 <= offset < 1 << 63:
-            raise EINVAL("offset out of range")
-        self.offset = offset
-        return offset
-
-    def pollable(self) -> bool:
-        return False
-
-    def fsync(self, data_only: bool) -> None:
-        pass
 
     def readdir(self, position: int) -> list[DirEntry]:
         if position == 0 or not self.begun:
@@ -126,12 +106,7 @@ class OverlayDirFile(File):
         """``.`` and ``..``."""
         node = self.node
         above = node.parent if node.parent is not None else node
-        found: list[DirEntry] = []
-        if position <= 0:
-            found.append(DirEntry(b".", node.ino, S_IFDIR, 1))
-        if position <= 1:
-            found.append(DirEntry(b"..", above.ino, S_IFDIR, FIRST))
-        return found
+        return dots(position, node.ino, above.ino)
 
     def current(self, entry: DirEntry, position: int) -> DirEntry | None:
         """A listed lower entry as it is now: still below, copied up or replaced, or gone."""

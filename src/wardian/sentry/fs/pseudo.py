@@ -23,7 +23,8 @@ from wardian.sentry.vfs.inode import (
     StatFs,
     SuperBlock,
 )
-from wardian.sentry.vfs.seek import SEEK_CUR, SEEK_SET, seek_regular
+from wardian.sentry.vfs.libfs import DirectoryFile, dots
+from wardian.sentry.vfs.seek import seek_regular
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
@@ -212,7 +213,7 @@ class PseudoDir(PseudoInode):
         return PseudoDirFile(self, flags)
 
 
-class PseudoDirFile(File):
+class PseudoDirFile(DirectoryFile):
     """An open directory; positions 0 and 1 are ``.`` and ``..``."""
 
     def __init__(self, inode: PseudoDir, flags: int) -> None:
@@ -221,35 +222,11 @@ class PseudoDirFile(File):
 
     def readdir(self, position: int) -> list[DirEntry]:
         node = self.node
-        found: list[DirEntry] = []
-        if position <= 0:
-            found.append(DirEntry(b".", node.ino, S_IFDIR, 1))
-        if position <= 1:
-            found.append(DirEntry(b"..", node.parent_ino, S_IFDIR, 2))
+        found = dots(position, node.ino, node.parent_ino)
         for entry in node.entries(max(position - 2, 0)):
             entry.position += 2
             found.append(entry)
         return found
-
-    @property
-    def seekable(self) -> bool:
-        return True
-
-    def lseek(self, offset: int, whence: int) -> int:
-        if whence == SEEK_CUR:
-            offset += self.offset
-        elif whence != SEEK_SET:
-            raise EINVAL("whence")
-        if offset < 0:
-            raise EINVAL("negative offset")
-        self.offset = offset
-        return offset
-
-    def pollable(self) -> bool:
-        return False
-
-    def fsync(self, data_only: bool) -> None:
-        pass
 
 
 class FixedDir(PseudoDir):

@@ -39,7 +39,8 @@ from wardian.sentry.vfs.inode import (
     StatFs,
     SuperBlock,
 )
-from wardian.sentry.vfs.seek import SEEK_CUR, SEEK_DATA, SEEK_HOLE, SEEK_SET, seek_regular
+from wardian.sentry.vfs.libfs import DirectoryFile, dots
+from wardian.sentry.vfs.seek import SEEK_DATA, SEEK_HOLE, seek_regular
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
@@ -504,40 +505,16 @@ class TmpDir(TmpInode):
         return TmpDirFile(self, flags)
 
 
-class TmpDirFile(File):
+class TmpDirFile(DirectoryFile):
     """An open directory."""
 
     def __init__(self, inode: TmpDir, flags: int) -> None:
         super().__init__(inode, flags)
         self.node = inode
 
-    @property
-    def seekable(self) -> bool:
-        return True
-
-    def lseek(self, offset: int, whence: int) -> int:
-        if whence == SEEK_CUR:
-            offset += self.offset
-        elif whence != SEEK_SET:
-            raise EINVAL("whence")
-        if offset < 0:
-            raise EINVAL("negative offset")
-        self.offset = offset
-        return offset
-
-    def pollable(self) -> bool:
-        return False
-
-    def fsync(self, data_only: bool) -> None:
-        pass
-
     def readdir(self, position: int) -> list[DirEntry]:
         node = self.node
-        found: list[DirEntry] = []
-        if position <= 0:
-            found.append(DirEntry(b".", node.ino, S_IFDIR, 1))
-        if position <= 1:
-            found.append(DirEntry(b"..", node.parent_ino, S_IFDIR, 2))
+        found = dots(position, node.ino, node.parent_ino)
         at = bisect_left(node.order, position)
         while at < len(node.order) and len(found) < READDIR_BATCH:
             cookie, name = node.order[at], node.names[at]

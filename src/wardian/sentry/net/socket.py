@@ -21,6 +21,7 @@ from wardian.sentry.errno import (
     LinuxError,
     error_of,
 )
+from wardian.sentry.fs.anon import AnonInode
 from wardian.sentry.net.constants import (
     AF_INET,
     AF_INET6,
@@ -47,15 +48,7 @@ from wardian.sentry.vfs.file import (
     POLLWRNORM,
     File,
 )
-from wardian.sentry.vfs.inode import (
-    S_IFMT,
-    S_IFSOCK,
-    AttributeChange,
-    Attributes,
-    Inode,
-    StatFs,
-    SuperBlock,
-)
+from wardian.sentry.vfs.inode import S_IFSOCK
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
@@ -64,9 +57,6 @@ if TYPE_CHECKING:
 READ_EVENTS: Final = POLLIN | POLLRDNORM
 WRITE_EVENTS: Final = POLLOUT | POLLWRNORM
 HANGUP_EVENTS: Final = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLERR | POLLHUP | POLLRDHUP
-
-SOCKFS_MAGIC: Final = 0x534F434B
-SOCKFS_DEVICE: Final = 8
 
 
 class Ucred:
@@ -123,53 +113,13 @@ class Incoming:
         self.files = []
 
 
-class SockFs(SuperBlock):
-    """Where socket inodes live; never mounted anywhere a path reaches."""
-
-    name = "sockfs"
-
-    def __init__(self) -> None:
-        super().__init__(SOCKFS_DEVICE)
-
-    def statfs(self) -> StatFs:
-        return StatFs(SOCKFS_MAGIC)
-
-
-class SocketInode(Inode):
-    """The inode fstat(2) shows for a socket."""
-
-    def __init__(self, sb: SockFs, ino: int, uid: int, gid: int, now_ns: int) -> None:
-        super().__init__(sb, ino, S_IFSOCK | 0o777)
-        self.uid = uid
-        self.gid = gid
-        self.time_ns = now_ns
-
-    def getattr(self) -> Attributes:
-        a = Attributes()
-        a.dev = self.sb.dev
-        a.ino = self.ino
-        a.mode = self.mode
-        a.uid = self.uid
-        a.gid = self.gid
-        a.atime_ns = a.mtime_ns = a.ctime_ns = self.time_ns
-        return a
-
-    def setattr(self, change: AttributeChange) -> None:
-        if change.mode is not None:
-            self.mode = (self.mode & S_IFMT) | change.mode
-        if change.uid is not None:
-            self.uid = change.uid
-        if change.gid is not None:
-            self.gid = change.gid
-
-
 class Socket(File):
     """One endpoint. Subclasses override what their family and type can do."""
 
     def __init__(
         self, stack: NetworkStack, family: int, kind: int, protocol: int, uid: int, gid: int
     ) -> None:
-        inode = SocketInode(stack.sockfs, stack.next_inode(), uid, gid, stack.realtime_ns())
+        inode = AnonInode(stack.sockfs, S_IFSOCK | 0o777, uid, gid, stack.realtime_ns())
         super().__init__(inode, O_RDWR)
         self.stack = stack
         self.family = family
@@ -346,9 +296,7 @@ __all__ = [
     "ControlMessage",
     "Incoming",
     "Outgoing",
-    "SockFs",
     "Socket",
-    "SocketInode",
     "Ucred",
     "effective_ucred",
     "put_packet",

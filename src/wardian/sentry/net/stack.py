@@ -20,6 +20,7 @@ from wardian.sentry.errno import (
     EPROTONOSUPPORT,
     ESOCKTNOSUPPORT,
 )
+from wardian.sentry.fs.anon import SOCKFS_DEV, SOCKFS_MAGIC, AnonFS
 from wardian.sentry.net.constants import (
     AF_INET,
     AF_INET6,
@@ -59,7 +60,7 @@ from wardian.sentry.net.loopback import LoopbackTcp
 from wardian.sentry.net.netlink import NETLINK_ROUTE, NetlinkSocket
 from wardian.sentry.net.ports import PortTable
 from wardian.sentry.net.scm import InFlight
-from wardian.sentry.net.socket import Socket, SockFs
+from wardian.sentry.net.socket import Socket
 from wardian.sentry.net.tcp import TcpSocket
 from wardian.sentry.net.udp import LoopbackUdp, UdpSocket
 from wardian.sentry.net.unix_address import AbstractNames
@@ -80,8 +81,8 @@ class NetworkStack:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.sockfs = SockFs()
-        self.last_inode = 10000
+        self.sockfs = AnonFS("sockfs", SOCKFS_DEV, SOCKFS_MAGIC)
+        self.sockfs.last_ino = 10000
         self.sockets: dict[int, Socket] = {}  # by inode number; for /proc/net
         self.abstract = AbstractNames()
         self.in_flight = InFlight()
@@ -98,11 +99,6 @@ class NetworkStack:
         self.addresses_changed()
 
     # -- bookkeeping ------------------------------------------------------------------------------
-    def next_inode(self) -> int:
-        """A fresh inode number."""
-        self.last_inode += 1
-        return self.last_inode
-
     def realtime_ns(self) -> int:
         """CLOCK_REALTIME."""
         return self.kernel.clock.realtime_ns()

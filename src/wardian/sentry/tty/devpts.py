@@ -25,6 +25,7 @@ from wardian.sentry.vfs.inode import (
     StatFs,
     SuperBlock,
 )
+from wardian.sentry.vfs.libfs import DirectoryFile, SimpleInode, dots
 from wardian.sentry.vfs.trust import Trust
 
 if TYPE_CHECKING:
@@ -96,46 +97,23 @@ class DevPts(SuperBlock):
             del self.slaves[pty.index]
 
 
-class PtsInode(Inode):
+class PtsInode(SimpleInode):
     """What the three kinds of inodes share."""
 
     def __init__(self, sb: DevPts, ino: int, mode: int, uid: int, gid: int, rdev: int) -> None:
-        super().__init__(sb, ino, mode)
+        super().__init__(sb, ino, mode, uid, gid, sb.kernel.clock.realtime_ns())
         self.instance = sb
-        self.uid = uid
-        self.gid = gid
         self.rdev = rdev
-        now_ns = sb.kernel.clock.realtime_ns()
-        self.atime_ns = now_ns
-        self.mtime_ns = now_ns
-        self.ctime_ns = now_ns
 
     def getattr(self) -> Attributes:
-        a = Attributes()
-        a.dev = self.sb.dev
-        a.ino = self.ino
-        a.mode = self.mode
-        a.uid = self.uid
-        a.gid = self.gid
+        a = super().getattr()
         a.rdev = self.rdev
         a.blocksize = 1024
         a.nlink = 2 if self.is_dir else 1
-        a.atime_ns = self.atime_ns
-        a.mtime_ns = self.mtime_ns
-        a.ctime_ns = self.ctime_ns
         return a
 
     def setattr(self, change: AttributeChange) -> None:
-        if change.mode is not None:
-            self.mode = (self.mode & ~0o7777) | (change.mode & 0o7777)
-        if change.uid is not None:
-            self.uid = change.uid
-        if change.gid is not None:
-            self.gid = change.gid
-        if change.atime_ns is not None:
-            self.atime_ns = change.atime_ns
-        if change.mtime_ns is not None:
-            self.mtime_ns = change.mtime_ns
+        super().setattr(change)
         self.ctime_ns = self.instance.kernel.clock.realtime_ns()
 
 
@@ -156,41 +134,20 @@ class PtsRoot(PtsInode):
         return PtsDirectory(self, flags)
 
 
-class PtsDirectory(File):
+class PtsDirectory(DirectoryFile):
     """The open directory; positions: 0 ``.``, 1 ``..``, 2 ptmx, 3 + number."""
 
     def __init__(self, inode: PtsRoot, flags: int) -> None:
         super().__init__(inode, flags)
         self.directory = inode
 
-    @property
-    def seekable(self) -> bool:
-        return True
-
-    def lseek(self, offset: int, whence: int) -> int:
-        if whence == 1:
-            offset += self.offset
-        if whence not in (0, 1) or offset < 0:
-            raise EINVAL("not a position in a directory")
-        self.offset = offset
-        return offset
-
-    def pollable(self) -> bool:
-        return False
-
     def readdir(self, position: int) -> list[DirEntry]:
-        entries = [
-            DirEntry(b".", ROOT_INO, S_IFDIR, 1),
-            DirEntry(b"..", ROOT_INO, S_IFDIR, 2),
-            DirEntry(b"ptmx", PTMX_INO, S_IFCHR, 3),
-        ]
+        entries = dots(position, ROOT_INO, ROOT_INO)
+        entries.append(DirEntry(b"ptmx", PTMX_INO, S_IFCHR, 3))
         slaves = self.directory.instance.slaves
         for index in sorted(slaves):
             entries.append(DirEntry(b"%d" % index, slaves[index].ino, S_IFCHR, 4 + index))
         return [entry for entry in entries if entry.position > position]
-
-    def fsync(self, data_only: bool) -> None:
-        pass
 
 
 class PtmxInode(PtsInode):

@@ -30,7 +30,6 @@ from wardian.sentry.net.constants import (
     AF_INET,
     AF_INET6,
     AF_UNSPEC,
-    FIONREAD,
     IP_MTU,
     IP_MTU_DISCOVER,
     IP_MULTICAST_LOOP,
@@ -55,7 +54,6 @@ from wardian.sentry.net.constants import (
     MSG_TRUNC,
     RCV_SHUTDOWN,
     SEND_SHUTDOWN,
-    SIOCOUTQ,
     SO_BROADCAST,
     SO_ERROR,
     SO_KEEPALIVE,
@@ -429,22 +427,16 @@ class HostSocket(Socket):
 
     # -- the rest --------------------------------------------------------------------------------
     def unread_bytes(self) -> int:
+        if self.listening:
+            raise EINVAL("listening")
         try:
             data = self.host.recv(DATAGRAM_MAX, MSG_PEEK | MSG_DONTWAIT)
         except OSError:
             return 0
         return len(data)
 
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
-        if command == FIONREAD:
-            if self.listening:
-                raise EINVAL("listening")
-            task.copy_out(argument, INT.pack(self.unread_bytes()))
-            return 0
-        if command == SIOCOUTQ:
-            task.copy_out(argument, INT.pack(0))
-            return 0
-        return super().ioctl(task, command, argument)
+    def unsent_bytes(self) -> int:
+        return 0
 
     def release(self) -> None:
         super().release()

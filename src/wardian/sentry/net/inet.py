@@ -20,7 +20,6 @@ from wardian.sentry.errno import (
 from wardian.sentry.net.constants import (
     AF_INET,
     AF_INET6,
-    FIONREAD,
     IP_ADD_MEMBERSHIP,
     IP_DROP_MEMBERSHIP,
     IP_FREEBIND,
@@ -41,7 +40,6 @@ from wardian.sentry.net.constants import (
     IPV6_V6ONLY,
     MCAST_JOIN_GROUP,
     MCAST_LEAVE_GROUP,
-    SIOCOUTQ,
     SOL_SOCKET,
 )
 from wardian.sentry.net.inet_address import (
@@ -287,14 +285,8 @@ class InetSocket(Socket):
             raise EADDRNOTAVAIL("not an address of this machine")
 
     # -- the rest ---------------------------------------------------------------------------------
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
-        if command == FIONREAD:
-            task.copy_out(argument, INT.pack(min(self.unread_bytes(), 0x7FFFFFFF)))
-            return 0
-        if command == SIOCOUTQ:
-            task.copy_out(argument, INT.pack(min(self.unsent_bytes(), 0x7FFFFFFF)))
-            return 0
-        return super().ioctl(task, command, argument)
+    def unsent_bytes(self) -> int:
+        return 0
 
     def forget_port(self) -> None:
         """Give the port back, unless bind(2) asked for it."""

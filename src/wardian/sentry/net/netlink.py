@@ -322,9 +322,6 @@ class NetlinkSocket(Socket):
             raise ENOPROTOOPT("no such level")
         return super().getsockopt(task, level, name, length)
 
-    def unread_bytes(self) -> int:
-        return len(self.received[0]) if self.received else 0
-
     def release(self) -> None:
         super().release()
         if self.stack.netlink_ports.get(self.port) is self:

@@ -25,6 +25,7 @@ from wardian.sentry.fs.anon import AnonInode
 from wardian.sentry.net.constants import (
     AF_INET,
     AF_INET6,
+    FIONREAD,
     MSG_DONTWAIT,
     RCV_SHUTDOWN,
     SEND_SHUTDOWN,
@@ -32,10 +33,11 @@ from wardian.sentry.net.constants import (
     SHUT_RDWR,
     SHUT_WR,
     SHUTDOWN_MASK,
+    SIOCOUTQ,
     SOL_SOCKET,
 )
 from wardian.sentry.net.interfaces import SIOC_FIRST, SIOC_LAST, interface_ioctl
-from wardian.sentry.net.options import SocketOptions
+from wardian.sentry.net.options import INT, SocketOptions
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import (
     O_RDWR,
@@ -223,11 +225,11 @@ class Socket(File):
     # -- the rest ---------------------------------------------------------------------------------
     def unread_bytes(self) -> int:
         """FIONREAD."""
-        raise EINVAL("no receive queue")
+        raise ENOTTY("not a number this family tells")
 
     def unsent_bytes(self) -> int:
         """SIOCOUTQ."""
-        return 0
+        raise ENOTTY("not a number this family tells")
 
     def receive_buffer_changed(self) -> None:
         """SO_RCVBUF or SO_SNDBUF was set."""
@@ -241,6 +243,10 @@ class Socket(File):
         return []
 
     def ioctl(self, task: Task, command: int, argument: int) -> int:
+        if command in (FIONREAD, SIOCOUTQ):
+            count = self.unread_bytes() if command == FIONREAD else self.unsent_bytes()
+            task.copy_out(argument, INT.pack(min(count, 0x7FFFFFFF)))
+            return 0
         if SIOC_FIRST <= command <= SIOC_LAST:
             return interface_ioctl(self.stack, task, command, argument)
         raise ENOTTY("no such socket ioctl")

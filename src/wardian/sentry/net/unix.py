@@ -18,13 +18,10 @@ from wardian.sentry.errno import (
     EPROTOTYPE,
 )
 from wardian.sentry.net.constants import (
-    FIONREAD,
     MSG_PEEK,
-    SIOCOUTQ,
     SOCK_DGRAM,
     TCP_CLOSE,
 )
-from wardian.sentry.net.options import INT
 from wardian.sentry.net.scm import Packet, UnixEnd
 from wardian.sentry.net.socket import (
     WRITE_EVENTS,
@@ -200,23 +197,14 @@ class UnixSocket(UnixEnd):
             self.consumed(packet)
 
     def unread_bytes(self) -> int:
+        if self.listening:
+            raise EINVAL("listening")
         if self.kind == SOCK_DGRAM:
             return len(self.packets[0].data) if self.packets else 0
         return sum(len(p.data) - p.start for p in self.packets)
 
     def unsent_bytes(self) -> int:
         return self.sent_charge
-
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
-        if command == FIONREAD:
-            if self.listening:
-                raise EINVAL("listening")
-            task.copy_out(argument, INT.pack(min(self.unread_bytes(), 0x7FFFFFFF)))
-            return 0
-        if command == SIOCOUTQ:
-            task.copy_out(argument, INT.pack(min(self.unsent_bytes(), 0x7FFFFFFF)))
-            return 0
-        return super().ioctl(task, command, argument)
 
     # -- end --------------------------------------------------------------------------------------
     def release_name(self) -> None:

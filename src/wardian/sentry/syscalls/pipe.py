@@ -91,6 +91,15 @@ class Splice:
         self.offset = 0  # of the end that is not a pipe
 
 
+def splice_of(t: Task, fd_in: int, fd_out: int, count: int, flags: int) -> Splice:
+    """What splice(2) and tee(2) begin with; EBADF."""
+    source = t.files.get(fd_in)
+    target = t.files.get(fd_out)
+    check_readable(source)
+    check_writable(target)
+    return Splice(source, target, count, flags & SPLICE_F_NONBLOCK != 0)
+
+
 def splice(
     t: Task, fd_in: FD, off_in: Addr, fd_out: FD, off_out: Addr, count: Size, flags: Flags
 ) -> int:
@@ -99,11 +108,8 @@ def splice(
         raise EINVAL("unknown flags")
     if count == 0:
         return 0
-    source = t.files.get(fd_in)
-    target = t.files.get(fd_out)
-    check_readable(source)
-    check_writable(target)
-    job = Splice(source, target, count, flags & SPLICE_F_NONBLOCK != 0)
+    job = splice_of(t, fd_in, fd_out, count, flags)
+    source, target = job.source, job.target
     if isinstance(source, PipeFile):
         if off_in:
             raise ESPIPE("a pipe has no offset")
@@ -158,17 +164,23 @@ def broken(t: Task) -> None:
     raise EPIPE("no reader")
 
 
+def wait_for_pipes(t: Task, job: Splice, source: Pipe, target: Pipe) -> int | None:
+    """The answer while nothing can go from one pipe to the other; None when something can."""
+    if source is target:
+        raise EINVAL("both ends are the same pipe")
+    if target.readers == 0:
+        broken(t)
+    if source.size == 0:
+        return 0 if source.writers == 0 else wait(t, job, job.source, POLLIN)
+    return None if target.room() > 0 else wait(t, job, job.target, POLLOUT)
+
+
 def splice_pipes(t: Task, job: Splice, source: PipeFile, target: PipeFile) -> int:
     """Move pieces from one pipe to another, by reference."""
     a, b = source.pipe, target.pipe
-    if a is b:
-        raise EINVAL("both ends are the same pipe")
-    if b.readers == 0:
-        broken(t)
-    if a.size == 0:
-        return 0 if a.writers == 0 else wait(t, job, source, POLLIN)
-    if b.room() <= 0:
-        return wait(t, job, target, POLLOUT)
+    blocked = wait_for_pipes(t, job, a, b)
+    if blocked is not None:
+        return blocked
     moved = 0
     while a.size and moved < job.count and b.room() > 0:
         data = a.first(min(job.count - moved, b.room()))
@@ -235,22 +247,14 @@ def tee(t: Task, fd_in: FD, fd_out: FD, count: Size, flags: Flags) -> int:
         raise EINVAL("unknown flags")
     if count == 0:
         return 0
-    source = t.files.get(fd_in)
-    target = t.files.get(fd_out)
-    check_readable(source)
-    check_writable(target)
+    job = splice_of(t, fd_in, fd_out, count, flags)
+    source, target = job.source, job.target
     if not isinstance(source, PipeFile) or not isinstance(target, PipeFile):
         raise EINVAL("both ends must be pipes")
     a, b = source.pipe, target.pipe
-    if a is b:
-        raise EINVAL("both ends are the same pipe")
-    job = Splice(source, target, count, flags & SPLICE_F_NONBLOCK != 0)
-    if b.readers == 0:
-        broken(t)
-    if a.size == 0:
-        return 0 if a.writers == 0 else wait(t, job, source, POLLIN)
-    if b.room() <= 0:
-        return wait(t, job, target, POLLOUT)
+    blocked = wait_for_pipes(t, job, a, b)
+    if blocked is not None:
+        return blocked
     moved = 0
     skip = a.head
     for i in range(len(a.pieces)):

@@ -27,7 +27,7 @@ from wardian.sentry.kernel.signal_numbers import SIGPIPE, SIGXFSZ
 from wardian.sentry.kernel.signals import pending_mask
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.mm.usercopy import UserSource
-from wardian.sentry.syscalls import descriptors, dir, file, iov, pipe, stat
+from wardian.sentry.syscalls import attr, descriptors, dir, file, iov, pipe, stat
 from wardian.sentry.vfs import io
 
 AT_FDCWD = -100
@@ -149,7 +149,7 @@ def test_o_path_reads_nothing_but_stats(task: Task) -> None:
     fd = opened(task, b"/f", os.O_PATH)
     assert call(task, file.read, fd, room(task, 8), 8) == -errno.EBADF
     assert call(task, stat.fstat, fd, room(task, 144)) == 0
-    assert call(task, stat.fchmod, fd, 0o600) == -errno.EBADF
+    assert call(task, attr.fchmod, fd, 0o600) == -errno.EBADF
 
 
 def test_write_beyond_rlimit_fsize_is_sigxfsz(task: Task) -> None:
@@ -163,7 +163,7 @@ def test_write_beyond_rlimit_fsize_is_sigxfsz(task: Task) -> None:
 
 def test_write_takes_setuid_away(task: Task) -> None:
     call(task, file.openat, AT_FDCWD, b"/f", os.O_CREAT, 0o777)
-    call(task, stat.chmod, b"/f", 0o6777)
+    call(task, attr.chmod, b"/f", 0o6777)
     task.credentials = user_credentials(1000, 1000)
     fd = opened(task, b"/f", os.O_WRONLY)
     write(task, fd, b"x")

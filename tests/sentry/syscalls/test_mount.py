@@ -10,7 +10,7 @@ import pytest
 from support import call, fork, get, make_kernel, make_task, put, room
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.syscalls import dir, file, mount, stat
+from wardian.sentry.syscalls import attr, dir, file, mount, stat
 from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOEXEC, MS_RDONLY
 
 AT_FDCWD = -100
@@ -117,7 +117,7 @@ def test_read_only_remount_refuses_changes(task: Task) -> None:
     assert call(task, dir.unlink, b"/a/f") == -errno.EROFS
     assert call(task, dir.mkdir, b"/a/d", 0o755) == -errno.EROFS
     assert call(task, dir.mkdir, b"/a/f", 0o755) == -errno.EEXIST
-    assert call(task, stat.chmod, b"/a/f", 0o600) == -errno.EROFS
+    assert call(task, attr.chmod, b"/a/f", 0o600) == -errno.EROFS
     assert call(task, stat.access, b"/a/f", 2) == -errno.EROFS
 
 
@@ -127,7 +127,7 @@ def test_nodev_and_noexec(task: Task) -> None:
     fd = call(task, file.openat, AT_FDCWD, b"/a/dev", 0, 0)
     assert fd == -errno.EACCES
     touch(task, b"/a/f")
-    call(task, stat.chmod, b"/a/f", 0o755)
+    call(task, attr.chmod, b"/a/f", 0o755)
     assert call(task, stat.access, b"/a/f", 1) == -errno.EACCES
 
 

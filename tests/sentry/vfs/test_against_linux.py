@@ -18,7 +18,7 @@ import pytest
 from support import call, get, make_kernel, make_task, put, room
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.syscalls import descriptors, dir, file, iov, stat
+from wardian.sentry.syscalls import attr, descriptors, dir, file, iov, stat
 
 SHM = Path("/dev/shm")
 AT_FDCWD = -100
@@ -167,7 +167,7 @@ def step(pair: Pair, r: random.Random) -> None:
     elif kind == "chown":
         uid, gid = r.choice((0, 1000, -1)), r.choice((0, 1000, -1))
         theirs = native("lchown", n1, uid, gid)
-        ours = call(task, stat.lchown, o1, uid & 0xFFFFFFFF, gid & 0xFFFFFFFF)
+        ours = call(task, attr.lchown, o1, uid & 0xFFFFFFFF, gid & 0xFFFFFFFF)
         pair.both(f"chown {one!r} {uid} {gid}", theirs, ours)
     elif kind == "access" and task.credentials is ROOT:
         mode = r.randrange(8)
@@ -185,7 +185,7 @@ def step(pair: Pair, r: random.Random) -> None:
     elif kind == "chmod":
         mode = r.choice((0o644, 0o600, 0o777, 0o1777, 0o2775, 0o6755, 0o711, 0o4700, 0o2070))
         theirs = native("chmod", n1, mode)
-        pair.both(f"chmod {one!r}", theirs, call(task, stat.chmod, o1, mode))
+        pair.both(f"chmod {one!r}", theirs, call(task, attr.chmod, o1, mode))
     elif pair.fds:
         file_step(pair, r)
 

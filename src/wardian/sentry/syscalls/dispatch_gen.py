@@ -12,6 +12,7 @@ from mypy_extensions import i64
 
 from wardian.platform.interface import register
 from wardian.sentry.syscalls import (
+    attr,
     descriptors,
     dir,
     events,
@@ -851,14 +852,14 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                 else:
                     if nr < 91:
                         if nr == 90:  # chmod
-                            return stat.chmod(
+                            return attr.chmod(
                                 t,
                                 UserPath(string(t, a, 72, register(a, 24))),
                                 Mode(read_i64_le(a, 32) & 0xFFFFFFFF),
                             )
                     else:
                         if nr == 91:  # fchmod
-                            return stat.fchmod(
+                            return attr.fchmod(
                                 t,
                                 FD(read_i32_le(a, 24)),
                                 Mode(read_i64_le(a, 32) & 0xFFFFFFFF),
@@ -867,7 +868,7 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                 if nr < 94:
                     if nr < 93:
                         if nr == 92:  # chown
-                            return stat.chown(
+                            return attr.chown(
                                 t,
                                 UserPath(string(t, a, 72, register(a, 24))),
                                 Uid(read_i64_le(a, 32) & 0xFFFFFFFF),
@@ -875,7 +876,7 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                             )
                     else:
                         if nr == 93:  # fchown
-                            return stat.fchown(
+                            return attr.fchown(
                                 t,
                                 FD(read_i32_le(a, 24)),
                                 Uid(read_i64_le(a, 32) & 0xFFFFFFFF),
@@ -884,7 +885,7 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                 else:
                     if nr < 95:
                         if nr == 94:  # lchown
-                            return stat.lchown(
+                            return attr.lchown(
                                 t,
                                 UserPath(string(t, a, 72, register(a, 24))),
                                 Uid(read_i64_le(a, 32) & 0xFFFFFFFF),
@@ -1118,7 +1119,7 @@ def _calls_4(t: Task, a: bytes, nr: i64) -> int:
                             )
                     else:
                         if nr == 132:  # utime
-                            return stat.utime(
+                            return attr.utime(
                                 t,
                                 UserPath(string(t, a, 72, register(a, 24))),
                                 Addr(register(a, 32)),
@@ -1693,7 +1694,7 @@ def _calls_6(t: Task, a: bytes, nr: i64) -> int:
                         if nr == 235:  # utimes
                             p0 = skip(a, 72)
                             n1 = struct_or_none(t, a, p0, register(a, 32), 32)
-                            return stat.utimes(
+                            return attr.utimes(
                                 t,
                                 UserPath(string(t, a, 72, register(a, 24))),
                                 cast("InTimeval2 | None", n1),
@@ -1821,7 +1822,7 @@ def _calls_6(t: Task, a: bytes, nr: i64) -> int:
                 if nr < 262:
                     if nr < 261:
                         if nr == 260:  # fchownat
-                            return stat.fchownat(
+                            return attr.fchownat(
                                 t,
                                 FD(read_i32_le(a, 24)),
                                 UserPath(string(t, a, 72, register(a, 32))),
@@ -1834,7 +1835,7 @@ def _calls_6(t: Task, a: bytes, nr: i64) -> int:
                             n1 = string_or_none(t, a, 72, register(a, 32))
                             p1 = skip(a, 72)
                             n2 = struct_or_none(t, a, p1, register(a, 40), 32)
-                            return stat.futimesat(
+                            return attr.futimesat(
                                 t,
                                 FD(read_i32_le(a, 24)),
                                 cast("UserPath | None", n1),
@@ -1910,7 +1911,7 @@ def _calls_7(t: Task, a: bytes, nr: i64) -> int:
                 if nr < 270:
                     if nr < 269:
                         if nr == 268:  # fchmodat
-                            return stat.fchmodat(
+                            return attr.fchmodat(
                                 t,
                                 FD(read_i32_le(a, 24)),
                                 UserPath(string(t, a, 72, register(a, 32))),
@@ -2026,7 +2027,7 @@ def _calls_7(t: Task, a: bytes, nr: i64) -> int:
                             n1 = string_or_none(t, a, 72, register(a, 32))
                             p1 = skip(a, 72)
                             n2 = struct_or_none(t, a, p1, register(a, 40), 32)
-                            return stat.utimensat(
+                            return attr.utimensat(
                                 t,
                                 FD(read_i32_le(a, 24)),
                                 cast("UserPath | None", n1),
@@ -2541,7 +2542,7 @@ def _calls_9(t: Task, a: bytes, nr: i64) -> int:
                     )
             else:
                 if nr == 452:  # fchmodat2
-                    return stat.fchmodat2(
+                    return attr.fchmodat2(
                         t,
                         FD(read_i32_le(a, 24)),
                         UserPath(string(t, a, 72, register(a, 32))),

@@ -11,6 +11,7 @@ under SA_RESTART, "never" always gives EINTR, "nohand" restarts only when no han
 from collections.abc import Callable
 
 from wardian.sentry.syscalls import (
+    attr,
     descriptors,
     dir,
     events,
@@ -65,7 +66,7 @@ def row(
     ROWS.append(Row(name, handler, amd64, flags, restart))
 
 
-# -- files, directories, descriptors (file.py, dir.py, stat.py, descriptors.py, xattr.py, mount.py)
+# -- files, directories, descriptors (file.py, dir, stat, attr, descriptors, xattr, mount)
 row("read", file.read, 0)
 row("write", file.write, 1)
 row(
@@ -106,13 +107,13 @@ row("link", dir.link, 86)
 row("unlink", dir.unlink, 87)
 row("symlink", dir.symlink, 88)
 row("readlink", dir.readlink, 89)
-row("chmod", stat.chmod, 90)
-row("fchmod", stat.fchmod, 91)
-row("chown", stat.chown, 92)
-row("fchown", stat.fchown, 93)
-row("lchown", stat.lchown, 94)
+row("chmod", attr.chmod, 90)
+row("fchmod", attr.fchmod, 91)
+row("chown", attr.chown, 92)
+row("fchown", attr.fchown, 93)
+row("lchown", attr.lchown, 94)
 row("umask", dir.umask, 95)
-row("utime", stat.utime, 132)
+row("utime", attr.utime, 132)
 row("mknod", dir.mknod, 133)
 row("statfs", stat.statfs, 137)
 row("fstatfs", stat.fstatfs, 138)
@@ -141,7 +142,7 @@ row("lremovexattr", xattr.lremovexattr, 198)
 row("fremovexattr", xattr.fremovexattr, 199)
 row("getdents64", dir.getdents64, 217)
 row("fadvise64", file.fadvise64, 221)
-row("utimes", stat.utimes, 235)
+row("utimes", attr.utimes, 235)
 row(
     "openat",
     file.openat,
@@ -151,18 +152,18 @@ row(
 )
 row("mkdirat", dir.mkdirat, 258)
 row("mknodat", dir.mknodat, 259)
-row("fchownat", stat.fchownat, 260, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
-row("futimesat", stat.futimesat, 261)
+row("fchownat", attr.fchownat, 260, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
+row("futimesat", attr.futimesat, 261)
 row("newfstatat", stat.newfstatat, 262, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH AT_NO_AUTOMOUNT")
 row("unlinkat", dir.unlinkat, 263, flags="AT_REMOVEDIR")
 row("renameat", dir.renameat, 264)
 row("linkat", dir.linkat, 265, flags="AT_SYMLINK_FOLLOW AT_EMPTY_PATH")
 row("symlinkat", dir.symlinkat, 266)
 row("readlinkat", dir.readlinkat, 267)
-row("fchmodat", stat.fchmodat, 268)
+row("fchmodat", attr.fchmodat, 268)
 row("faccessat", stat.faccessat, 269)
 row("sync_file_range", file.sync_file_range, 277)
-row("utimensat", stat.utimensat, 280, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
+row("utimensat", attr.utimensat, 280, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
 row("fallocate", file.fallocate, 285)
 row("dup3", descriptors.dup3, 292, flags="O_CLOEXEC")
 row("preadv", iov.preadv, 295)
@@ -183,7 +184,7 @@ row(
 row("close_range", descriptors.close_range, 436, flags="CLOSE_RANGE_UNSHARE CLOSE_RANGE_CLOEXEC")
 row("openat2", file.openat2, 437)
 row("faccessat2", stat.faccessat2, 439, flags="AT_EACCESS AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
-row("fchmodat2", stat.fchmodat2, 452, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
+row("fchmodat2", attr.fchmodat2, 452, flags="AT_SYMLINK_NOFOLLOW AT_EMPTY_PATH")
 
 # -- pipes, eventfd, epoll, poll, timerfd, signalfd, splice, inotify (poll.py, events.py, pipe.py)
 row("ioctl", ioctl.ioctl, 16)

@@ -25,7 +25,7 @@ from wardian.sentry.errno import (
     ENOMEM,
     LinuxError,
 )
-from wardian.sentry.fs.tmpfs import TmpFile, TmpRegular
+from wardian.sentry.fs.tmpfs_inode import TmpFile, TmpRegular
 from wardian.sentry.kernel.rlimits import RLIMIT_AS, RLIMIT_STACK
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.mm import stack

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.fs.tmpfs import TmpFile, TmpFS, TmpRegular
+from wardian.sentry.fs.tmpfs import TmpFS
+from wardian.sentry.fs.tmpfs_inode import TmpFile, TmpRegular
 from wardian.sentry.vfs.file import O_LARGEFILE, O_RDWR, File
 
 if TYPE_CHECKING:

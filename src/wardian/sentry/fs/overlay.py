@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Final
 from wardian.sentry.errno import EINVAL, ENOENT, ENOTEMPTY, EXDEV
 from wardian.sentry.fs.overlay_node import OverlayNode, copy_metadata, shown
 from wardian.sentry.fs.overlay_readdir import OverlayDirFile, all_entries, open_lower_dir
-from wardian.sentry.fs.tmpfs import TmpDir, TmpFS, TmpInode, TmpRegular
+from wardian.sentry.fs.tmpfs import TmpDir, TmpFS
+from wardian.sentry.fs.tmpfs_inode import TmpInode, TmpRegular
 from wardian.sentry.hostport import Clock
 from wardian.sentry.vfs.inode import (
     S_IFDIR,

@@ -17,7 +17,7 @@ from wardian.sentry.fs.devices import open_device
 from wardian.sentry.fs.host_files import HostFile
 from wardian.sentry.fs.host_inode import HostRegular
 from wardian.sentry.fs.pipe import open_fifo
-from wardian.sentry.fs.tmpfs import TmpFile, TmpInode, TmpRegular, TmpSymlink
+from wardian.sentry.fs.tmpfs_inode import TmpFile, TmpInode, TmpRegular, TmpSymlink
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource, Sink
 from wardian.sentry.vfs.file import O_ACCMODE, O_RDONLY, File, MapSource
 from wardian.sentry.vfs.inode import (

@@ -15,7 +15,7 @@ from wardian.sentry.errno import (
     ESRCH,
 )
 from wardian.sentry.fs.pipe import pipe_of
-from wardian.sentry.fs.tmpfs import TmpRegular
+from wardian.sentry.fs.tmpfs_inode import TmpRegular
 from wardian.sentry.kernel.credentials import CAP_SYS_RESOURCE
 from wardian.sentry.syscalls.kinds import FD, Flags, Int, UInt, ULong
 from wardian.sentry.vfs import locks

@@ -1,26 +1,14 @@
 """The generator: fresh output, and what it makes of a small table of its own."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+import gen_syscalls as gen
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT / "src/wardian/sentry/syscalls"
 
-
-def load_generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gen_syscalls", ROOT / "tools/gen_syscalls.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-gen = load_generator()
 
 HANDLERS = """
 def openat(t: Task, dirfd: FD, path: UserPath, flags: Flags, mode: Mode) -> int: ...

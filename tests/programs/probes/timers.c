@@ -1,5 +1,6 @@
 /* Clocks, sleeps, interval timers, POSIX timers, timerfd. */
 #include "probe.h"
+#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <sys/times.h>
 
@@ -134,6 +135,16 @@ static void posix(void)
     nap(80);
     sigprocmask(SIG_UNBLOCK, &mask, NULL);
     printf("overrun %d %d\n", overrun >= 3, timer_getoverrun(t) >= 0);
+    sigprocmask(SIG_BLOCK, &mask, NULL);
+    int fd = signalfd(-1, &mask, 0);
+    struct signalfd_siginfo record;
+    for (int n = 0; n < 3; n++) /* a period that nobody takes does not come again: this would wait for ever */
+        if (read(fd, &record, sizeof record) != sizeof record || record.ssi_int != 42)
+            n = 10;
+    nap(80);
+    SAY("by signalfd", read(fd, &record, sizeof record));
+    printf("overrun %d\n", record.ssi_overrun >= 3);
+    close(fd);
     SAY("delete", timer_delete(t));
     SAY("again", timer_delete(t));
     e.sigev_notify = SIGEV_NONE;

@@ -10,11 +10,11 @@ from support import PARKED, advance, call, clock, get, host, make_kernel, make_t
 from wardian.sentry.fs.memfd import MemfdFile
 from wardian.sentry.kernel.inotify import IN_IGNORED, IN_MASK_ADD, IN_ONESHOT, MAX_EVENTS, Inotify
 from wardian.sentry.kernel.siginfo import SigInfo
-from wardian.sentry.kernel.signal_numbers import SIGUSR1, SIGUSR2, bit
+from wardian.sentry.kernel.signal_numbers import SIGALRM, SIGUSR1, SIGUSR2, bit
 from wardian.sentry.kernel.signal_sending import send_to_group
 from wardian.sentry.kernel.signals import set_blocked
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.syscalls import events, ioctl
+from wardian.sentry.syscalls import events, ioctl, time
 from wardian.sentry.syscalls.pipe import memfd_create
 from wardian.sentry.vfs import io
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource
@@ -130,6 +130,17 @@ def test_signalfd_mask_can_be_changed(task: Task) -> None:
     data = read(task, fd, 128)
     assert isinstance(data, bytes)
     assert data[0] == SIGUSR1
+
+
+def test_periodic_timers_start_over_when_a_signalfd_takes_their_signal(task: Task) -> None:
+    set_blocked(task, bit(SIGALRM))
+    fd = call(task, events.signalfd4, -1, bit(SIGALRM).to_bytes(8, "little"), 8, 0x800)
+    period = struct.pack("<qqqq", 0, 10_000, 0, 10_000)
+    assert call(task, time.setitimer, 0, period, 0) == 0
+    for _ in range(3):
+        assert read(task, fd, 128) == -11
+        advance(task.kernel, 10 * MS)
+        assert isinstance(read(task, fd, 128), bytes)
 
 
 # -- inotify

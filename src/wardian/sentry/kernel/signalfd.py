@@ -12,7 +12,7 @@ from wardian.sentry.errno import EINVAL, WOULD_BLOCK
 from wardian.sentry.fs.anon import AnonFile
 from wardian.sentry.kernel.siginfo import SI_KERNEL, SI_TIMER, SigInfo
 from wardian.sentry.kernel.signal_numbers import SIGCHLD, SYNCHRONOUS, UNBLOCKABLE, bit
-from wardian.sentry.kernel.signals import pending_mask, recalculate
+from wardian.sentry.kernel.signals import dequeue, pending_mask, recalculate
 from wardian.sentry.kernel.waitqueue import WaitQueue
 from wardian.sentry.vfs.buffers import Sink
 from wardian.sentry.vfs.file import O_RDWR, POLLIN, POLLRDNORM
@@ -47,7 +47,7 @@ class SignalFd(AnonFile):
         task = self.reader()
         total = 0
         while sink.left >= INFO_SIZE:
-            info = self.take(task)
+            info = dequeue(task, self.mask)
             if info is None:
                 break
             total += sink.put(pack_signalfd_info(info))
@@ -55,11 +55,6 @@ class SignalFd(AnonFile):
             return WOULD_BLOCK
         recalculate(task)
         return total
-
-    def take(self, task: Task) -> SigInfo | None:
-        """The next signal of the mask, the task's own before the group's."""
-        info = task.signals.pending.take(self.mask)
-        return info if info is not None else task.group.pending.take(self.mask)
 
     def set_mask(self, mask: int) -> None:
         """signalfd(2) on an existing descriptor."""

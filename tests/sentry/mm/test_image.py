@@ -80,7 +80,7 @@ def build(
 ) -> ProgramImage:
     file = open_exec(t, -100, name)
     return build_image(
-        t.kernel, t, file, argv if argv is not None else [name], envp or [], name, 0x7E00_3000_0000
+        t, file, argv if argv is not None else [name], envp or [], name, 0x7E00_3000_0000
     )
 
 
@@ -152,14 +152,14 @@ def test_settle_tells_the_memory_what_is_where(task: Task) -> None:
 def test_release_lets_go_of_the_files(task: Task) -> None:
     write_file(task, b"a", STATIC)
     file = open_exec(task, -100, b"/a")
-    image = build_image(task.kernel, task, file, [b"a"], [], b"/a")
+    image = build_image(task, file, [b"a"], [], b"/a")
     assert file.references == 1
     image.release()
     assert file.references == 0
     write_file(task, b"bad", b"nothing")
     file = open_exec(task, -100, b"/bad").hold()
     with pytest.raises(ENOEXEC):
-        build_image(task.kernel, task, file, [b"a"], [], b"/bad")
+        build_image(task, file, [b"a"], [], b"/bad")
     assert file.references == 1
 
 
@@ -175,7 +175,7 @@ def test_file_without_host_descriptor_is_copied_and_the_copies_are_closed(task: 
     inode = namei.resolve(task, -100, b"/a").inode
     assert isinstance(inode, TmpRegular)
     before = len(os.listdir("/proc/self/fd"))
-    image = build_image(task.kernel, task, NoDescriptor(inode, 0), [b"a"], [], b"/a")
+    image = build_image(task, NoDescriptor(inode, 0), [b"a"], [], b"/a")
     text, data = image.mappings[:2]
     assert os.pread(text.fd, 0x2000, text.offset) == STATIC[:0x2000]
     assert os.pread(data.fd, 0x1000, data.offset) == STATIC[0x2000:0x2100].ljust(0x1000, b"\0")

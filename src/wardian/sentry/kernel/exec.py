@@ -27,7 +27,7 @@ def replace_program(
     task: Task, file: File, argv: list[bytes], envp: list[bytes], filename: bytes
 ) -> int:
     """Load ``file`` into ``task``; raises what execve(2) may, or ends in NO_REPLY."""
-    image = build_image(task.kernel, task, file, argv, envp, filename, task.kernel.vdso)
+    image = build_image(task, file, argv, envp, filename, task.kernel.vdso)
     image.same_rights = keeps_rights(task, image)
     leave_other_threads(task)
     release_robust_futexes(task)
@@ -107,7 +107,7 @@ def load_first(task: Task, path: bytes, argv: list[bytes], envp: list[bytes]) ->
     file = open_exec(task, AT_FDCWD, path)
     file.hold()
     try:
-        image = build_image(task.kernel, task, file, argv, envp, path, task.kernel.vdso)
+        image = build_image(task, file, argv, envp, path, task.kernel.vdso)
     finally:
         file.drop()
     group = task.group

@@ -25,7 +25,6 @@ from wardian.sentry.mm.script import PEEK_SIZE, parse_script
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.credentials import Credentials
-    from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.vfs.dentry import Path
     from wardian.sentry.vfs.file import File
@@ -89,7 +88,6 @@ class ProgramImage(ExecImage):
 
 
 def build_image(
-    kernel: Kernel,
     task: Task,
     file: File,
     argv: list[bytes],
@@ -101,84 +99,167 @@ def build_image(
 
     ``filename`` is the path as execve(2) was given it: AT_EXECFN and a script's own name.
     """
-    image = ProgramImage(task.credentials)
+    builder = ImageBuilder(task, list(argv) or [b""], envp, filename, vdso_base)
     try:
-        _build(kernel, task, image, file, list(argv) or [b""], envp, filename, vdso_base)
+        builder.build(file)
     except LinuxError:
-        image.release()
+        builder.image.release()
         raise
-    return image
+    return builder.image
 
 
-def _build(
-    kernel: Kernel,
-    task: Task,
-    image: ProgramImage,
-    file: File,
-    argv: list[bytes],
-    envp: list[bytes],
-    filename: bytes,
-    vdso_base: int,
-) -> None:
-    """The steps of :func:`build_image`."""
-    limits = task.group.rlimits
-    stack_limit = limits.soft[RLIMIT_STACK]
-    stack.check_arguments(argv, envp, filename, stack_limit)
-    program_file, argv = _resolve_scripts(task, image, image.add_file(file), argv, filename)
-    stack.check_arguments(argv, envp, filename, stack_limit)
-    program = read_program(program_file)
-    interpreter_file: File | None = None
-    interpreter: ElfProgram | None = None
-    if program.interpreter_size:
-        interpreter_file = _open_interpreter(task, image, program_file, program)
-        interpreter = _read_interpreter(interpreter_file)
-    outcome = credentials_after_exec(task.credentials, program_file.path)
-    image.credentials, image.secure = outcome.credentials, outcome.secure
-    image.exe = program_file.path
-    image.name = filename.rpartition(b"/")[2][:COMM_LENGTH]
-    image.cmdline = b"".join([text + b"\0" for text in argv])
-    image.environ = b"".join([text + b"\0" for text in envp])
-    randomize = not task.group.personality & ADDR_NO_RANDOMIZE
-    loader = Loader(
-        image.mappings, image.file_mappings, image.memfds, kernel.clock, stack_limit, randomize
-    )
-    placement = loader.place(program, interpreter)
-    loader.map_program(program, program_file, placement.program_bias)
-    if interpreter is not None and interpreter_file is not None:
-        loader.map_program(interpreter, interpreter_file, placement.interpreter_bias)
-    vector = _auxiliary_vector(kernel, image, program, interpreter, placement, vdso_base)
-    initial = stack.build_stack(
-        placement.stack_high,
-        argv,
-        envp,
-        filename,
-        kernel.host_cpu.platform,
-        kernel.clock.random(18),
-        vector,
-    )
-    loader.map_stack(initial, placement, program.executable_stack)
-    loader.check_total(limits.soft[RLIMIT_AS])
-    _fill_layout(image, program, placement, initial)
-    image.layout.vdso = vdso_base
-    image.stack_pointer = initial.pointer
-    image.brk_start = placement.brk_start
-    image.patch_areas = (placement.guard_low, placement.patch_low)
+class ImageBuilder:
+    """The steps of :func:`build_image`; each uses what those before it found."""
 
+    def __init__(
+        self, task: Task, argv: list[bytes], envp: list[bytes], filename: bytes, vdso_base: int
+    ) -> None:
+        self.task = task
+        self.image = ProgramImage(task.credentials)
+        self.argv = argv
+        self.envp = envp
+        self.filename = filename
+        self.vdso_base = vdso_base
+        self.stack_limit = task.group.rlimits.soft[RLIMIT_STACK]
 
-def _resolve_scripts(
-    task: Task, image: ProgramImage, file: File, argv: list[bytes], filename: bytes
-) -> tuple[File, list[bytes]]:
-    """Follow ``#!`` lines to a program file; the file and the arguments it gets. ELOOP."""
-    name = filename
-    for _ in range(MAX_SCRIPT_DEPTH + 1):
-        line = parse_script(read_at(file, 0, PEEK_SIZE))
-        if line is None:
-            return file, argv
-        extra = [line.argument] if line.argument else []
-        argv = [line.interpreter, *extra, name, *argv[1:]]
-        name = line.interpreter
-        file = image.add_file(open_interpreter(task, name))
-    raise ELOOP("interpreter scripts are nested too deep")
+    def build(self, file: File) -> None:
+        """All of them."""
+        self.check_arguments()
+        program_file = self.follow_scripts(self.image.add_file(file))
+        self.check_arguments()
+        program = read_program(program_file)
+        interpreter_file: File | None = None
+        interpreter: ElfProgram | None = None
+        if program.interpreter_size:
+            interpreter_file = self.open_interpreter(program_file, program)
+            interpreter = read_interpreter(interpreter_file)
+        self.describe(program_file)
+        loader = self.loader()
+        placement = loader.place(program, interpreter)
+        loader.map_program(program, program_file, placement.program_bias)
+        if interpreter is not None and interpreter_file is not None:
+            loader.map_program(interpreter, interpreter_file, placement.interpreter_bias)
+        self.find_entry(program, interpreter, placement)
+        initial = self.initial_stack(program, placement)
+        loader.map_stack(initial, placement, program.executable_stack)
+        loader.check_total(self.task.group.rlimits.soft[RLIMIT_AS])
+        self.fill_layout(program, placement, initial)
+
+    def check_arguments(self) -> None:
+        """E2BIG."""
+        stack.check_arguments(self.argv, self.envp, self.filename, self.stack_limit)
+
+    def follow_scripts(self, file: File) -> File:
+        """Follow ``#!`` lines to a program file, which gets more arguments. ELOOP."""
+        name = self.filename
+        for _ in range(MAX_SCRIPT_DEPTH + 1):
+            line = parse_script(read_at(file, 0, PEEK_SIZE))
+            if line is None:
+                return file
+            extra = [line.argument] if line.argument else []
+            self.argv = [line.interpreter, *extra, name, *self.argv[1:]]
+            name = line.interpreter
+            file = self.image.add_file(open_interpreter(self.task, name))
+        raise ELOOP("interpreter scripts are nested too deep")
+
+    def open_interpreter(self, file: File, program: ElfProgram) -> File:
+        """Open what PT_INTERP names; ENOENT, EACCES, ENOEXEC."""
+        raw = read_at(file, program.interpreter_offset, program.interpreter_size)
+        return self.image.add_file(open_interpreter(self.task, elf.parse_interpreter_name(raw)))
+
+    def describe(self, program_file: File) -> None:
+        """What the task will be known by, and what it may do."""
+        image = self.image
+        outcome = credentials_after_exec(self.task.credentials, program_file.path)
+        image.credentials, image.secure = outcome.credentials, outcome.secure
+        image.exe = program_file.path
+        image.name = self.filename.rpartition(b"/")[2][:COMM_LENGTH]
+        image.cmdline = b"".join([text + b"\0" for text in self.argv])
+        image.environ = b"".join([text + b"\0" for text in self.envp])
+
+    def loader(self) -> Loader:
+        """What places and maps the programs."""
+        image, task = self.image, self.task
+        randomize = not task.group.personality & ADDR_NO_RANDOMIZE
+        return Loader(
+            image.mappings,
+            image.file_mappings,
+            image.memfds,
+            task.kernel.clock,
+            self.stack_limit,
+            randomize,
+        )
+
+    def find_entry(
+        self, program: ElfProgram, interpreter: ElfProgram | None, placement: Placement
+    ) -> None:
+        """The first instruction: the dynamic loader's, if there is one."""
+        entry = program.header.entry + placement.program_bias
+        if interpreter is not None:
+            entry = interpreter.header.entry + placement.interpreter_bias
+        if not 0 <= entry < GUEST_TOP:
+            raise ENOEXEC("entry point outside of the address space")
+        self.image.entry = entry
+
+    def initial_stack(self, program: ElfProgram, placement: Placement) -> stack.InitialStack:
+        """The stack as the program finds it."""
+        kernel = self.task.kernel
+        return stack.build_stack(
+            placement.stack_high,
+            self.argv,
+            self.envp,
+            self.filename,
+            kernel.host_cpu.platform,
+            kernel.clock.random(18),
+            self.auxiliary_vector(program, placement),
+        )
+
+    def auxiliary_vector(self, program: ElfProgram, placement: Placement) -> stack.Vector:
+        """All entries but those whose values lie on the stack; the order is Linux's."""
+        host = self.task.kernel.host_cpu
+        vector = stack.Vector()
+        if self.vdso_base:
+            vector.add(stack.AT_SYSINFO_EHDR, self.vdso_base)
+        vector.add(stack.AT_MINSIGSTKSZ, host.minimum_signal_stack)
+        vector.add(stack.AT_HWCAP, host.hwcap)
+        vector.add(stack.AT_PAGESZ, 4096)
+        vector.add(stack.AT_CLKTCK, host.clock_ticks)
+        if program.table_address:
+            vector.add(stack.AT_PHDR, program.table_address + placement.program_bias)
+        vector.add(stack.AT_PHENT, elf.PROGRAM_HEADER_SIZE)
+        vector.add(stack.AT_PHNUM, program.header.table_count)
+        vector.add(stack.AT_BASE, placement.interpreter_bias)
+        vector.add(stack.AT_FLAGS, 0)
+        vector.add(stack.AT_ENTRY, program.header.entry + placement.program_bias)
+        credentials = self.image.credentials
+        vector.add(stack.AT_UID, credentials.uid)
+        vector.add(stack.AT_EUID, credentials.euid)
+        vector.add(stack.AT_GID, credentials.gid)
+        vector.add(stack.AT_EGID, credentials.egid)
+        vector.add(stack.AT_SECURE, 1 if self.image.secure else 0)
+        # Without FSGSBASE (bit 1): gs is the stub's, and arch_prctl(2) the way to ask for it.
+        vector.add(stack.AT_HWCAP2, host.hwcap2 & ~HWCAP2_FSGSBASE)
+        return vector
+
+    def fill_layout(
+        self, program: ElfProgram, placement: Placement, initial: stack.InitialStack
+    ) -> None:
+        """The numbers of proc_pid_stat(5), and what of them the engine is told."""
+        image = self.image
+        image.auxv = initial.auxv
+        image.stack_pointer = initial.pointer
+        image.brk_start = placement.brk_start
+        image.patch_areas = (placement.guard_low, placement.patch_low)
+        layout = image.layout
+        place_segments(layout, program, placement.program_bias)
+        layout.start_brk = placement.brk_start
+        layout.patch_low = placement.patch_low
+        layout.start_stack = initial.pointer
+        layout.stack_low, layout.stack_high = placement.stack_low, placement.stack_high
+        layout.guard_low = placement.guard_low
+        layout.arg_start, layout.arg_end = initial.arg_start, initial.arg_end
+        layout.env_start, layout.env_end = initial.env_start, initial.env_end
+        layout.vdso = self.vdso_base
 
 
 def read_program(file: File) -> ElfProgram:
@@ -191,13 +272,7 @@ def read_program(file: File) -> ElfProgram:
     return elf.parse_program(header, table, size)
 
 
-def _open_interpreter(task: Task, image: ProgramImage, file: File, program: ElfProgram) -> File:
-    """Open what PT_INTERP names; ENOENT, EACCES, ENOEXEC."""
-    raw = read_at(file, program.interpreter_offset, program.interpreter_size)
-    return image.add_file(open_interpreter(task, elf.parse_interpreter_name(raw)))
-
-
-def _read_interpreter(file: File) -> ElfProgram:
+def read_interpreter(file: File) -> ElfProgram:
     """Parse the dynamic loader; whatever is wrong with it is ELIBBAD (execve(2))."""
     try:
         return read_program(file)
@@ -205,55 +280,8 @@ def _read_interpreter(file: File) -> ElfProgram:
         raise ELIBBAD(f"ELF interpreter: {error.words}") from error
 
 
-def _auxiliary_vector(
-    kernel: Kernel,
-    image: ProgramImage,
-    program: ElfProgram,
-    interpreter: ElfProgram | None,
-    placement: Placement,
-    vdso_base: int,
-) -> stack.Vector:
-    """All entries but those whose values lie on the stack; the order is Linux's."""
-    host = kernel.host_cpu
-    vector = stack.Vector()
-    if vdso_base:
-        vector.add(stack.AT_SYSINFO_EHDR, vdso_base)
-    vector.add(stack.AT_MINSIGSTKSZ, host.minimum_signal_stack)
-    vector.add(stack.AT_HWCAP, host.hwcap)
-    vector.add(stack.AT_PAGESZ, 4096)
-    vector.add(stack.AT_CLKTCK, host.clock_ticks)
-    if program.table_address:
-        vector.add(stack.AT_PHDR, program.table_address + placement.program_bias)
-    vector.add(stack.AT_PHENT, elf.PROGRAM_HEADER_SIZE)
-    vector.add(stack.AT_PHNUM, program.header.table_count)
-    entry = program.header.entry + placement.program_bias
-    image.entry = entry
-    base = 0
-    if interpreter is not None:
-        base = placement.interpreter_bias
-        image.entry = interpreter.header.entry + base
-    if not 0 <= image.entry < GUEST_TOP:
-        raise ENOEXEC("entry point outside of the address space")
-    vector.add(stack.AT_BASE, base)
-    vector.add(stack.AT_FLAGS, 0)
-    vector.add(stack.AT_ENTRY, entry)
-    credentials = image.credentials
-    vector.add(stack.AT_UID, credentials.uid)
-    vector.add(stack.AT_EUID, credentials.euid)
-    vector.add(stack.AT_GID, credentials.gid)
-    vector.add(stack.AT_EGID, credentials.egid)
-    vector.add(stack.AT_SECURE, 1 if image.secure else 0)
-    # Without FSGSBASE (bit 1): gs is the stub's, and arch_prctl(2) the way to ask for it.
-    vector.add(stack.AT_HWCAP2, host.hwcap2 & ~HWCAP2_FSGSBASE)
-    return vector
-
-
-def _fill_layout(
-    image: ProgramImage, program: ElfProgram, placement: Placement, initial: stack.InitialStack
-) -> None:
-    """The numbers of proc_pid_stat(5)."""
-    layout, bias = image.layout, placement.program_bias
-    image.auxv = initial.auxv
+def place_segments(layout: Layout, program: ElfProgram, bias: int) -> None:
+    """Where code and data begin and end."""
     layout.start_code = program.segments[0].address + bias
     for segment in program.segments:
         start = segment.address + bias
@@ -263,10 +291,3 @@ def _fill_layout(
         layout.end_data = max(layout.end_data, end)
         if segment.flags & elf.PF_X:
             layout.end_code = max(layout.end_code, end)
-    layout.start_brk = placement.brk_start
-    layout.patch_low = placement.patch_low
-    layout.start_stack = initial.pointer
-    layout.stack_low, layout.stack_high = placement.stack_low, placement.stack_high
-    layout.guard_low = placement.guard_low
-    layout.arg_start, layout.arg_end = initial.arg_start, initial.arg_end
-    layout.env_start, layout.env_end = initial.env_start, initial.env_end

@@ -6,8 +6,8 @@ import struct
 
 from support import PARKED, call, fork, get, host, make_kernel, make_task, put, run
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.syscalls import descriptors as d
-from wardian.sentry.syscalls import file
+from wardian.sentry.syscalls import descriptors, file
+from wardian.sentry.syscalls import locks as d
 
 O_RDWR_CREAT = 0x42
 AT_FDCWD = -100
@@ -22,7 +22,7 @@ def opened(task: Task, path: bytes = b"/f") -> int:
 
 
 def lock(task: Task, fd: int, cmd: int, kind: int, start: int = 0, length: int = 0) -> int:
-    return call(task, d.fcntl, fd, cmd, put(task, flock(kind, start, length)))
+    return call(task, descriptors.fcntl, fd, cmd, put(task, flock(kind, start, length)))
 
 
 def flock(kind: int, start: int, length: int) -> bytes:
@@ -49,7 +49,7 @@ def test_getlk_tells_owner_and_range() -> None:
     one, other, a, b = two()
     lock(one, a, d.F_SETLK, WR, 100, 50)
     address = put(other, flock(WR, 0, 0))
-    assert call(other, d.fcntl, b, d.F_GETLK, address) == 0
+    assert call(other, descriptors.fcntl, b, d.F_GETLK, address) == 0
     kind, _, start, length, pid = struct.unpack("<hhxxxxqqixxxx", get(other, address, 32))
     assert (kind, start, length, pid) == (WR, 100, 50, one.group.pid)
 
@@ -103,7 +103,7 @@ def test_write_lock_needs_write_access() -> None:
 
 def test_flock_belongs_to_the_description() -> None:
     one, other, a, b = two()
-    same = call(one, d.dup, a)
+    same = call(one, descriptors.dup, a)
     assert call(one, d.flock, a, d.LOCK_EX) == 0
     assert call(one, d.flock, same, d.LOCK_EX | d.LOCK_NB) == 0
     assert call(other, d.flock, b, d.LOCK_SH | d.LOCK_NB) == -EAGAIN

@@ -21,6 +21,7 @@ from wardian.sentry.syscalls import (
     ioctl,
     iov,
     limits,
+    locks,
     memory,
     mount,
     msg,
@@ -740,11 +741,7 @@ def _calls_2(t: Task, a: bytes, nr: i64) -> int:
                             )
                     else:
                         if nr == 73:  # flock
-                            return descriptors.flock(
-                                t,
-                                FD(read_i32_le(a, 24)),
-                                Int(read_i32_le(a, 32)),
-                            )
+                            return locks.flock(t, FD(read_i32_le(a, 24)), Int(read_i32_le(a, 32)))
                 else:
                     if nr < 75:
                         if nr == 74:  # fsync

@@ -20,6 +20,7 @@ from wardian.sentry.syscalls import (
     ioctl,
     iov,
     limits,
+    locks,
     memory,
     mount,
     msg,
@@ -66,7 +67,7 @@ def row(
     ROWS.append(Row(name, handler, amd64, flags, restart))
 
 
-# -- files, directories, descriptors (file.py, dir, stat, attr, descriptors, xattr, mount)
+# -- files, directories, descriptors (file.py, dir, stat, attr, descriptors, locks, xattr, mount)
 row("read", file.read, 0)
 row("write", file.write, 1)
 row(
@@ -90,7 +91,7 @@ row("dup", descriptors.dup, 32)
 row("dup2", descriptors.dup2, 33)
 row("sendfile", iov.sendfile, 40)
 row("fcntl", descriptors.fcntl, 72)
-row("flock", descriptors.flock, 73)
+row("flock", locks.flock, 73)
 row("fsync", file.fsync, 74)
 row("fdatasync", file.fdatasync, 75)
 row("truncate", file.truncate, 76)

@@ -140,6 +140,9 @@ def compiled_modules() -> list[Extension]:
     )
     for extension in extensions:
         extension.extra_link_args = [*(extension.extra_link_args or []), *LINK_FLAGS]
+        if extension.name.endswith("__mypyc"):  # the library itself
+            extension.sources.append("native/python/traceback.c")
+            extension.extra_link_args.append("-Wl,--wrap=CPy_AddTraceback")
     return extensions
 
 

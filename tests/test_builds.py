@@ -64,6 +64,32 @@ def test_installation_is_complete(tmp_path: Path) -> None:
     assert not without, "no source beside"
 
 
+RAISED = """
+import traceback
+from wardian.sentry.kernel.fdtable import FDTable
+from wardian.sentry.vfs.file import File
+table = FDTable()
+for action in (lambda: table.get(5), lambda: table._put(-5, File(None, 0), False)):
+    try:
+        action()
+    except Exception as e:
+        print(type(e).__name__, *[frame.name for frame in traceback.extract_tb(e.__traceback__)])
+"""
+
+
+def test_an_errno_has_no_traceback_and_a_bug_has(tmp_path: Path) -> None:
+    files(tmp_path, None)  # it is installed
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    env.pop("WARDIAN_INTERPRETED", None)
+    result = subprocess.run(
+        [sys.executable, "-c", RAISED], env=env, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.stdout.splitlines() == [
+        "EBADF <module> <lambda>",
+        "IndexError <module> <lambda> _put",
+    ], result.stderr
+
+
 def test_no_class_is_taken_from_the_garbage_collector() -> None:
     """mypyc's ``acyclic=True`` still gives a class CPython's trashcan, and that writes in front of
     objects without a collector's head: freed below fifty others, they corrupt the heap."""

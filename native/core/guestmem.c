@@ -92,14 +92,46 @@ PyObject *wardian_vm_word(PyObject *self, PyObject *args)
 }
 
 const char vm_strings_doc[] = PyDoc_STR("vm_strings(pid, addresses) -> list[bytes | None]\n\n"
-"The NUL-terminated strings at up to 64 addresses in one process_vm_readv(2); None for those that are longer than\n"
-"STRING_PIECE, cross into another page, or could not be read: the caller reads them one by one.");
+"The NUL-terminated strings at up to 64 addresses in one process_vm_readv(2); None for those that cross into another\n"
+"page, could not be read, or stand on more pages than are read at once: the caller reads them one by one.");
 #define STRINGS_AT_ONCE 64
-#define STRING_PIECE 256
+#define PAGES_AT_ONCE 32
+#define PAGE 4096UL
+
+/* The pages that strings stand on, each once: most are side by side, and a page costs more than its bytes. */
+struct pages {
+    struct iovec at[PAGES_AT_ONCE];
+    unsigned long count;
+};
+
+/* Where the bytes at ``address`` will be among those of all the pages, -1 for nowhere. */
+static ssize_t place_of(struct pages *pages, unsigned long address)
+{
+    if (address >= GUEST_TOP)
+        return -1;
+    unsigned long i = 0, page = address & ~(PAGE - 1);
+    while (i < pages->count && pages->at[i].iov_base != (void *)page)
+        i++;
+    if (i == PAGES_AT_ONCE)
+        return -1;
+    if (i == pages->count)
+        pages->at[pages->count++] = (struct iovec){(void *)page, PAGE};
+    return (ssize_t)(i * PAGE + address % PAGE);
+}
+
+/* The string at an offset of ``got`` bytes, which may end on the same page; None otherwise. */
+static PyObject *string_at(const char *bytes, ssize_t offset, ssize_t got)
+{
+    size_t room = offset >= 0 && offset < got ? PAGE - (size_t)offset % PAGE : 0;
+    const char *end = room ? memchr(bytes + offset, 0, room) : NULL;
+    return end ? PyBytes_FromStringAndSize(bytes + offset, end - (bytes + offset)) : Py_NewRef(Py_None);
+}
+
 PyObject *wardian_vm_strings(PyObject *self, PyObject *args)
 {
-    static char pieces[STRINGS_AT_ONCE * STRING_PIECE]; /* used under the GIL and copied before it is let go */
-    struct iovec local = {pieces, 0}, remote[STRINGS_AT_ONCE];
+    static char bytes[PAGES_AT_ONCE * PAGE]; /* used under the GIL and copied before it is let go */
+    struct pages pages = {.count = 0};
+    ssize_t places[STRINGS_AT_ONCE], got = 0;
     PyObject *addresses;
     int pid;
     (void)self;
@@ -114,25 +146,18 @@ PyObject *wardian_vm_strings(PyObject *self, PyObject *args)
         unsigned long address = PyLong_AsUnsignedLong(PyList_GET_ITEM(addresses, i));
         if (PyErr_Occurred())
             return NULL;
-        unsigned long room = 4096 - (address & 4095);
-        remote[i].iov_base = (void *)address;
-        remote[i].iov_len = address >= GUEST_TOP ? 0 : room < STRING_PIECE ? room : STRING_PIECE;
-        local.iov_len += remote[i].iov_len;
+        places[i] = place_of(&pages, address);
     }
-    ssize_t got = count ? process_vm_readv(pid, &local, 1, remote, (unsigned long)count, 0) : 0;
+    struct iovec local = {bytes, pages.count * PAGE};
+    if (pages.count)
+        got = process_vm_readv(pid, &local, 1, pages.at, pages.count, 0);
     PyObject *list = PyList_New(count);
-    size_t at = 0;
     for (Py_ssize_t i = 0; list && i < count; i++) {
-        size_t have = got > 0 && (size_t)got > at ? (size_t)got - at : 0;
-        if (have > remote[i].iov_len)
-            have = remote[i].iov_len;
-        const char *end = have ? memchr(pieces + at, 0, have) : NULL;
-        PyObject *item = end ? PyBytes_FromStringAndSize(pieces + at, end - (pieces + at)) : Py_NewRef(Py_None);
+        PyObject *item = string_at(bytes, places[i], got);
         if (!item)
             Py_CLEAR(list);
         else
             PyList_SET_ITEM(list, i, item);
-        at += remote[i].iov_len;
     }
     return list;
 }

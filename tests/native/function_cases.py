@@ -50,9 +50,15 @@ def case_strings_of_a_guest() -> None:
     _core.vm_write(me, at + 0x1FFC, b"last")
     long_one = at + 8
     assert _core.vm_strings(me, [at, at + 4, at + 3, long_one]) == [b"one", b"two", b"", b"x" * 255]
-    assert _core.vm_strings(me, [long_one + 256]) == [None]
+    assert _core.vm_strings(me, [long_one + 256]) == [b"y" * 256]
     assert _core.vm_strings(me, [at + 0x1FFC, at]) == [None, b"one"]
-    assert _core.vm_strings(me, [at, 0, at]) == [b"one", None, None]  # it stopped at the bad one
+    assert _core.vm_strings(me, [at, 0, at]) == [b"one", None, b"one"]
+    assert _core.vm_strings(me, [0, at, at + 0x2000]) == [None] * 3  # it stopped at the bad one
+    pages = anonymous(0x40000, 0x28000)
+    for page in range(40):  # more than are read at once
+        _core.vm_write(me, pages + page * 0x1000, b"on page %d\0" % page)
+    found = _core.vm_strings(me, [pages + page * 0x1000 for page in range(40)])
+    assert found == [b"on page %d" % page for page in range(32)] + [None] * 8
     assert _core.vm_strings(me, [at, GUEST_TOP, at + 4]) == [b"one", None, b"two"]
     assert _core.vm_strings(me, [(1 << 64) - 1] * 64) == [None] * 64
     assert _core.vm_strings(me, [at] * 64) == [b"one"] * 64

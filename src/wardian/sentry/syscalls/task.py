@@ -140,10 +140,10 @@ def copy_argument(t: Task, pointer: int) -> bytes:
 
 def execve(t: Task, path: UserPath, argv: Addr, envp: Addr) -> int:
     """execve(2)."""
-    arguments, environment = copy_strings(t, argv), copy_strings(t, envp)
-    file = open_exec(t, AT_FDCWD, path)
+    file = open_exec(t, AT_FDCWD, path)  # first: a search along PATH mostly finds nothing
     file.hold()
     try:
+        arguments, environment = copy_strings(t, argv), copy_strings(t, envp)
         return replace_program(t, file, arguments, environment, path)
     finally:
         file.drop()
@@ -153,7 +153,6 @@ def execveat(t: Task, dirfd: FD, path: UserPath, argv: Addr, envp: Addr, flags: 
     """execveat(2)."""
     if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
         raise EINVAL("flags must be AT_EMPTY_PATH or AT_SYMLINK_NOFOLLOW")
-    arguments, environment = copy_strings(t, argv), copy_strings(t, envp)
     name: bytes = path
     if path:
         file = open_exec(t, dirfd, path, not flags & AT_SYMLINK_NOFOLLOW)
@@ -168,6 +167,7 @@ def execveat(t: Task, dirfd: FD, path: UserPath, argv: Addr, envp: Addr, flags: 
     try:
         if name is not path and dirfd in t.files.cloexec and read_at(file, 0, 2) == b"#!":
             raise ENOENT("its interpreter could not open the script (execveat(2), BUGS)")
+        arguments, environment = copy_strings(t, argv), copy_strings(t, envp)
         return replace_program(t, file, arguments, environment, name)
     finally:
         file.drop()

@@ -73,4 +73,9 @@ def test_memory_that_changes_during_the_call(hostile: Runner, memory: str, seed:
 
 @pytest.mark.parametrize("memory", MODES)
 def test_processes_that_the_sentry_does_not_know(hostile: Runner, memory: str) -> None:
-    hostile("clones", options=mode(memory))
+    hostile("clones", options=(*mode(memory), "--pids", "20"))
+
+
+@pytest.mark.parametrize("memory", MODES)
+def test_what_a_parent_says_of_its_children(hostile: Runner, memory: str) -> None:
+    hostile("lies", options=mode(memory))

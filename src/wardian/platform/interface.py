@@ -360,7 +360,8 @@ class Events:
 
     def cloned(self, parent: HostThread, child: HostThread, request: CloneRequest) -> None:
         """The child is on its way: it runs by itself as soon as the host has made it. A process
-        reports itself first, as if it had been interrupted (:meth:`interrupted`)."""
+        reports itself first, as if it had been interrupted (:meth:`interrupted`). A LinuxError that
+        this raises fails the clone: there is to be no child."""
         raise NotImplementedError
 
     def clone_answered(self, parent: HostThread, request: CloneRequest) -> None:

@@ -67,6 +67,36 @@ static int thread_like(void *argument)
     return 6;
 }
 
+struct clone3 { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, a, b, c; };
+
+/* No descriptor for the child, or no place for its number: no child either, and the next one is fine. */
+static void pidfd_fails(struct clone3 *arguments, size_t size)
+{
+    struct rlimit old, few;
+    int pidfd = -1;
+    arguments->pidfd = 8;
+    SAY("pidfd at a bad address", syscall(SYS_clone3, arguments, size));
+    arguments->flags |= CLONE_VM | CLONE_VFORK;
+    SAY("and of a vfork", syscall(SYS_clone3, arguments, size));
+    arguments->flags = CLONE_PIDFD;
+    arguments->pidfd = (uintptr_t)&pidfd;
+    getrlimit(RLIMIT_NOFILE, &old);
+    few = (struct rlimit){3, old.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+    SAY("no room for a pidfd", syscall(SYS_clone3, arguments, size));
+    setrlimit(RLIMIT_NOFILE, &old);
+    SAY("nobody to wait for", waitpid(-1, NULL, 0));
+    int file = open("/proc/self/exe", O_RDONLY);
+    char *map = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0);
+    printf("mapped %d\n", map != MAP_FAILED && !memcmp(map, "\177ELF", 4));
+    close(file);
+    pid_t pid = syscall(SYS_clone3, arguments, size);
+    if (pid == 0)
+        _exit(6);
+    reap("pidfd", pid);
+    close(pidfd);
+}
+
 static void ways(void)
 {
     BLOCK("ways to make a process");
@@ -137,7 +167,7 @@ static void ways(void)
         _exit(3);
     printf("parent tid %d\n", parent_tid == pid);
     reap("raw clone", pid);
-    struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, a, b, c; } arguments = {
+    struct clone3 arguments = {
         .flags = CLONE_PIDFD, .pidfd = (uintptr_t)&pidfd, .exit_signal = SIGCHLD};
     fflush(stdout);
     pid = syscall(SYS_clone3, &arguments, sizeof arguments);
@@ -149,6 +179,7 @@ static void ways(void)
     SAY("waitid pidfd", waitid(P_PIDFD, pidfd, &info, WEXITED));
     printf("status %d\n", info.si_status);
     SAY("clone3 size", syscall(SYS_clone3, &arguments, 8));
+    pidfd_fails(&arguments, sizeof arguments);
 }
 
 static void on_signal(int signo) { (void)signo; }

@@ -33,9 +33,8 @@ class Kit:
         return self.space.is_spare() and self.theirs.fileno() < MOST
 
     def send(self, to: sockets.Control, parent: object) -> None:
-        """Hand it to the parent; OSError."""
+        """Hand it to the parent; OSError. ``theirs`` is then the caller's to close."""
         to.send(parent, [self.space.memfd, self.theirs.fileno()])
-        self.theirs.close()
 
     def close(self) -> None:
         self.control.drop()

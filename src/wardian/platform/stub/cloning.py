@@ -33,7 +33,7 @@ from wardian.platform.stub.poller import EPOLL_CTL_ADD, EPOLL_CTL_DEL
 from wardian.platform.stub.process import StubProcess
 from wardian.platform.stub.thread import CLONE_SETTLS, StubThread
 from wardian.platform.stub.wire import ACTION_CLONE, KIND_CHECKIN, KIND_CLONED, MAYBE_CLONED, WORDS
-from wardian.sentry.errno import EAGAIN
+from wardian.sentry.errno import EAGAIN, LinuxError
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
@@ -52,7 +52,7 @@ class Cloning:
         self.kits = Kits(engine)
         self.unborn: dict[int, StubThread] = {}  # by what tells us of a death before the report
         self.delayed: list[StubThread] = []  # forks until another thread has taken its descriptor
-        self.orphans: dict[StubThread, int] = {}  # vfork children, and looks at them
+        self.orphans: dict[StubThread, int] = {}  # of whom no more can be heard, and looks at them
 
     # -- the order ---------------------------------------------------------------------------------
     def begin(self, parent: StubThread, request: CloneRequest) -> None:
@@ -83,8 +83,8 @@ class Cloning:
                 continue
             try:
                 self.fork(parent, request)
-            except EAGAIN:
-                self.refused(parent, request, errno.EAGAIN)
+            except LinuxError as error:
+                self.refused(parent, request, error.number)
         if not self.delayed:
             return timeout_ns
         return LOOK_AGAIN_NS if timeout_ns < 0 else min(timeout_ns, LOOK_AGAIN_NS)
@@ -99,6 +99,7 @@ class Cloning:
             process = process.sharing()
         child = StubThread(self.engine, process, slot, 0)
         child.reports_end = True
+        self.announce(parent, child, request)
         flags = THREAD_FLAGS if request.thread else VFORK_FLAGS
         self.order(parent, child, request, flags, slot)
 
@@ -107,18 +108,30 @@ class Cloning:
         control = parent.stub_process.control
         assert control is not None
         kit = self.kits.take()
-        try:
-            kit.send(control, parent)
-        except OSError as e:
-            kit.close()
-            raise EAGAIN(f"the parent cannot be sent its child's channel: {e}") from None
         process = StubProcess(self.engine, kit.space)
         process.inherit(parent.stub_process)
         process.control = kit.control
         kit.space.claim(parent.slot)
         child = StubThread(self.engine, process, parent.slot, 0)
+        try:
+            self.announce(parent, child, request)
+            kit.send(control, parent)
+        except OSError as e:
+            self.not_made(child)
+            raise EAGAIN(f"the parent cannot be sent its child's channel: {e}") from None
+        finally:
+            kit.theirs.close()
         self.watch(kit.control.socket.fileno(), child)
         self.order(parent, child, request, FORK_FLAGS, 0)
+
+    def announce(self, parent: StubThread, child: StubThread, request: CloneRequest) -> None:
+        """Tell of a child to come, before anything of it is sent: the kernel may not be able to
+        have it."""
+        try:
+            self.engine.events.cloned(parent, child, request)
+        except LinuxError:
+            self.not_made(child)
+            raise
 
     def order(
         self, parent: StubThread, child: StubThread, request: CloneRequest, flags: int, slot: int
@@ -131,9 +144,9 @@ class Cloning:
         child.clone_nonce = nonce
         parent.clone_request = request
         parent.clone_child = child
+        child.clone_parent = parent
         if request.set_tls:
             flags |= CLONE_SETTLS
-        self.engine.events.cloned(parent, child, request)
         waits = request.share_memory and not request.thread
         parent.awaited = KIND_CLONED if waits else MAYBE_CLONED
         words = WORDS[7].pack(
@@ -154,25 +167,19 @@ class Cloning:
     def reported(self, child: StubThread, pid: int) -> None:
         """A new process speaks for the first time."""
         process = child.stub_process
-        self.stop_watching(child)
         if not self.bear(child, process, pid):
             self.died(child)
-        elif process.ended:
+            return
+        self.stop_watching(child)
+        if process.ended:
             process.end()
         else:
             self.engine.events.interrupted(child)
 
     def bear(self, child: StubThread, process: StubProcess, pid: int) -> bool:
         """Follow the host process from now on, if it is the one that we had made."""
-        if not 0 < pid < PID_END or pid in self.engine.pids:
-            return False
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:
-            return False
-        where = STACKS_BASE + (child.nonce_slot + 1) * STACK_SIZE - BLOCK_ROOM + NONCE_OFFSET
-        if _core.vm_word(pid, where) != child.clone_nonce:
-            os.close(pidfd)
+        pidfd = self.open_child(child, pid)
+        if pidfd < 0:
             return False
         child.host_tid = pid
         child.tid_is_fact = True
@@ -180,9 +187,25 @@ class Cloning:
         child.tell_host_thread()
         return True
 
+    def open_child(self, child: StubThread, pid: int) -> int:
+        """A pidfd of the host process ``pid``; -1 unless it is not known yet and has the nonce."""
+        if not 0 < pid < PID_END or pid in self.engine.pids:
+            return -1
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return -1
+        where = STACKS_BASE + (child.nonce_slot + 1) * STACK_SIZE - BLOCK_ROOM + NONCE_OFFSET
+        if _core.vm_word(pid, where) == child.clone_nonce:
+            return pidfd
+        os.close(pidfd)
+        return -1
+
     def died(self, child: StubThread) -> None:
         """No host process will ever be heard of: it was killed first, or is none of ours."""
         process = child.stub_process
+        self.stop_watching(child)
+        self.orphans.pop(child, None)
         self.engine.strays.begin()
         if not process.ended:
             process.ended = True
@@ -208,12 +231,34 @@ class Cloning:
             os.close(fd)
 
     def died_unborn(self, fd: int) -> None:
-        """A child that was to report itself ended instead."""
+        """A child that was to report itself ended instead, or is none: a parent that the host has
+        refused a fork closes the child's socket before it says so."""
         child = self.unborn[fd]
-        self.stop_watching(child)
-        self.died(child)
+        parent = child.clone_parent
+        if parent is not None and parent.clone_child is child:
+            self.stop_watching(child)
+            self.expect_soon(child)
+        else:
+            self.died(child)
+
+    def expect_soon(self, child: StubThread) -> None:
+        """To be heard of, by its report or what its parent says next, or never."""
+        self.orphans[child] = 0
+        self.engine.strays.begin()
 
     # -- the parent --------------------------------------------------------------------------------
+    def went_on(self, parent: StubThread) -> None:
+        """The parent says something else: the host has made the child, which reports itself soon.
+        (The end of its socket can be late: whoever holds a copy keeps it open.)"""
+        child = parent.clone_child
+        self.forget(parent)
+        if child is None or child.awaited != KIND_CHECKIN:
+            return
+        if child in self.orphans:
+            self.died(child)
+        else:
+            self.expect_soon(child)
+
     def returned(self, parent: StubThread, result: int) -> None:
         """The parent's clone call came back, it says: of a vfork, or with an error."""
         request = parent.clone_request
@@ -221,24 +266,24 @@ class Cloning:
         self.forget(parent)
         if request is None or child is None:
             self.engine.events.frame_fault(parent)
-        elif result < 0:
-            self.not_made(child)
+        elif result < 0 and (request.thread or child.awaited == KIND_CHECKIN):
+            if child in child.stub_process.threads:  # it was not ended meanwhile
+                self.not_made(child)
             self.refused(parent, request, -result if result > -4096 else errno.EAGAIN)
-        elif request.thread or not request.share_memory:
-            self.engine.events.frame_fault(parent)  # it was not to say so
+        elif result < 0 or request.thread or not request.share_memory:
+            self.engine.events.frame_fault(parent)  # we have heard of it; or it was not to say so
         else:
             if child.awaited == KIND_CHECKIN and child.watched_by < 0:
                 self.watch_pid(child, result)
             self.engine.events.clone_finished(parent, 0, request)
 
     def watch_pid(self, child: StubThread, pid: int) -> None:
-        """The number is the parent's word: a lie harms nobody else."""
-        try:
-            fd = os.pidfd_open(pid if 0 < pid < PID_END else PID_END)
-        except OSError:
+        """The number is the parent's word, and held against the nonce."""
+        fd = self.open_child(child, pid)
+        if fd < 0:
             self.died(child)
-            return
-        self.watch(fd, child)
+        else:
+            self.watch(fd, child)
 
     def refused(self, parent: StubThread, request: CloneRequest, number: int) -> None:
         """No child."""
@@ -249,22 +294,20 @@ class Cloning:
         """The host would not: nobody stands where the child was to."""
         process = child.stub_process
         self.stop_watching(child)
+        self.orphans.pop(child, None)
         if not process.pid:
             process.gone()
+            self.engine.strays.begin()  # if the parent has lied, there is somebody
             return
-        self.engine.threads.remove(child.key)  # a thread, or the parent has lied
-        if child in process.threads:
-            process.threads.remove(child)
+        self.engine.forget_thread(child)
+        process.threads.remove(child)
         process.space.retire(child.slot, True)
-        if not process.threads:
-            process.kill()
 
     def parent_gone(self, thread: StubThread) -> None:
         """The thread ended, perhaps before it made the child that it was to make."""
         child = thread.clone_child
-        if child is not None and child.awaited == KIND_CHECKIN and child.watched_by < 0:
-            self.orphans[child] = 0
-            self.engine.strays.begin()
+        if child is not None and child.awaited == KIND_CHECKIN:
+            self.expect_soon(child)
         self.forget(thread)
 
     def give_up(self, patience: int) -> bool:
@@ -275,12 +318,13 @@ class Cloning:
             if child.awaited != KIND_CHECKIN or child.stub_process.pid:
                 del self.orphans[child]
             elif looks >= patience:
-                del self.orphans[child]
                 self.died(child)
         return bool(self.orphans)
 
     def forget(self, thread: StubThread) -> None:
         """Nothing more is to come of this thread's clone."""
+        if thread.clone_child is not None:
+            thread.clone_child.clone_parent = None
         thread.clone_request = None
         thread.clone_child = None
         if thread in self.delayed:

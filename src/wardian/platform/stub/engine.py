@@ -176,8 +176,8 @@ class StubEngine:
             return
         if thread.awaited == MAYBE_CLONED:
             thread.awaited = kind if kind == KIND_CLONED else 0
-            if kind != KIND_CLONED:  # the host made the child
-                self.cloning.forget(thread)
+            if kind != KIND_CLONED:
+                self.cloning.went_on(thread)
             self.message(data)
             return
         if thread.awaited != (kind if kind in REPORTS else 0):

@@ -86,6 +86,7 @@ class StubThread(HostThread):
         )
         self.clone_request: CloneRequest | None = None
         self.clone_child: StubThread | None = None
+        self.clone_parent: StubThread | None = None  # that has yet to say what became of it
         self.clone_nonce = 0
         self.clone_looks = 0  # for a free socket
         self.nonce_slot = 0  # of the parent, whose stub stack has the nonce

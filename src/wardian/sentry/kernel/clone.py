@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import CloneRequest, HostThread
-from wardian.sentry.errno import EAGAIN, EINVAL, EPERM
+from wardian.sentry.errno import EAGAIN, EINVAL, EPERM, LinuxError
 from wardian.sentry.fs.anon import anon_inode, install_new
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN
 from wardian.sentry.kernel.itimers import group_timers
@@ -82,6 +82,7 @@ class CloneState:
             False  # the parent's host call came back while the vfork child still runs
         )
         self.released = False
+        self.pidfd = -1  # CLONE_PIDFD: the parent's descriptor
 
     def wait_for_child(self) -> bool:
         """The parent is back; True when it must go on waiting (CLONE_VFORK)."""
@@ -136,7 +137,11 @@ def start(task: Task, arguments: CloneArguments) -> int:
         raise EPERM("TLS outside of the address space")
     host = task.host
     assert host is not None
-    host.clone(request)
+    try:
+        host.clone(request)
+    except LinuxError:
+        undo(task, state)
+        raise
     return NO_REPLY
 
 
@@ -195,7 +200,7 @@ def child_exists(parent: Task, host: HostThread, state: CloneState) -> None:
     if group is not parent.group and group.rlimits.get(RLIMIT_CPU)[0] != RLIM_INFINITY:
         group_timers(child).watch_cpu_limit()
     if flags & CLONE_PIDFD:
-        write_pidfd(parent, child, arguments.pidfd)
+        write_pidfd(parent, state, group)
 
 
 def share_or_fork(parent: Task, host: HostThread, flags: int) -> Memory:
@@ -243,22 +248,37 @@ def enter(child: Task) -> None:
     child.kernel.pids.add_task(child)
 
 
-def write_pidfd(parent: Task, child: Task, address: int) -> None:
-    """CLONE_PIDFD."""
-    fd = install_new(parent, PidFD(anon_inode(parent), child.group, False), True)
-    parent.memory.process.write(address, TID.pack(fd))
+def write_pidfd(parent: Task, state: CloneState, group: ThreadGroup) -> None:
+    """CLONE_PIDFD; EMFILE, EFAULT."""
+    state.pidfd = install_new(parent, PidFD(anon_inode(parent), group, False), True)
+    parent.memory.process.write(state.arguments.pidfd, TID.pack(state.pidfd))
 
 
 def undo(parent: Task, state: CloneState) -> None:
-    """The host refused after the child's task was built."""
+    """The clone failed after the child's task was built; it may have been killed meanwhile."""
     child = state.child
     if child is None:
         return
-    from wardian.sentry.kernel.exit import exit_task
+    pidfd = parent.files.find(state.pidfd)
+    if isinstance(pidfd, PidFD) and pidfd.group is child.group:
+        parent.files.close(state.pidfd)
+    from wardian.sentry.kernel.exit import exit_task, reap
 
+    if child.host is not None:
+        child.host.owner = None
     child.host = None
     group = child.group
-    if group is not parent.group and group.parent is not None:  # nobody is to hear of it
-        group.parent.children.remove(group)
-        group.parent = None
+    if group is not parent.group:
+        disown(group)
     exit_task(child, 0)
+    if group.zombie and not group.reaped:
+        reap(group)
+
+
+def disown(group: ThreadGroup) -> None:
+    """Nobody is to hear of its end, and nobody waits for it any longer."""
+    above = group.parent
+    group.parent = None
+    if above is not None and group in above.children:
+        above.children.remove(group)
+        above.wait_queue.wake(0)

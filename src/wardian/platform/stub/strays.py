@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 LOOK_NS: Final = 100_000_000
 PATIENCE: Final = 20
 """Looks at which a process was unknown: those that honest newcomers need are one or two."""
+LONG_PATIENCE: Final = 600
+"""As many while it waits for a processor: what it has to do before it reports itself takes far less
+than the host's clock tick, but on a crowded or throttled machine it may have to wait long."""
+STATE: Final = 0  # in proc_pid_stat(5), from the third field on
+PPID: Final = 1
+UTIME: Final = 11
+STIME: Final = 12
+MOST_AT_ONCE: Final = 500
+"""Processes looked at closely in one look: 50 us each."""
 
 
 class Strays:
@@ -50,44 +59,51 @@ class Strays:
     def look(self) -> None:
         unknown = self.unknown()
         self.seen = {pid: self.seen.get(pid, 0) + 1 for pid in unknown}
-        for pid, looks in self.seen.items():
-            if looks > PATIENCE:
-                self.end(pid)
-        waiting = self.engine.cloning.give_up(PATIENCE)
+        due = [pid for pid, looks in self.seen.items() if looks > PATIENCE]
+        for pid in due[:MOST_AT_ONCE]:
+            self.end(pid, self.seen[pid] > LONG_PATIENCE)
+        waiting = self.engine.cloning.give_up(LONG_PATIENCE if unknown else PATIENCE)
         self.hunting = bool(unknown) or waiting
 
     def unknown(self) -> list[int]:
         """Children of the zygote that are neither guest processes nor in the pool."""
-        pool = [fresh.pid for fresh in self.engine.pool.processes]
-        return [
-            pid
-            for pid in self.children()
-            if pid not in self.engine.pids and pid not in pool and self.is_guest(pid)
-        ]
+        pool = {fresh.pid for fresh in self.engine.pool.processes}
+        return [pid for pid in self.children() if pid not in self.engine.pids and pid not in pool]
 
     def children(self) -> list[int]:
-        """Of the zygote (proc_pid_task(5)); where the host has no such list, all we can see."""
+        """Of the zygote (proc_pid_task(5)); where the host has no such list, those of all that we
+        can see."""
         zygote = self.engine.zygote.pid
         listed = self.engine.proc.read(zygote, f"task/{zygote}/children").split()
-        return [int(pid) for pid in listed] or self.engine.proc.pids()
+        if listed:
+            return [int(pid) for pid in listed]
+        return [pid for pid in self.engine.proc.pids() if self.is_child(self.stat(pid))]
 
-    def is_guest(self, pid: int) -> bool:
-        """Whether it is a living child of the zygote (proc_pid_stat(5))."""
-        fields = self.engine.proc.read(pid, "stat").rpartition(")")[2].split()
-        return (
-            len(fields) > 1 and fields[0] not in "ZX" and fields[1] == str(self.engine.zygote.pid)
-        )
+    def stat(self, pid: int) -> list[str]:
+        """What follows the name in proc_pid_stat(5); empty when it is gone."""
+        return self.engine.proc.read(pid, "stat").rpartition(")")[2].split()
 
-    def end(self, pid: int) -> None:
-        """Kill it, by a descriptor: the number could be another's by now."""
+    def is_child(self, stat: list[str]) -> bool:
+        return len(stat) > STIME and stat[PPID] == str(self.engine.zygote.pid)
+
+    def end(self, pid: int, at_last: bool) -> None:
+        """Kill it, by a descriptor: the number could be another's by now. (Its state does not
+        matter: the first thread of a process may be a zombie while others run.) ``at_last``: also
+        when it only waits for a processor."""
         try:
             fd = os.pidfd_open(pid)
         except OSError:
             return  # gone, or no descriptors left: the next look tries again
         try:
-            if pid in self.unknown():
+            stat = self.stat(pid)
+            if self.is_child(stat) and (at_last or not has_yet_to_run(stat)):
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
         except ProcessLookupError:
             pass
         finally:
             os.close(fd)
+
+
+def has_yet_to_run(stat: list[str]) -> bool:
+    """Whether it waits for a processor or a page (or is stopped) and has used no time so far."""
+    return stat[STATE] in ("R", "D", "T") and stat[UTIME] == stat[STIME] == "0"

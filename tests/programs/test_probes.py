@@ -33,3 +33,13 @@ def test_call_sites_are_patched_unless_told_not_to(option: str, differential: Di
         "shorter traps",
         "other traps",
     ]
+
+
+def test_a_successor_without_a_library_has_nothing_of_its_predecessor(
+    differential: Differential,
+) -> None:
+    needs("gcc")
+    program = differential.directory / "bare"
+    source = PROBES.parent / "bare.c"
+    subprocess.run(["gcc", "-O1", "-w", "-nostdlib", "-static", "-o", program, source], check=True)
+    differential(["sh", "-c", "exec sh -c 'exec ./bare'"])

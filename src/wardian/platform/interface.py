@@ -51,8 +51,12 @@ class Mapping:
         self.data_address = data_address
 
 
+MOST_MAPPINGS: Final = 700
+"""Of one image: more than any linker makes."""
+
+
 class ExecImage:
-    """A program ready to run: mappings, entry point and stack pointer."""
+    """A program ready to run: mappings (at most MOST_MAPPINGS), entry point and stack pointer."""
 
     def __init__(self) -> None:
         self.mappings: list[Mapping] = []

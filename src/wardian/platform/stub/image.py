@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from wardian.platform.interface import ExecImage
 from wardian.platform.stub.wire import DATA_SIZE, IMAGE, IMAGE_BLOB, IMAGE_MAP
-from wardian.sentry.errno import ENOMEM
 
 
 class EncodedImage:
-    """``image`` for the data area of a slot; ENOMEM when even its mappings do not fit."""
+    """``image`` for the data area of a slot."""
 
     def __init__(self, image: ExecImage) -> None:
         self.fds: list[int] = []  # in the order in which the mappings name them
@@ -25,8 +24,7 @@ class EncodedImage:
                 )
             )
         room = DATA_SIZE - IMAGE.size - len(maps) * IMAGE_MAP.size
-        if room < 0:
-            raise ENOMEM("too many segments")
+        assert room >= 0, "more than MOST_MAPPINGS"
         blobs: list[bytes] = []
         for mapping in image.mappings:
             data = mapping.data

@@ -78,7 +78,8 @@ class Programs:
             return False
         assert process.control is not None
         try:
-            process.control.send(thread, fds)
+            if fds:
+                process.control.send(thread, fds)
         except OSError:
             return False
         process.new_program(image)

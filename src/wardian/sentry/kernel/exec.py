@@ -17,7 +17,6 @@ from wardian.sentry.mm.image import ProgramImage, build_image
 from wardian.sentry.mm.memory import Memory
 from wardian.sentry.mm.program_file import AT_FDCWD, open_exec
 from wardian.sentry.mm.sizes import pass_limits
-from wardian.sentry.vfs.permissions import MAY_READ, permitted
 
 if TYPE_CHECKING:
     from wardian.sentry.vfs.file import File
@@ -36,19 +35,18 @@ def replace_program(
     task.image = image
     host = task.host
     assert host is not None
+    host.forget_robust_list()
     host.exec(image)
     return NO_REPLY
 
 
 def keeps_rights(task: Task, image: ProgramImage) -> bool:
-    """Whether the old program might do all that the new one may: same credentials, a file that it
+    """Whether the old program might do all that the new one may: same credentials, files that it
     may read, and memory that it was allowed to see (PR_GET_DUMPABLE)."""
-    exe = image.exe
     return (
         not image.secure
         and task.group.dumpable == 1
-        and exe is not None
-        and permitted(task.credentials, exe.inode, MAY_READ)
+        and image.readable
         and image.credentials.same_rights(task.credentials)
     )
 
@@ -82,7 +80,7 @@ def become(task: Task, image: ProgramImage) -> None:
     group.cmdline = image.cmdline
     group.environ = image.environ
     group.has_execed = True
-    group.dumpable = 0 if image.secure else 1
+    group.dumpable = 1 if image.readable and not image.secure else 0
     task.credentials = image.credentials
     task.name = image.name
     task.clear_child_tid = 0

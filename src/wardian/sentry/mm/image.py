@@ -22,6 +22,7 @@ from wardian.sentry.mm.loader import Loader, Placement
 from wardian.sentry.mm.memory import FileMapping, Layout, Memory
 from wardian.sentry.mm.program_file import file_size, open_interpreter, read_at
 from wardian.sentry.mm.script import PEEK_SIZE, parse_script
+from wardian.sentry.vfs.permissions import MAY_READ, permitted
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.credentials import Credentials
@@ -53,6 +54,7 @@ class ProgramImage(ExecImage):
         self.environ = b""
         self.credentials = credentials
         self.secure = False  # set-user-ID and the like: also makes the process undumpable
+        self.readable = True  # the caller may read program and interpreter
 
     def add_file(self, file: File) -> File:
         """Keep ``file`` open, and from being written, until :meth:`release`; ETXTBSY."""
@@ -133,7 +135,7 @@ class ImageBuilder:
         if program.interpreter_size:
             interpreter_file = self.open_interpreter(program_file, program)
             interpreter = read_interpreter(interpreter_file)
-        self.describe(program_file)
+        self.describe(program_file, interpreter_file)
         loader = self.loader()
         placement = loader.place(program, interpreter)
         loader.map_program(program, program_file, placement.program_bias)
@@ -167,11 +169,14 @@ class ImageBuilder:
         raw = read_at(file, program.interpreter_offset, program.interpreter_size)
         return self.image.add_file(open_interpreter(self.task, elf.parse_interpreter_name(raw)))
 
-    def describe(self, program_file: File) -> None:
+    def describe(self, program_file: File, interpreter_file: File | None) -> None:
         """What the task will be known by, and what it may do."""
         image = self.image
         outcome = credentials_after_exec(self.task.credentials, program_file.path)
         image.credentials, image.secure = outcome.credentials, outcome.secure
+        image.readable = is_readable(self.task, program_file) and (
+            interpreter_file is None or is_readable(self.task, interpreter_file)
+        )
         image.exe = program_file.path
         image.name = self.filename.rpartition(b"/")[2][:COMM_LENGTH]
         image.cmdline = b"".join([text + b"\0" for text in self.argv])
@@ -260,6 +265,12 @@ class ImageBuilder:
         layout.arg_start, layout.arg_end = initial.arg_start, initial.arg_end
         layout.env_start, layout.env_end = initial.env_start, initial.env_end
         layout.vdso = self.vdso_base
+
+
+def is_readable(task: Task, file: File) -> bool:
+    """Whether ``task`` might also have opened the program for reading (would_dump of Linux)."""
+    inode = file.inode
+    return inode is not None and permitted(task.credentials, inode, MAY_READ)
 
 
 def read_program(file: File) -> ElfProgram:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.platform.interface import Mapping
+from wardian.platform.interface import MOST_MAPPINGS, Mapping
 from wardian.platform.layout import GUEST_TOP, PATCH_AREA_SIZE
 from wardian.sentry.errno import ENODEV, ENOMEM
 from wardian.sentry.hostport import Clock
@@ -191,7 +191,9 @@ class Loader:
         )
 
     def check_total(self, limit: int) -> None:
-        """ENOMEM when all mappings together exceed RLIMIT_AS."""
+        """ENOMEM when all mappings together exceed RLIMIT_AS, or are too many for the engine."""
+        if len(self.mappings) > MOST_MAPPINGS:
+            raise ENOMEM(f"more than {MOST_MAPPINGS} segments")
         if sum([mapping.length for mapping in self.mappings if mapping.prot]) > limit:
             raise ENOMEM("program exceeds RLIMIT_AS")
 

@@ -170,6 +170,21 @@ class SocketOptions:
             self.set_device(socket, value)
             return
         number = int_of(value)
+        if name == SO_LINGER:
+            self.set_linger(value)
+        elif name in (SO_SNDBUF, SO_RCVBUF, SO_SNDBUFFORCE, SO_RCVBUFFORCE):
+            self.set_buffer(socket, task, name, number)
+        elif name in (SO_RCVTIMEO, SO_RCVTIMEO_NEW):
+            self.receive_timeout_ns = timeout_of(value)
+        elif name in (SO_SNDTIMEO, SO_SNDTIMEO_NEW):
+            self.send_timeout_ns = timeout_of(value)
+        elif name in REMEMBERED:
+            self.remember(task, name, number)
+        else:
+            self.set_int(socket, name, number)
+
+    def set_int(self, socket: Socket, name: int, number: int) -> None:
+        """The options that are one int."""
         if name == SO_REUSEADDR:
             self.reuse_address = number != 0
         elif name == SO_REUSEPORT:
@@ -183,29 +198,23 @@ class SocketOptions:
         elif name == SO_PASSCRED:
             check_passes_credentials(socket)
             self.passcred = number != 0
-        elif name == SO_LINGER:
-            if len(value) < LINGER.size:
-                raise EINVAL("SO_LINGER needs struct linger")
-            on, seconds = LINGER.unpack_from(value)
-            self.linger_on = on != 0
-            if on:
-                self.linger_s = seconds
-        elif name in (SO_SNDBUF, SO_RCVBUF, SO_SNDBUFFORCE, SO_RCVBUFFORCE):
-            self.set_buffer(socket, task, name, number)
-        elif name in (SO_RCVTIMEO, SO_RCVTIMEO_NEW):
-            self.receive_timeout_ns = timeout_of(value)
-        elif name in (SO_SNDTIMEO, SO_SNDTIMEO_NEW):
-            self.send_timeout_ns = timeout_of(value)
         elif name == SO_RCVLOWAT:
             self.rcvlowat = max(1, number if number >= 0 else 0x7FFFFFFF)
         elif name == SO_PEEK_OFF:
             self.peek_offset = number
         elif name in (SO_ATTACH_FILTER, SO_DETACH_FILTER):
             raise ENOPROTOOPT("no socket filters here")
-        elif name in REMEMBERED:
-            self.remember(task, name, number)
         else:
             raise ENOPROTOOPT(f"SOL_SOCKET option {name}")
+
+    def set_linger(self, value: bytes) -> None:
+        """SO_LINGER; switched off, the seconds stay."""
+        if len(value) < LINGER.size:
+            raise EINVAL("SO_LINGER needs struct linger")
+        on, seconds = LINGER.unpack_from(value)
+        self.linger_on = on != 0
+        if on:
+            self.linger_s = seconds
 
     def remember(self, task: Task, name: int, number: int) -> None:
         """Options without effect, with the checks Linux makes."""

@@ -8,6 +8,7 @@ import os
 import pytest
 
 from support import call, fork, get, make_kernel, make_task, put, room
+from wardian.sentry.fs.tmpfs import TmpFSType
 from wardian.sentry.kernel.credentials import user_credentials
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.syscalls import attr, dir, file, mount, stat
@@ -20,7 +21,7 @@ MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC = 32, 4096, 8192, 16384
 @pytest.fixture
 def task() -> Task:
     kernel = make_kernel()
-    kernel.filesystems[b"tmpfs"] = mount.TmpFSType()
+    kernel.filesystems[b"tmpfs"] = TmpFSType()
     task = make_task(kernel)
     for path in (b"/a", b"/b", b"/b/c"):
         assert call(task, dir.mkdir, path, 0o755) == 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import (
     EEXIST,
+    EINVAL,
     ENOENT,
     ENOTEMPTY,
 )
@@ -18,6 +19,7 @@ from wardian.sentry.fs.contents import Quota
 from wardian.sentry.fs.tmpfs_inode import TmpInode, TmpRegular, TmpSymlink
 from wardian.sentry.hostport import Clock
 from wardian.sentry.vfs.file import File
+from wardian.sentry.vfs.filesystems import FileSystemType
 from wardian.sentry.vfs.inode import (
     S_IFDIR,
     S_IFMT,
@@ -249,3 +251,54 @@ class TmpDirFile(DirectoryFile):
                 found.append(DirEntry(name, child.ino, child.mode & S_IFMT, cookie + 1))
         node.accessed(self)
         return found
+
+
+class TmpFSType(FileSystemType):
+    """tmpfs and ramfs with their mount options (tmpfs(5))."""
+
+    def make(self, task: Task, source: bytes, options: bytes) -> SuperBlock:
+        size = inodes = 0
+        mode, uid, gid = 0o1777, task.credentials.fsuid, task.credentials.fsgid
+        for option in options.split(b","):
+            key, _, value = option.partition(b"=")
+            if key == b"size":
+                size = parse_size(value)
+            elif key == b"nr_blocks":
+                size = parse_size(value) * 4096
+            elif key == b"nr_inodes":
+                inodes = parse_size(value)
+            elif key == b"mode":
+                mode = parse_number(value, 8) & 0o7777
+            elif key == b"uid":
+                uid = parse_number(value, 10)
+            elif key == b"gid":
+                gid = parse_number(value, 10)
+        kernel = task.kernel
+        return TmpFS(
+            kernel.anonymous_dev(), kernel.clock, size, inodes, mode, uid, gid, kernel.file_space
+        )
+
+
+def parse_number(text: bytes, base: int) -> int:
+    """A non-negative number of at most 32 bits; EINVAL."""
+    if len(text) > 12 or not text.isalnum():
+        raise EINVAL("mount option")
+    try:
+        number = int(text, base)
+    except ValueError:
+        raise EINVAL("mount option") from None
+    if number > 0xFFFFFFFF:
+        raise EINVAL("mount option")
+    return number
+
+
+def parse_size(text: bytes) -> int:
+    """A size with an optional k, m or g (memparse); percentages mean no limit. EINVAL."""
+    if text.endswith(b"%"):
+        return 0
+    units = {b"k": 10, b"m": 20, b"g": 30}
+    shift = units.get(text[-1:].lower(), 0)
+    digits = text[:-1] if shift else text
+    if len(digits) > 16 or not digits.isdigit():
+        raise EINVAL("size option")
+    return int(digits) << shift

@@ -9,7 +9,7 @@ from wardian.sentry.errno import ENOENT, LinuxError
 from wardian.sentry.fs.devtmpfs import DevTmpFS
 from wardian.sentry.fs.proc import ProcFS
 from wardian.sentry.fs.sysfs import CgroupFS, SysFS
-from wardian.sentry.fs.tmpfs import TmpFS
+from wardian.sentry.fs.tmpfs import TmpFS, TmpFSType
 from wardian.sentry.hostcpu import read_host_cpu
 from wardian.sentry.kernel.credentials import Credentials
 from wardian.sentry.kernel.dispatch import Dispatcher
@@ -27,7 +27,6 @@ from wardian.sentry.kernel.uts import UTSNamespace
 from wardian.sentry.mm.memory import Memory
 from wardian.sentry.mm.program_file import AT_FDCWD, read_at
 from wardian.sentry.net.stack import NetworkStack
-from wardian.sentry.syscalls.mount import TmpFSType
 from wardian.sentry.tty.devpts import DevPts, DevPtsType, register_terminals
 from wardian.sentry.vfs import dcache, namei
 from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, Mount, Path

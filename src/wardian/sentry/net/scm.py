@@ -126,22 +126,7 @@ class InFlight:
 
     def unreachable(self, everyone: list[Socket]) -> list[File]:
         """Take the files out of the queues that nobody can reach; the caller drops them."""
-        reachable: dict[UnixEnd, None] = {}
-        pending: list[UnixEnd] = []
-        for socket in everyone:
-            if isinstance(socket, UnixEnd) and socket.references > self.sockets.get(socket, 0):
-                pending.append(socket)
-        while pending:
-            end = pending.pop()
-            if end in reachable:
-                continue
-            reachable[end] = None
-            for carrier in end.carriers():
-                if carrier.carried:
-                    for packet in carrier.packets:
-                        for file in packet.files:
-                            if isinstance(file, UnixEnd):
-                                pending.append(file)
+        reachable = self.reachable(everyone)
         doomed: list[File] = []
         for end in list(self.sockets):
             if end in reachable:
@@ -151,3 +136,30 @@ class InFlight:
                     if packet.files:
                         doomed.extend(self.remove(packet, carrier))
         return doomed
+
+    def reachable(self, everyone: list[Socket]) -> dict[UnixEnd, None]:
+        """The sockets that others than queues hold, those in their queues, and so on."""
+        found: dict[UnixEnd, None] = {}
+        pending: list[UnixEnd] = []
+        for socket in everyone:
+            if isinstance(socket, UnixEnd) and socket.references > self.sockets.get(socket, 0):
+                pending.append(socket)
+        while pending:
+            end = pending.pop()
+            if end in found:
+                continue
+            found[end] = None
+            for carrier in end.carriers():
+                if carrier.carried:
+                    pending += carried_sockets(carrier)
+        return found
+
+
+def carried_sockets(carrier: UnixEnd) -> list[UnixEnd]:
+    """The AF_UNIX sockets in its queue."""
+    found: list[UnixEnd] = []
+    for packet in carrier.packets:
+        for file in packet.files:
+            if isinstance(file, UnixEnd):
+                found.append(file)
+    return found

@@ -17,7 +17,6 @@ from wardian.sentry.errno import (
     EOPNOTSUPP,
     EPERM,
 )
-from wardian.sentry.fs.tmpfs import TmpFS
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN, CAP_SYS_CHROOT
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, LongFlags, UserPath
 from wardian.sentry.vfs.dentry import (
@@ -31,7 +30,6 @@ from wardian.sentry.vfs.dentry import (
     Mount,
     Path,
 )
-from wardian.sentry.vfs.filesystems import FileSystemType
 from wardian.sentry.vfs.mount_tree import (
     MNT_DETACH,
     MNT_EXPIRE,
@@ -45,7 +43,6 @@ from wardian.sentry.vfs.permissions import MAY_EXEC, check
 if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.kernel.task import Task
-    from wardian.sentry.vfs.inode import SuperBlock
 
 MS_REMOUNT: Final = 32
 MS_BIND: Final = 4096
@@ -77,7 +74,7 @@ def mount(t: Task, source: Addr, target: UserPath, kind: Addr, flags: LongFlags,
     if not kept & MS_NOATIME:
         kept |= MS_RELATIME
     if wanted & MS_REMOUNT:
-        return remount(place, wanted, kept)
+        return remount(place, kept)
     if wanted & MS_BIND:
         return bind(t, string_at(t, source), place, bool(wanted & MS_REC))
     if wanted & MS_PROPAGATION:
@@ -112,8 +109,8 @@ def string_at(t: Task, address: int) -> bytes:
     return t.copy_in_string(address)
 
 
-def remount(place: Path, wanted: int, kept: int) -> int:
-    """MS_REMOUNT: new flags; without MS_BIND the superblock's own read-only bit too."""
+def remount(place: Path, kept: int) -> int:
+    """MS_REMOUNT: new flags of this mount; those of the superblock stay, without MS_BIND too."""
     target = place.mount
     if place.dentry is not target.root:
         raise EINVAL("not a mount point")
@@ -173,15 +170,21 @@ def umount2(t: Task, target: UserPath, flags: Flags) -> int:
 def in_use(kernel: Kernel, mount: Mount) -> bool:
     """True while a task works in, is rooted in, runs from or holds a file of ``mount``."""
     for group in kernel.pids.groups():
+        if group.exe is not None and group.exe.mount is mount and group.tasks:
+            return True
         for task in group.tasks:
             if task.fs.cwd.mount is mount or task.fs.root.mount is mount:
                 return True
-            exe = group.exe
-            if exe is not None and exe.mount is mount:
+            if holds_file_of(task, mount):
                 return True
-            for file in task.files.slots:
-                if file is not None and file.path is not None and file.path.mount is mount:
-                    return True
+    return False
+
+
+def holds_file_of(task: Task, mount: Mount) -> bool:
+    """True when a descriptor of ``task`` refers to a file of ``mount``."""
+    for file in task.files.slots:
+        if file is not None and file.path is not None and file.path.mount is mount:
+            return True
     return False
 
 
@@ -225,55 +228,3 @@ def name_to_handle_at(
 ) -> int:
     """name_to_handle_at(2): no file system here can."""
     raise EOPNOTSUPP("no file handles")
-
-
-# -- tmpfs by name -------------------------------------------------------------------------------
-class TmpFSType(FileSystemType):
-    """tmpfs and ramfs with their mount options (tmpfs(5))."""
-
-    def make(self, task: Task, source: bytes, options: bytes) -> SuperBlock:
-        size = inodes = 0
-        mode, uid, gid = 0o1777, task.credentials.fsuid, task.credentials.fsgid
-        for option in options.split(b","):
-            key, _, value = option.partition(b"=")
-            if key == b"size":
-                size = parse_size(value)
-            elif key == b"nr_blocks":
-                size = parse_size(value) * 4096
-            elif key == b"nr_inodes":
-                inodes = parse_size(value)
-            elif key == b"mode":
-                mode = parse_number(value, 8) & 0o7777
-            elif key == b"uid":
-                uid = parse_number(value, 10)
-            elif key == b"gid":
-                gid = parse_number(value, 10)
-        kernel = task.kernel
-        return TmpFS(
-            kernel.anonymous_dev(), kernel.clock, size, inodes, mode, uid, gid, kernel.file_space
-        )
-
-
-def parse_number(text: bytes, base: int) -> int:
-    """A non-negative number of at most 32 bits; EINVAL."""
-    if len(text) > 12 or not text.isalnum():
-        raise EINVAL("mount option")
-    try:
-        number = int(text, base)
-    except ValueError:
-        raise EINVAL("mount option") from None
-    if number > 0xFFFFFFFF:
-        raise EINVAL("mount option")
-    return number
-
-
-def parse_size(text: bytes) -> int:
-    """A size with an optional k, m or g (memparse); percentages mean no limit. EINVAL."""
-    if text.endswith(b"%"):
-        return 0
-    units = {b"k": 10, b"m": 20, b"g": 30}
-    shift = units.get(text[-1:].lower(), 0)
-    digits = text[:-1] if shift else text
-    if len(digits) > 16 or not digits.isdigit():
-        raise EINVAL("size option")
-    return int(digits) << shift

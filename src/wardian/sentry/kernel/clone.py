@@ -23,7 +23,7 @@ from wardian.sentry.kernel.task import NO_REPLY, RUNNING, Task
 from wardian.sentry.kernel.thread_group import ThreadGroup
 
 if TYPE_CHECKING:
-    from wardian.sentry.mm.memory import Memory
+    pass
 
 CSIGNAL: Final = 0xFF
 CLONE_VM: Final = 0x100
@@ -78,9 +78,7 @@ class CloneState:
         self.arguments = arguments
         self.tid = tid
         self.child: Task | None = None
-        self.parent_returned = (
-            False  # the parent's host call came back while the vfork child still runs
-        )
+        self.parent_returned = False  # from the host's call; the vfork child still runs
         self.released = False
         self.pidfd = -1  # CLONE_PIDFD: the parent's descriptor
 
@@ -120,6 +118,8 @@ def start(task: Task, arguments: CloneArguments) -> int:
             raise EPERM("new namespaces need CAP_SYS_ADMIN")
         raise EINVAL("nested namespaces are not supported")
     check_process_limit(task)
+    if flags & CLONE_SETTLS and arguments.tls >= 1 << 47:
+        raise EPERM("TLS outside of the address space")
     tid = task.kernel.pids.allocate()
     state = CloneState(task, arguments, tid)
     request = CloneRequest()
@@ -133,8 +133,6 @@ def start(task: Task, arguments: CloneArguments) -> int:
     request.parent_tid_at = arguments.parent_tid if flags & CLONE_PARENT_SETTID else 0
     request.child_tid_at = arguments.child_tid if flags & CLONE_CHILD_SETTID else 0
     request.cookie = state
-    if request.set_tls and arguments.tls >= 1 << 47:
-        raise EPERM("TLS outside of the address space")
     host = task.host
     assert host is not None
     try:
@@ -163,8 +161,28 @@ def child_exists(parent: Task, host: HostThread, state: CloneState) -> None:
     """The host makes the child: build its task."""
     arguments = state.arguments
     flags = arguments.flags
-    memory = share_or_fork(parent, host, flags)
     group = parent.group if flags & CLONE_THREAD else new_group(parent, state.tid, arguments)
+    child = new_task(parent, host, state, group)
+    child.host = host
+    child.host_state = RUNNING
+    host.owner = child
+    lease_mask(child)
+    if flags & CLONE_CHILD_CLEARTID:
+        child.clear_child_tid = arguments.child_tid
+    if flags & CLONE_VFORK:
+        child.vfork = state
+    state.child = child
+    enter(child)
+    if group is not parent.group and group.rlimits.get(RLIMIT_CPU)[0] != RLIM_INFINITY:
+        group_timers(child).watch_cpu_limit()
+    if flags & CLONE_PIDFD:
+        write_pidfd(parent, state, group)
+
+
+def new_task(parent: Task, host: HostThread, state: CloneState, group: ThreadGroup) -> Task:
+    """The child with its share or copy of what the parent has."""
+    flags = state.arguments.flags
+    memory = parent.memory.hold() if flags & CLONE_VM else parent.memory.fork(host.process)
     files, fs = parent.files, parent.fs
     if flags & CLONE_FILES:
         files.users += 1
@@ -187,28 +205,7 @@ def child_exists(parent: Task, host: HostThread, state: CloneState) -> None:
     )
     child.name = parent.name
     child.scheduling = child_scheduling(parent)
-    child.host = host
-    child.host_state = RUNNING
-    host.owner = child
-    lease_mask(child)
-    if flags & CLONE_CHILD_CLEARTID:
-        child.clear_child_tid = arguments.child_tid
-    if flags & CLONE_VFORK:
-        child.vfork = state
-    state.child = child
-    enter(child)
-    if group is not parent.group and group.rlimits.get(RLIMIT_CPU)[0] != RLIM_INFINITY:
-        group_timers(child).watch_cpu_limit()
-    if flags & CLONE_PIDFD:
-        write_pidfd(parent, state, group)
-
-
-def share_or_fork(parent: Task, host: HostThread, flags: int) -> Memory:
-    if not flags & CLONE_VM:
-        return parent.memory.fork(host.process)
-    if flags & CLONE_THREAD:
-        return parent.memory.hold()
-    return parent.memory.hold()
+    return child
 
 
 def new_group(parent: Task, pid: int, arguments: CloneArguments) -> ThreadGroup:

@@ -102,6 +102,11 @@ class UnixConnection(UnixSocket):
             if call is not None:
                 call.state = BacklogWait(listener)
             return WOULD_BLOCK
+        self.meet(task, listener)
+        return 0
+
+    def meet(self, task: Task, listener: UnixConnection) -> None:
+        """Connect to a new end, which waits to be accepted."""
         end = UnixConnection(self.stack, self.kind, listener.uid, listener.owner.gid)
         end.options = listener.options.copy()
         end.address = listener.address
@@ -115,7 +120,6 @@ class UnixConnection(UnixSocket):
         end.peer_group_list = list(task.credentials.groups)
         listener.pending.append(end)
         listener.queue.wake(READ_EVENTS)
-        return 0
 
     def connect_park(self, task: Task) -> int:
         call = task.call

@@ -206,11 +206,7 @@ def oom_kills(door: int) -> int:
         text = os.pread(door, 4096, 0).decode()
     except OSError:
         return 0
-    for line in text.splitlines():
-        key, _, value = line.partition(" ")
-        if key == "oom_kill":
-            return int(value)
-    return 0
+    return _value(text, "oom_kill") or 0
 
 
 def create(limits: Limits) -> Group:
@@ -388,7 +384,12 @@ def _number(path: str) -> int | None:
 
 
 def _field(path: str, name: str) -> int | None:
-    for line in _read(path).splitlines():
+    return _value(_read(path), name)
+
+
+def _value(text: str, name: str) -> int | None:
+    """What stands behind ``name`` in lines of names and numbers."""
+    for line in text.splitlines():
         key, _, value = line.partition(" ")
         if key == name:
             return int(value)

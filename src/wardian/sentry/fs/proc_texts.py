@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.fs import proc_sysvipc
 from wardian.sentry.kernel.uts import UTSNamespace
+from wardian.sentry.time import CLOCK_TICK_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     Render = Callable[[Kernel], bytes]
 
-TICK_NS: Final = 10_000_000  # USER_HZ is 100
 COMMAND_LINE: Final = b"BOOT_IMAGE=/boot/wardian quiet\n"
 
 
@@ -50,7 +50,6 @@ def meminfo(kernel: Kernel) -> bytes:
     total = memory_total(kernel)
     used = min(memory_used(kernel), total)
     free = total - used
-    swap = 0
     rows = [
         ("MemTotal", total),
         ("MemFree", free),
@@ -66,8 +65,8 @@ def meminfo(kernel: Kernel) -> bytes:
         ("Inactive(file)", 0),
         ("Unevictable", 0),
         ("Mlocked", 0),
-        ("SwapTotal", swap),
-        ("SwapFree", swap),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
         ("Dirty", 0),
         ("Writeback", 0),
         ("AnonPages", used),
@@ -101,13 +100,13 @@ def meminfo(kernel: Kernel) -> bytes:
 
 def cpu_ticks(kernel: Kernel) -> int:
     """CPU time of all processes alive, in clock ticks."""
-    return sum([group.cpu_time_ns() for group in kernel.pids.groups()]) // TICK_NS
+    return sum([group.cpu_time_ns() for group in kernel.pids.groups()]) // CLOCK_TICK_NS
 
 
 def stat(kernel: Kernel) -> bytes:
     """Kernel and system statistics."""
     count = len(kernel.host_cpu.cpus)
-    uptime = (kernel.clock.monotonic_ns() - kernel.boot_ns) // TICK_NS
+    uptime = (kernel.clock.monotonic_ns() - kernel.boot_ns) // CLOCK_TICK_NS
     user = cpu_ticks(kernel)
     idle = max(uptime * count - user, 0)
     lines = [f"cpu  {user} 0 0 {idle} 0 0 0 0 0 0\n"]
@@ -133,7 +132,7 @@ def task_counts(kernel: Kernel) -> tuple[int, int]:
 
 def uptime(kernel: Kernel) -> bytes:
     """Seconds since boot, and idle seconds of all processors."""
-    up = (kernel.clock.monotonic_ns() - kernel.boot_ns) // TICK_NS
+    up = (kernel.clock.monotonic_ns() - kernel.boot_ns) // CLOCK_TICK_NS
     idle = max(up * len(kernel.host_cpu.cpus) - cpu_ticks(kernel), 0)
     return b"%d.%02d %d.%02d\n" % (up // 100, up % 100, idle // 100, idle % 100)
 

@@ -81,23 +81,26 @@ class CgroupFS(PseudoFS):
 
 
 def put(root: FixedDir, path: str, text: str) -> None:
-    """Enter a fixed text at ``path``."""
-    parts = path.encode().split(b"/")
-    directory = root
-    for part in parts[:-1]:
-        directory = directory.subdirectory(part)
+    """Enter a fixed text at ``path``, whose directories are made as needed."""
     fs = root.fs
-    directory.add(parts[-1], FixedText(fs, fs.next_ino(), 0o444, text.encode() + b"\n"))
+    directory, name = place_of(root, path)
+    directory.add(name, FixedText(fs, fs.next_ino(), 0o444, text.encode() + b"\n"))
 
 
 def put_link(root: FixedDir, path: str, target: str) -> None:
     """Enter a symbolic link at ``path``."""
+    fs = root.fs
+    directory, name = place_of(root, path)
+    directory.add(name, PseudoLink(fs, fs.next_ino(), target.encode()))
+
+
+def place_of(root: FixedDir, path: str) -> tuple[FixedDir, bytes]:
+    """The directory of ``path``, and its last name."""
     parts = path.encode().split(b"/")
     directory = root
     for part in parts[:-1]:
         directory = directory.subdirectory(part)
-    fs = root.fs
-    directory.add(parts[-1], PseudoLink(fs, fs.next_ino(), target.encode()))
+    return directory, parts[-1]
 
 
 def fill_cpus(root: FixedDir, count: int) -> None:

@@ -84,23 +84,11 @@ class Sandbox:
         """Everything up to, not including, the first program."""
         root = self.grant(self.config.rootfs or "/", False)
         self.engine = self.start_engine()
-        dispatcher_kernel = boot.make_kernel(
-            self.clock, self.engine.poller, self.config.hostname.encode()
-        )
-        self.kernel = dispatcher_kernel
+        hostname = self.config.hostname.encode()
+        self.kernel = boot.make_kernel(self.clock, self.engine.poller, hostname)
         self.engine.events = self.dispatcher
-        space = self.config.file_space
-        self.kernel.file_space = Quota(space, space // BYTES_PER_INODE)
-        self.kernel.memory_limit = self.config.memory
-        self.kernel.cpu_limit = self.config.cpus
-        if self.config.pids:
-            self.kernel.pids.max_tasks = self.config.pids
-        sb = self.super_block(root, self.config.file_access, read_only=True)
-        if not self.config.read_only:
-            sb = OverlayFS(
-                self.kernel.anonymous_dev(), self.clock, sb, whole=self.kernel.file_space
-            )
-        boot.mount_root(self.kernel, sb, "overlay")
+        self.set_limits()
+        boot.mount_root(self.kernel, self.root_file_system(root), "overlay")
         self.task = self.first_task()
         boot.mount_system(self.task)
         self.set_up_network()
@@ -111,6 +99,23 @@ class Sandbox:
             self.watch = MemoryWatch(self.kernel, self.engine, limit, told)
         if self.config.argv:
             self.task.credentials = self.find_user(self.config.user)
+
+    def set_limits(self) -> None:
+        """What the kernel keeps to, or shows."""
+        config, kernel = self.config, self.kernel
+        kernel.file_space = Quota(config.file_space, config.file_space // BYTES_PER_INODE)
+        kernel.memory_limit = config.memory
+        kernel.cpu_limit = config.cpus
+        if config.pids:
+            kernel.pids.max_tasks = config.pids
+
+    def root_file_system(self, root: tuple[int, bytes]) -> SuperBlock:
+        """The granted directory, below an overlay unless --read-only."""
+        lower = self.super_block(root, self.config.file_access, read_only=True)
+        if self.config.read_only:
+            return lower
+        kernel = self.kernel
+        return OverlayFS(kernel.anonymous_dev(), self.clock, lower, whole=kernel.file_space)
 
     def first_task(self) -> Task:
         """The command's own, or, without a command, that of a pid 1 for commands to come."""
@@ -316,8 +321,8 @@ def keep_what_there_is() -> None:
 
 
 def preload(config: Config) -> None:
-    """Import what this sandbox needs later: behind the confinement
-    there are no files to import from."""
+    """Import what this sandbox needs later: behind the confinement there are no files to import
+    from."""
     if config.network == "host":
         import wardian.sentry.net.host
         import wardian.sentry.net.host_interfaces

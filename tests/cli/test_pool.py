@@ -149,6 +149,17 @@ def test_only_its_owner_is_served(wardian: Wardian, pool: Pool) -> None:
     assert said.stdout in (b"b''\n", b"") and not pool.children(), said
 
 
+def test_nonsense_leaves_no_descriptor_behind(wardian: Wardian, pool: Pool) -> None:
+    descriptors = Path(f"/proc/{pool.process.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(pool.path))
+            socket.send_fds(caller, [b"nonsense"], [0, 1])
+            assert caller.recv(1) == b""  # turned away
+    assert wait_until(lambda: len(list(descriptors.iterdir())) == before)
+
+
 def test_a_server_of_another_user_is_not_used(wardian: Wardian) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can be somebody else")

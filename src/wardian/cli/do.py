@@ -29,10 +29,9 @@ def build_parser() -> Parser:
         allow_abbrev=False,
         usage="wardian do [options] [--] COMMAND [ARGUMENT...]",
         description="Run COMMAND on a kernel of its own. It sees this machine's files read-only "
-        "below "
-        "a memory overlay: what it writes is gone when it ends. The exit status is the command's; "
-        "128+N when signal N killed it, 124 after --timeout, 125 for an error of wardian itself, "
-        "126 when the command cannot be executed and 127 when it does not exist.",
+        "below a memory overlay: what it writes is gone when it ends. The exit status is the "
+        "command's; 128+N when signal N killed it, 124 after --timeout, 125 for an error of "
+        "wardian itself, 126 when the command cannot be executed and 127 when it does not exist.",
     )
     add = parser.add_argument
     add(
@@ -84,9 +83,8 @@ def build_parser() -> Parser:
         "-m",
         "--memory",
         metavar="SIZE",
-        help="memory limit, such as 512m. Files in memory (the overlay, "
-        "every tmpfs, memfds) may use half of it together; without a limit, half of the "
-        "machine's memory",
+        help="memory limit, such as 512m. Files in memory (the overlay, every tmpfs, memfds) may "
+        "use half of it together; without a limit, half of the machine's memory",
     )
     add("--cpus", metavar="N", help="CPU limit, such as 1.5")
     add("--pids", metavar="N", help="limit on processes and threads")
@@ -129,8 +127,8 @@ def build_parser() -> Parser:
 
 
 def split_command(parser: Parser, words: list[str]) -> tuple[list[str], list[str]]:
-    """Our own options, and the command from its first word on. A
-    bare ``--strace`` or ``--profile`` takes no value."""
+    """Our own options, and the command from its first word on. A bare ``--strace`` or ``--profile``
+    takes no value."""
     takes_value = {
         name for action in parser._actions if action.nargs is None for name in action.option_strings
     }

@@ -70,6 +70,14 @@ class Wanted:
     def __init__(self, caller: socket.socket) -> None:
         caller.settimeout(PATIENCE)
         data, self.fds, _, _ = socket.recv_fds(caller, HEADER.size, 4)
+        try:
+            self.read(data, caller)
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, data: bytes, caller: socket.socket) -> None:
+        """The words and the environment; OSError for nonsense."""
         if len(self.fds) != 4 or len(data) != HEADER.size:
             raise OSError("bad request")
         size, count, self.umask, self.ignored = HEADER.unpack(data)
@@ -83,7 +91,7 @@ class Wanted:
         self.env = [part.partition(b"=") for part in parts[count:] if part]
 
     def close(self) -> None:
-        """The child has it."""
+        """The child has it, or nobody will."""
         for fd in self.fds:
             os.close(fd)
 

@@ -120,11 +120,13 @@ def tcp_fresh(g: Notes) -> None:
     g.shutdown(s, c.SHUT_WR)
     g.accept(s)
     g.ioctl_int(s, c.FIONREAD)
+    g.ioctl_int(s, c.SIOCOUTQ)
     g.listen(s)
     g.poll(s)
     g.recv(s)
     g.send(s, b"x")
     g.ioctl_int(s, c.FIONREAD)
+    g.ioctl_int(s, c.SIOCOUTQ)
     g.connect(s, in4("127.0.0.1", 9))
 
 

@@ -436,6 +436,8 @@ class HostSocket(Socket):
         return len(data)
 
     def unsent_bytes(self) -> int:
+        if self.listening:
+            raise EINVAL("listening")
         return 0
 
     def release(self) -> None:

@@ -523,6 +523,8 @@ class TcpSocket(InetSocket):
         return self.received.size
 
     def unsent_bytes(self) -> int:
+        if self.listening:
+            raise EINVAL("listening")
         return self.transport.unsent() if self.transport is not None else 0
 
     def queue_sizes(self) -> tuple[int, int]:

@@ -8,7 +8,7 @@ Task when the host's child is there. The dispatcher answers the parent afterward
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from wardian.platform.interface import CloneRequest, HostThread
 from wardian.sentry.errno import EAGAIN, EINVAL, EPERM, LinuxError
@@ -21,9 +21,6 @@ from wardian.sentry.kernel.scheduling import child_scheduling
 from wardian.sentry.kernel.signals import lease_mask
 from wardian.sentry.kernel.task import NO_REPLY, RUNNING, Task
 from wardian.sentry.kernel.thread_group import ThreadGroup
-
-if TYPE_CHECKING:
-    pass
 
 CSIGNAL: Final = 0xFF
 CLONE_VM: Final = 0x100

@@ -98,9 +98,8 @@ class StubEngine:
         self.poller = EnginePoller(self.hub)
         self.proc = ProcFiles(proc_dir)
         self.threads = ThreadTable()
-        self.finishing: dict[
-            int, int
-        ] = {}  # key -> result to report after the mprotect of a filled mapping
+        # key -> result to report after the mprotect of a filled mapping
+        self.finishing: dict[int, int] = {}
         self.processes: dict[int, StubProcess] = {}  # by pidfd
         self.pids: set[int] = set()  # of all of them
         self.cloning = Cloning(self)

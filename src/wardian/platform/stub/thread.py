@@ -81,9 +81,8 @@ class StubThread(HostThread):
         self.reports_end = False  # the host kernel clears the slot's tid when the thread is gone
         self.awaited = 0  # KIND_* of the report it was told to make; nothing else until then
         self.grant: Grant | None = None
-        self.fill: tuple[int, int, bytes] | None = (
-            None  # length, prot, data of a mapping being filled
-        )
+        # length, prot and data of a mapping being filled
+        self.fill: tuple[int, int, bytes] | None = None
         self.clone_request: CloneRequest | None = None
         self.clone_child: StubThread | None = None
         self.clone_parent: StubThread | None = None  # that has yet to say what became of it

@@ -56,9 +56,7 @@ class Kernel:
         self.filesystems: dict[bytes, FileSystemType] = {}  # what mount(2) can mount, by name
         self.protected = Protected()  # sysctl fs.protected_*
         self.rename_cookie = 0  # of the last rename that inotify was told of
-        self.console: ControllingTerminal | None = (
-            None  # the sandbox's own terminal, for /dev/console
-        )
+        self.console: ControllingTerminal | None = None  # our terminal, for /dev/console
         self.file_space = Quota()  # what all files in memory may take together
         self.shmem: TmpFS | None = None  # the internal tmpfs of memfds, made at the first one
         self.devpts: DevPts  # what /dev/ptmx opens; boot mounts it on /dev/pts

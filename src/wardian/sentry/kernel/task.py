@@ -69,9 +69,8 @@ class Call(Request):
         self.restarts = 0
         self.trace: object | None = None  # strace's record; its results are written at once
         self.on_interrupt: InterruptAction | None = None  # run before a signal ends the call
-        self.file: File | None = (
-            None  # held from the first park on: close(2) elsewhere does not matter
-        )
+        # held from the first park on: close(2) elsewhere does not matter
+        self.file: File | None = None
 
     def hold_file(self, file: File) -> None:
         """Keep ``file`` for the restarts of this call; ``vfs.io.file_of`` gives it back."""
@@ -141,9 +140,8 @@ class Task(Waiter):
         self.held = False  # stopped with an answer (held_result) that waits for SIGCONT
         self.held_result = 0
         self.aside = False  # woken while stopped: its handler runs after SIGCONT
-        self.vfork: object | None = (
-            None  # kernel.clone's state while a vfork(2) parent waits for us
-        )
+        # kernel.clone's state while a vfork(2) parent waits for us
+        self.vfork: object | None = None
         self.image: object | None = None  # the program being loaded by execve(2)
         self.robust_list = 0
         self.holds_no_lock = False  # said when it exits: the list need not be read

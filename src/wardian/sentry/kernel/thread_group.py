@@ -55,9 +55,8 @@ class ThreadGroup:
         self.child_subreaper = False
         self.unkillable = False  # init: only signals with a handler arrive (pid_namespaces(7))
         self.exit_signal = SIGCHLD  # sent to the parent; 0: none (clone(2))
-        self.host_kills = (
-            0  # host processes of ours or a descendant's that were killed from outside
-        )
+        # host processes of ours or a descendant's that were killed from outside
+        self.host_kills = 0
         self.has_execed = False  # setpgid(2) by the parent is over (EACCES)
         self.nice = 0
         self.personality = 0  # personality(2)

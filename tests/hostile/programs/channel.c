@@ -12,11 +12,6 @@ static struct iovec vectors[3] = {{text, 100}, {(void *)8, 8}, {text, -1}};
 static char *arguments[] = {"x", NULL};
 static struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } clone3_args = {0, 0, 0, 0, SIGCHLD};
 
-static struct slot *slot_at(uint64_t index)
-{
-    return (struct slot *)(CHANNEL_BASE + index * SLOT_SIZE);
-}
-
 /* Numbers whose right use would end or change our neighbours are left to their own tests. */
 static uint64_t some_number(void)
 {
@@ -64,17 +59,6 @@ static void some_data(struct slot *s)
         at += n > 0 && n < 64 ? (n + 7) & ~7UL : 0;
     }
     s->data_len = below(3) ? at : below(2) ? below(DATA_SIZE * 2) : some_value();
-}
-
-static void announce(uint64_t index)
-{
-    struct space_header *header = (struct space_header *)CHANNEL_BASE;
-    struct ready_page *ready = (struct ready_page *)(SHARED_BASE + 0x1000);
-    uint64_t space = header->index & (SLOTS - 1);
-    __atomic_fetch_or(&header->words[index / 64], 1UL << (index & 63), __ATOMIC_SEQ_CST);
-    __atomic_fetch_or(&header->summary, 1UL << (index / 64), __ATOMIC_SEQ_CST);
-    __atomic_fetch_or(&ready->groups[space / 64], 1UL << (space & 63), __ATOMIC_SEQ_CST);
-    __atomic_fetch_or(&ready->summary, 1UL << (space / 64), __ATOMIC_SEQ_CST);
 }
 
 /* Say it, and give the Sentry some time to answer. */

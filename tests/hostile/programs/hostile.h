@@ -267,4 +267,24 @@ static inline uint64_t below(uint64_t limit)
 {
     return random64() % limit;
 }
+
+/* -- the channel, which is the guest's to write --------------------------------------------------- */
+
+static inline struct slot *slot_at(uint64_t index)
+{
+    return (struct slot *)(CHANNEL_BASE + index * SLOT_SIZE);
+}
+
+/* Tell the Sentry that the slot has something to say. */
+static inline void announce(uint64_t index)
+{
+    struct space_header *header = (struct space_header *)CHANNEL_BASE;
+    struct ready_page *ready = (struct ready_page *)(SHARED_BASE + 0x1000);
+    uint64_t space = header->index & (SLOTS - 1);
+    __atomic_fetch_or(&header->words[index / 64], 1UL << (index & 63), __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&header->summary, 1UL << (index / 64), __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&ready->groups[space / 64], 1UL << (space & 63), __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&ready->summary, 1UL << (space / 64), __ATOMIC_SEQ_CST);
+}
+
 #endif

@@ -2,22 +2,6 @@
  * for, or was killed before it came to be; that a stranger is its child; that a child is on its way for ever. */
 #include "hostile.h"
 
-static struct slot *slot_at(uint64_t index)
-{
-    return (struct slot *)(CHANNEL_BASE + index * SLOT_SIZE);
-}
-
-static void announce(uint64_t index)
-{
-    struct space_header *header = (struct space_header *)CHANNEL_BASE;
-    struct ready_page *ready = (struct ready_page *)(SHARED_BASE + 0x1000);
-    uint64_t space = header->index & (SLOTS - 1);
-    __atomic_fetch_or(&header->words[index / 64], 1UL << (index & 63), __ATOMIC_SEQ_CST);
-    __atomic_fetch_or(&header->summary, 1UL << (index / 64), __ATOMIC_SEQ_CST);
-    __atomic_fetch_or(&ready->groups[space / 64], 1UL << (space & 63), __ATOMIC_SEQ_CST);
-    __atomic_fetch_or(&ready->summary, 1UL << (space / 64), __ATOMIC_SEQ_CST);
-}
-
 /* Speak on a slot without the stub; the action that it would have to take, or -1 when there is no answer. */
 static int say(struct slot *s, uint32_t kind)
 {

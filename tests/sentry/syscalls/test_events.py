@@ -90,6 +90,14 @@ def test_timerfd_tiny_interval_fires_once_until_read(task: Task) -> None:
     assert read(task, fd, 8) == (1000).to_bytes(8, "little")
 
 
+def test_timerfd_counts_one_when_the_clock_is_set_back_before_it_is_read(task: Task) -> None:
+    fd = call(task, events.timerfd_create, 0, 0x800)
+    assert call(task, events.timerfd_settime, fd, 0, spec(10, 10), 0) == 0
+    advance(task.kernel, 10 * MS)
+    clock(task.kernel).realtime -= 100 * MS
+    assert read(task, fd, 8) == (1).to_bytes(8, "little")
+
+
 def test_timerfd_disarms_and_tells_the_old_setting(task: Task) -> None:
     fd = call(task, events.timerfd_create, 1, 0x800)
     call(task, events.timerfd_settime, fd, 0, spec(0, 50), 0)

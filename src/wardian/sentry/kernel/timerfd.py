@@ -80,7 +80,8 @@ class TimerFd(AnonFile):
         if self.interval_ns == 0:
             self.next_ns = 0
             return
-        passed = (self.now() - self.next_ns) // self.interval_ns
+        # not below 0: the host's CLOCK_REALTIME may have been set back since
+        passed = max(self.now() - self.next_ns, 0) // self.interval_ns
         self.ticks += passed
         self.next_ns += (passed + 1) * self.interval_ns
         self.arm()

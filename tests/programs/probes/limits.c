@@ -45,6 +45,8 @@ static void limits(void)
     waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT);
     SAY("of a zombie", prlimit(pid, RLIMIT_CORE, NULL, &l));
     SAY("for a zombie", prlimit(pid, RLIMIT_CORE, &l, NULL));
+    SAY("its time", prlimit(pid, RLIMIT_CPU, &(struct rlimit){100, 1000}, NULL));
+    SAY("its memory", prlimit(pid, RLIMIT_AS, &(struct rlimit){1 << 30, 1 << 30}, NULL));
     reap("child", pid);
     SAY("of nobody", prlimit(999999, RLIMIT_CORE, NULL, &l));
     pid = begin();

@@ -110,14 +110,17 @@ def set_limit(t: Task, group: ThreadGroup, resource: int, data: bytes) -> None:
 
 
 def apply_limit(t: Task, group: ThreadGroup, resource: int, soft: int) -> None:
-    """Tell whoever enforces it."""
+    """Tell whoever enforces it; nobody does for a zombie."""
+    if not group.tasks:
+        return
+    task = t if group is t.group else group.tasks[0]
     if resource == RLIMIT_NOFILE:
-        for task in group.tasks:
-            task.files.limit = soft
+        for each in group.tasks:
+            each.files.limit = soft
     elif resource == RLIMIT_CPU:
-        group_timers(t if group is t.group else group.tasks[0]).watch_cpu_limit()
-    elif resource in HOST_LIMITS and group.tasks:
-        pass_limit(group.tasks[0].memory, resource, soft)
+        group_timers(task).watch_cpu_limit()
+    elif resource in HOST_LIMITS:
+        pass_limit(task.memory, resource, soft)
 
 
 # -- niceness ---------------------------------------------------------------------------------

@@ -111,6 +111,8 @@ static void obey(struct slot *s, struct ucontext *uc, uint64_t index)
         case ACTION_HOSTCALL:
             s->args[0] = (uint64_t)sys6((long)s->p[0], (long)s->p[1], (long)s->p[2], (long)s->p[3],
                                         (long)s->p[4], (long)s->p[5], (long)s->p[6]);
+            if (s->p[0] == SYS_mmap && s->p[5] < GRANT_FD_FIRST + SLOTS)
+                sys1(SYS_close, s->p[5]); /* granted for this call alone */
             kind = KIND_HOSTRET;
             break;
         case ACTION_CLONE:

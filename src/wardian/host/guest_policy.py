@@ -252,7 +252,8 @@ def _end_rows() -> list[bpf.Rule]:
             bpf.ALLOW,
             OWN_END,
             "the channel, at its one place with its one size, over itself (the child of a fork "
-            "does it); jumped to, it puts in place what is there already",
+            "does it); jumped to, it puts in place what is there already, or with dup2 a file "
+            "that it was sent, with no more rights than that was opened with",
             _IN_STUB,
             bpf.Equal("addr", 0, layout.CHANNEL_BASE),
             bpf.Equal("length", 1, layout.CHANNEL_SIZE),

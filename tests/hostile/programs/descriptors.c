@@ -142,6 +142,19 @@ static void rob_ourselves(void)
     }
 }
 
+/* A descriptor that could be written to was granted for one mapping: it is gone when that is made. */
+static void keep_what_was_granted(void)
+{
+    int fd = memfd_create("granted", 0);
+    ftruncate(fd, 4096);
+    char *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(at != MAP_FAILED);
+    at[0] = 'x';
+    munmap(at, 4096);
+    for (int granted = GRANT_FD_FIRST; granted < GRANT_FD_FIRST + 8; granted++)
+        CHECK(JUMP(SYS_dup2, granted, CONTROL_FD, 0, 0, 0, 0) == -EBADF);
+}
+
 /* A forked child waits on the socket that it inherits, for what is meant for its parent. */
 static void rob_our_parent(void)
 {
@@ -166,6 +179,7 @@ int main(void)
     for (int i = 0; i < 3; i++)
         CHECK(IN_CHILD(PATIENCE_MS, ring()) == 0);
     CHECK(IN_CHILD(PATIENCE_MS, rob_ourselves()) == 0);
+    CHECK(IN_CHILD(PATIENCE_MS, keep_what_was_granted()) == 0);
     pid_t thief = begin();
     if (thief == 0)
         rob_our_parent();

@@ -136,6 +136,8 @@ class StubEngine:
             timeout_ns = self.strays.hunt(timeout_ns)
         if self.cloning.delayed:
             timeout_ns = self.cloning.try_delayed(timeout_ns)
+        if self.pool.retry_ns:
+            timeout_ns = self.pool.retry(timeout_ns)
         due = self.pool.due or self.cloning.kits.due
         found = self.wait(0 if due else timeout_ns)
         if due and not found:

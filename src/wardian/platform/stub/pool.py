@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import struct
+import time
 from _socket import CMSG_SPACE, SCM_CREDENTIALS, SO_PASSCRED, SOL_SOCKET
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 POOL_SIZE: Final = 2
 POOL_BURST: Final = 6
+RETRY_NS: Final = 50_000_000
+"""After the host has refused a process that a program waits for."""
 
 
 class PoolProcess:
@@ -69,6 +72,7 @@ class Pool:
         ] = {}  # by control socket, while something may come from it
         self.target = POOL_SIZE
         self.due = False  # to be filled when there is nothing more urgent
+        self.retry_ns = 0  # or at this time
 
     def grow(self) -> None:
         """A program had to wait: keep more from now on."""
@@ -78,6 +82,7 @@ class Pool:
     def fill(self) -> None:
         """Keep empty processes ready (design D9)."""
         self.due = False
+        self.retry_ns = 0
         while len(self.processes) < self.target and not self.engine.zygote_gone:
             try:
                 fresh = PoolProcess(self.engine.hub)
@@ -92,6 +97,14 @@ class Pool:
             self.processes.append(fresh)
             self.by_fd[fresh.control.fileno()] = fresh
             self.engine.hub.epoll(EPOLL_CTL_ADD, fresh.control.fileno(), select.EPOLLIN)
+
+    def retry(self, timeout_ns: int) -> int:
+        """Fill when it is time to; at most how long to wait until then."""
+        left = self.retry_ns - time.monotonic_ns()
+        if left <= 0:
+            self.fill()
+            return timeout_ns
+        return left if timeout_ns < 0 else min(timeout_ns, left)
 
     def event(self, fresh: PoolProcess) -> None:
         """A pool process is ready, asks for the rest of its image, or is gone."""
@@ -114,8 +127,10 @@ class Pool:
         if fresh.taken_by is None and fresh in self.processes:
             self.processes.remove(fresh)
             fresh.space.close()
-            if self.engine.programs.waiting:
+            if self.engine.programs.waiting and fresh.pid:
                 self.fill()
+            elif self.engine.programs.waiting:  # the host would not
+                self.retry_ns = time.monotonic_ns() + RETRY_NS
         if fresh.taken_by is None:
             fresh.control.close()  # otherwise its process does
 

@@ -22,6 +22,9 @@ from typing import Final
 
 SIOCOUTQ: Final = 0x5411
 """Bytes sent that nobody has received (unix(7))."""
+UNASKED: Final = 16
+"""Messages to one thread in a row before the socket is asked whether it takes them: descriptors
+under way count against a limit that all of the user's processes share (unix(7), ETOOMANYREFS)."""
 
 
 def pair() -> tuple[socket, socket]:
@@ -43,20 +46,24 @@ class Control:
         self.socket = ours
         self.users = 1
         self.sent_to: object | None = None  # the thread that has yet to take what was sent last
+        self.unasked = 0  # messages since the socket was last known to be empty
 
     def is_free(self, thread: object) -> bool:
         """Whether something may be sent to ``thread``: all that was sent before has been taken. A
-        thread takes what it was sent before it asks for more."""
-        if self.sent_to is not None and self.sent_to is not thread:
-            left = fcntl.ioctl(self.socket.fileno(), SIOCOUTQ, bytes(4))
-            if left == bytes(4):
-                self.sent_to = None
-        return self.sent_to is None or self.sent_to is thread
+        thread takes what it was sent before it asks for more; so says the stub."""
+        if self.sent_to is None or (self.sent_to is thread and self.unasked < UNASKED):
+            return True
+        if fcntl.ioctl(self.socket.fileno(), SIOCOUTQ, bytes(4)) != bytes(4):
+            return False
+        self.sent_to = None
+        self.unasked = 0
+        return True
 
     def send(self, thread: object, fds: list[int]) -> None:
         """One message for ``thread``, which takes it when it has its answer; OSError."""
         send_fds(self.socket, b"F", fds)
         self.sent_to = thread
+        self.unasked += 1
 
     def share(self) -> Control:
         """One user more."""

@@ -101,10 +101,10 @@ static void never_made(void)
 {
     struct slot *s = slot_at(1);
     int status;
-    pid_t pids[20];
-    for (int i = 0; i < 20; i++)
+    pid_t pids[10];
+    for (int i = 0; i < 10; i++)
         pids[i] = ask_for_child(s, SYS_fork);
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 10; i++)
         CHECK(died_of(end_of(pids[i], PATIENCE_MS), SIGKILL));
     CHECK(waitpid(-1, &status, WNOHANG) == -1);
 }

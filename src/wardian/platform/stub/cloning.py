@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import time
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
 
 PID_END: Final = 1 << 22
 LOOK_AGAIN_NS: Final = 200_000
-PATIENCE: Final = 5000
-"""Looks at a socket whose last message has not been taken, before a fork fails."""
+PATIENCE_NS: Final = 5_000_000_000
+"""How long a fork waits for another thread to take what it was sent, which it does as soon as it
+runs."""
 
 
 class Cloning:
@@ -52,12 +54,12 @@ class Cloning:
         self.kits = Kits(engine)
         self.unborn: dict[int, StubThread] = {}  # by what tells us of a death before the report
         self.delayed: list[StubThread] = []  # forks until another thread has taken its descriptor
+        self.next_look_ns = 0  # at them
         self.orphans: dict[StubThread, int] = {}  # of whom no more can be heard, and looks at them
 
     # -- the order ---------------------------------------------------------------------------------
     def begin(self, parent: StubThread, request: CloneRequest) -> None:
         """Have the stub make a child; EAGAIN."""
-        parent.clone_looks = 0
         if request.share_memory:
             self.share(parent, request)
         elif parent.stub_process.can_send(parent):
@@ -66,28 +68,35 @@ class Cloning:
             raise EAGAIN("the process has no socket to be sent its child's channel")
         else:
             parent.clone_request = request
+            parent.clone_until_ns = time.monotonic_ns() + PATIENCE_NS
             self.delayed.append(parent)
 
     def try_delayed(self, timeout_ns: int) -> int:
         """Forks that had to wait: the socket may be free by now. At most how long to wait."""
-        for parent in list(self.delayed):
-            request = parent.clone_request
-            parent.clone_looks += 1
-            if request is None or not (
-                parent.stub_process.can_send(parent) or parent.clone_looks > PATIENCE
-            ):
-                continue
-            self.delayed.remove(parent)
-            if parent.clone_looks > PATIENCE:
-                self.refused(parent, request, errno.EAGAIN)
-                continue
-            try:
-                self.fork(parent, request)
-            except LinuxError as error:
-                self.refused(parent, request, error.number)
+        now = time.monotonic_ns()
+        if now >= self.next_look_ns:
+            for parent in list(self.delayed):
+                self.try_again(parent, now)
+            self.next_look_ns = now + LOOK_AGAIN_NS
         if not self.delayed:
             return timeout_ns
-        return LOOK_AGAIN_NS if timeout_ns < 0 else min(timeout_ns, LOOK_AGAIN_NS)
+        left = self.next_look_ns - now
+        return left if timeout_ns < 0 else min(timeout_ns, left)
+
+    def try_again(self, parent: StubThread, now: int) -> None:
+        """One of them."""
+        request = parent.clone_request
+        free = parent.stub_process.can_send(parent)
+        if request is None or not (free or now >= parent.clone_until_ns):
+            return
+        self.delayed.remove(parent)
+        if not free:
+            self.refused(parent, request, errno.EAGAIN)
+            return
+        try:
+            self.fork(parent, request)
+        except LinuxError as error:
+            self.refused(parent, request, error.number)
 
     def share(self, parent: StubThread, request: CloneRequest) -> None:
         """A thread, or a process in the same memory, on a slot of the same channel."""

@@ -105,7 +105,7 @@ class StubProcess(HostProcess):
         self.text = Text(self)
         self.control: Control | None = None
         self.limited: set[int] = set()  # resources that the host limits
-        self.limits: list[tuple[int, int, int]] = []  # to be set when the host process is known
+        self.limits: dict[int, tuple[int, int]] = {}  # to be set when the host process is known
         self.cpu_base_ns = 0  # used by programs that ran in it before
         self.user_ns = 0  # of the time used, as told last
         self.system_ns = 0
@@ -117,9 +117,9 @@ class StubProcess(HostProcess):
         self.pid = pid
         self.pidfd = pidfd
         self.engine.follow(self)
-        for resource, soft, besides in self.limits:
+        for resource, (soft, besides) in self.limits.items():
             self.set_limit(resource, soft, besides)
-        self.limits = []
+        self.limits.clear()
 
     def new_program(self, image: ExecImage) -> None:
         """Another program is loaded in place of the one that ran."""
@@ -221,7 +221,7 @@ class StubProcess(HostProcess):
 
     def set_limit(self, resource: int, soft: int, besides: int) -> None:
         if not self.pid:
-            self.limits.append((resource, soft, besides))
+            self.limits[resource] = (soft, besides)
             return
         self.limited.add(resource)
         own = self.engine.proc.own_bytes(self.engine.zygote.pid, resource)

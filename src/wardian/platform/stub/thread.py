@@ -87,7 +87,7 @@ class StubThread(HostThread):
         self.clone_child: StubThread | None = None
         self.clone_parent: StubThread | None = None  # that has yet to say what became of it
         self.clone_nonce = 0
-        self.clone_looks = 0  # for a free socket
+        self.clone_until_ns = 0  # how long a fork waits for a free socket
         self.nonce_slot = 0  # of the parent, whose stub stack has the nonce
         self.watched_by = -1  # what tells of the end of a process that has not reported itself
         self.interrupt_sent = False

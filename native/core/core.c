@@ -15,6 +15,7 @@
 #include "hostfiles.h"
 #include "hub.h"
 #include "notify.h"
+#include "rights.h"
 
 static PyObject *core_openat2(PyObject *self, PyObject *args)
 {
@@ -61,6 +62,7 @@ static PyMethodDef core_methods[] = {
     {"cpu_time", core_cpu_time, METH_VARARGS, "cpu_time(id, thread) -> ns of a process or thread, -1 when gone."},
     WARDIAN_GUESTMEM_METHODS,
     WARDIAN_NOTIFY_METHODS,
+    WARDIAN_RIGHTS_METHODS,
     WARDIAN_HOSTCALLS_METHODS,
     WARDIAN_HOSTFILES_METHODS,
     {NULL, NULL, 0, NULL},

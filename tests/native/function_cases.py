@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import socket
 import struct
 import sys
 
@@ -86,6 +87,26 @@ def case_notifications_on_what_is_no_listener() -> None:
     refused(_core.notify_send, read_end, (1 << 64) - 1, -(1 << 63), -(2**31), False)
     refuses_wrong_types(_core.notify_send, read_end, 1, 0, 0)
     refuses_wrong_types(_core.notify_add_fd, read_end, 1, 0, 64)
+
+
+def case_descriptors_sent() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for count in (0, 1, 3, 64):
+        assert _core.send_fds(ours.fileno(), b"F", [1] * count) is None
+        data, fds, _, _ = socket.recv_fds(theirs, 10, 100)
+        assert (data, len(fds)) == (b"F", count)
+        for fd in fds:
+            assert os.path.sameopenfile(fd, 1)
+            os.close(fd)
+    refused(_core.send_fds, ours.fileno(), b"F", [1] * 65)
+    refused(_core.send_fds, ours.fileno(), b"F", [9999])
+    refused(_core.send_fds, 9999, b"F", [1])
+    for wrong in [*WRONG_NUMBERS, *WRONG_TYPES]:
+        refused(_core.send_fds, wrong, b"F", [1])
+        refused(_core.send_fds, ours.fileno(), b"F", [wrong])
+    refuses_wrong_types(_core.send_fds, ours.fileno(), b"F", [1])
+    theirs.close()
+    refused(_core.send_fds, ours.fileno(), b"F", [1])  # and no SIGPIPE
 
 
 def case_openat2() -> None:

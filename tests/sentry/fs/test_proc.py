@@ -21,6 +21,7 @@ from wardian.sentry.errno import (
 )
 from wardian.sentry.fs.proc import ProcFS
 from wardian.sentry.kernel.exit import exit_task
+from wardian.sentry.kernel.memory_count import STALE_NS
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.mm.memory import FileMapping
 from wardian.sentry.vfs import dcache, namei
@@ -124,6 +125,8 @@ def test_meminfo_tells_the_limit(t: Task) -> None:
     rows = fields(text(t, "/proc/meminfo"))
     assert rows["MemTotal"] == "65536 kB"
     support.memory(t).resident = 1 << 40
+    assert fields(text(t, "/proc/meminfo"))["MemFree"] == rows["MemFree"]  # counted a moment ago
+    support.advance(t.kernel, STALE_NS)
     assert fields(text(t, "/proc/meminfo"))["MemFree"] == "0 kB"
 
 

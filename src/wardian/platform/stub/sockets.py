@@ -11,7 +11,6 @@ import struct
 from _socket import (
     AF_UNIX,
     CMSG_SPACE,
-    MSG_DONTWAIT,
     SCM_RIGHTS,
     SOCK_SEQPACKET,
     SOL_SOCKET,
@@ -19,6 +18,8 @@ from _socket import (
     socketpair,
 )
 from typing import Final
+
+from wardian import _core
 
 SIOCOUTQ: Final = 0x5411
 """Bytes sent that nobody has received (unix(7))."""
@@ -34,8 +35,7 @@ def pair() -> tuple[socket, socket]:
 
 def send_fds(to: socket, message: bytes, fds: list[int]) -> None:
     """One message with these descriptors, now or never; OSError."""
-    rights = struct.pack(f"{len(fds)}i", *fds)
-    to.sendmsg([message], [(SOL_SOCKET, SCM_RIGHTS, rights)], MSG_DONTWAIT)
+    _core.send_fds(to.fileno(), message, fds)
 
 
 class Control:

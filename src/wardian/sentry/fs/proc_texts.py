@@ -28,16 +28,6 @@ def memory_total(kernel: Kernel) -> int:
     return min(total, kernel.memory_limit) if kernel.memory_limit else total
 
 
-def memory_used(kernel: Kernel) -> int:
-    """Resident bytes of all processes; shared pages count once per process, so it errs upwards."""
-    used = 0
-    for group in kernel.pids.groups():
-        task = group.any_task()
-        if task is not None:
-            used += task.memory.process.resident_bytes()
-    return used
-
-
 def cpuinfo(kernel: Kernel) -> bytes:
     """The processors, as the host describes them."""
     if kernel.host_cpu.cpuinfo:
@@ -48,7 +38,7 @@ def cpuinfo(kernel: Kernel) -> bytes:
 def meminfo(kernel: Kernel) -> bytes:
     """Memory in kB."""
     total = memory_total(kernel)
-    used = min(memory_used(kernel), total)
+    used = min(kernel.memory_count.used(kernel), total)
     free = total - used
     rows = [
         ("MemTotal", total),
@@ -172,7 +162,7 @@ def devices(kernel: Kernel) -> bytes:
 
 def vmstat(kernel: Kernel) -> bytes:
     """A few counters that programs look for."""
-    free = (memory_total(kernel) - memory_used(kernel)) // 4096
+    free = (memory_total(kernel) - kernel.memory_count.used(kernel)) // 4096
     return b"nr_free_pages %d\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\npgfault 0\n" % max(free, 0)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.fs.proc_texts import memory_total, memory_used
+from wardian.sentry.fs.proc_texts import memory_total
 from wardian.sentry.fs.pseudo import FixedDir, FixedText, PseudoFS, PseudoLink, TextInode
 from wardian.sentry.hostcpu import cpu_list, cpu_mask
 from wardian.sentry.vfs.inode import Inode
@@ -160,7 +160,7 @@ def fill_nodes(root: FixedDir, count: int) -> None:
 def node_meminfo(kernel: Kernel) -> bytes:
     """Memory of the one node, as much as libnuma reads."""
     total = memory_total(kernel) // 1024
-    free = max(total - memory_used(kernel) // 1024, 0)
+    free = max(total - kernel.memory_count.used(kernel) // 1024, 0)
     return (
         b"Node 0 MemTotal:       %d kB\nNode 0 MemFree:        %d kB\n"
         b"Node 0 MemUsed:        %d kB\n" % (total, free, total - free)
@@ -226,7 +226,7 @@ def memory_max(kernel: Kernel) -> bytes:
 
 def memory_current(kernel: Kernel) -> bytes:
     """Resident memory."""
-    return b"%d\n" % memory_used(kernel)
+    return b"%d\n" % kernel.memory_count.used(kernel)
 
 
 def cpu_max(kernel: Kernel) -> bytes:
@@ -267,9 +267,8 @@ def cpu_stat(kernel: Kernel) -> bytes:
 
 def memory_stat(kernel: Kernel) -> bytes:
     """Memory by kind."""
-    return b"anon %d\nfile 0\nkernel 0\nshmem 0\ninactive_file 0\nactive_file 0\n" % memory_used(
-        kernel
-    )
+    used = kernel.memory_count.used(kernel)
+    return b"anon %d\nfile 0\nkernel 0\nshmem 0\ninactive_file 0\nactive_file 0\n" % used
 
 
 def memory_events(kernel: Kernel) -> bytes:

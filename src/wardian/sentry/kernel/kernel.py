@@ -11,6 +11,7 @@ from wardian.sentry.fs.devices import DeviceTable
 from wardian.sentry.hostcpu import HostCpu
 from wardian.sentry.hostport import Clock, HostPoller
 from wardian.sentry.kernel.ipc import IpcNamespace
+from wardian.sentry.kernel.memory_count import MemoryCount
 from wardian.sentry.kernel.timers import TimerQueue
 from wardian.sentry.syscalls.unimplemented import UnimplementedLog
 from wardian.sentry.sysctl import Sysctls
@@ -47,6 +48,7 @@ class Kernel:
         self.boot_ns = clock.monotonic_ns()
         self.host_cpu = HostCpu()  # boot replaces it by hostcpu.read_host_cpu()
         self.memory_limit = 0  # bytes, as --memory says; 0: none
+        self.memory_count = MemoryCount()
         self.cpu_limit = 0.0  # processors, as --cpus says; 0: none
         self.devices = DeviceTable(clock)
         self.sysctls = Sysctls()

@@ -7,7 +7,7 @@ import struct
 from typing import Final
 
 from wardian.sentry.errno import EFAULT, EINVAL, EPERM
-from wardian.sentry.fs.proc_texts import memory_total, memory_used
+from wardian.sentry.fs.proc_texts import memory_total
 from wardian.sentry.kernel.credentials import CAP_SYS_ADMIN, CAP_SYSLOG
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.kernel.uts import NAME_LENGTH, UTSNamespace
@@ -66,7 +66,7 @@ def sysinfo(t: Task, info: Addr) -> int:
     """sysinfo(2): the sandbox's size and age, as /proc/meminfo and /proc/uptime have them."""
     kernel = t.kernel
     total = memory_total(kernel)
-    free = max(total - memory_used(kernel), 0)
+    free = max(total - kernel.memory_count.used(kernel), 0)
     uptime = (kernel.clock.monotonic_ns() - kernel.boot_ns) // SECOND
     tasks = min(len(kernel.pids.tasks), 0xFFFF)
     t.copy_out(info, SYSINFO.pack(uptime, 0, 0, 0, total, free, 0, 0, 0, 0, tasks, 0, 0, 1))

@@ -69,6 +69,18 @@ static int thread_like(void *argument)
 
 struct clone3 { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, a, b, c; };
 
+/* The end of a stack that no address space has. */
+static void stack_fails(struct clone3 *arguments, size_t size)
+{
+    static const uint64_t places[][2] = {{-1UL, 8}, {-4096UL, 1UL << 63}, {1UL << 47, 4096}, {4096, 1UL << 47}};
+    for (int i = 0; i < 4; i++) {
+        arguments->stack = places[i][0];
+        arguments->stack_size = places[i][1];
+        SAY("stack out of bounds", syscall(SYS_clone3, arguments, size));
+    }
+    arguments->stack = arguments->stack_size = 0;
+}
+
 /* No descriptor for the child, or no place for its number: no child either, and the next one is fine. */
 static void pidfd_fails(struct clone3 *arguments, size_t size)
 {
@@ -179,6 +191,7 @@ static void ways(void)
     SAY("waitid pidfd", waitid(P_PIDFD, pidfd, &info, WEXITED));
     printf("status %d\n", info.si_status);
     SAY("clone3 size", syscall(SYS_clone3, &arguments, 8));
+    stack_fails(&arguments, sizeof arguments);
     pidfd_fails(&arguments, sizeof arguments);
 }
 

@@ -16,6 +16,7 @@ from wardian.sentry.kernel.signal_numbers import SIGCHLD
 from wardian.sentry.kernel.signals import set_blocked
 from wardian.sentry.kernel.task import NO_REPLY
 from wardian.sentry.mm.program_file import AT_FDCWD, open_exec, open_exec_again, read_at
+from wardian.sentry.mm.usercopy import USER_END
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Int, Pid, Size, ULong, UserPath
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def clone3(t: Task, args: Addr, size: Size) -> int:
         raise EINVAL("the exit signal has a field of its own")
     if bool(stack) != bool(stack_size):
         raise EINVAL("stack and stack_size go together")
+    if stack + stack_size > USER_END:
+        raise EINVAL("the stack does not fit into the address space")
     if exit_signal and flags & (cloning.CLONE_THREAD | cloning.CLONE_PARENT):
         raise EINVAL("threads have no exit signal")
     return cloning.start(

@@ -84,6 +84,14 @@ def test_read_only_volume_refuses(wardian: Wardian) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root inside may mount")
+def test_sync_of_a_read_only_volume_has_nothing_to_do(wardian: Wardian) -> None:
+    source = wardian.directory / "source"
+    source.mkdir()
+    (source / "a").write_text("one")
+    outcome = wardian.do("--volume", f"{source}:/mnt:ro", "sync", "/mnt/a", "/mnt")
+    assert (outcome.status, outcome.err) == (0, "")
+
+
 def test_guest_root_keeps_a_volume_as_it_is(wardian: Wardian) -> None:
     source = wardian.directory / "kept"
     source.mkdir()

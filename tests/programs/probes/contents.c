@@ -1,5 +1,6 @@
 /* What reads and writes move: every size at which the way of the bytes changes, and buffers that end half way. */
 #include "probe.h"
+#include <sys/eventfd.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 
@@ -193,6 +194,10 @@ static void copies(void)
     pread(out, to, MOST, 0);
     printf("%u\n", sum(to, 300000));
     SAY("sendfile at the end", sendfile(out, fd, &(off_t){1L << 40}, 5));
+    int event = eventfd(0, EFD_NONBLOCK), few = open("few", O_RDWR | O_CREAT, 0600);
+    SAY("few bytes", write(few, "abc", 3));
+    SAY("too few for an eventfd", sendfile(event, few, &(off_t){0}, 8));
+    SAY("no bytes of a file that was here before", preadv(open("/etc/passwd", O_RDONLY), &(struct iovec){&event, 0}, 1, 0));
 }
 
 static void limits(void)

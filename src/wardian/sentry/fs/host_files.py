@@ -114,7 +114,7 @@ class HostFile(File):
 
     # -- the rest ----------------------------------------------------------------------------------
     def fsync(self, data_only: bool) -> None:
-        if self.node.fs.shared:
+        if not self.node.fs.read_only:
             self.host.fsync(self.handle.fd, data_only)
 
     def truncate(self, length: int) -> None:
@@ -144,7 +144,7 @@ class HostDirFile(DirectoryFile):
             self.fd = -1
 
     def fsync(self, data_only: bool) -> None:
-        if self.node.fs.shared and self.fd >= 0:
+        if not self.node.fs.read_only and self.fd >= 0:
             self.node.fs.host.fsync(self.fd, data_only)
 
     def readdir(self, position: int) -> list[DirEntry]:

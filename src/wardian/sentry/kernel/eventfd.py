@@ -44,7 +44,10 @@ class EventFd(AnonFile):
     def write(self, source: Source, offset: int) -> int:
         if source.left < 8:
             raise EINVAL("an eventfd is written 8 bytes at a time")
-        value = register(source.take(8), 0)
+        data = source.take(8)
+        if len(data) < 8:
+            raise EINVAL("the file of a sendfile(2) ended before")
+        value = register(data, 0)
         total = self.count + value
         if total > PLENTY:  # only then are the larger numbers looked at, which are objects
             if value > COUNTER_MAX:

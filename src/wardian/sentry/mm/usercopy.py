@@ -206,6 +206,8 @@ class IovecSink(Sink):
 
     def put_file(self, fd: int, offset: int, count: int) -> int:
         total = min(count, self.left)
+        if total <= 0:
+            return 0  # an iovec without bytes has no segments
         if total <= SMALL and total > self.room():
             return super().put_file(fd, offset, total)
         done = 0

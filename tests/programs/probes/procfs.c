@@ -228,6 +228,14 @@ static void maps(void)
     }
     printf("in order %d\n", lines > 5 && !bad);
     SAY("smaps", slurp("/proc/self/smaps") > 100);
+    int odd = memfd_create("odd \377 name", 0); /* no UTF-8 */
+    ftruncate(odd, 4096);
+    mmap(NULL, 4096, PROT_READ, MAP_SHARED, odd, 0);
+    slurp("/proc/self/maps");
+    printf("odd name in maps %d\n", strstr(b, "/memfd:odd \377 name (deleted)") != NULL);
+    sprintf(b, "/proc/self/fd/%d", odd);
+    int n = readlink(b, line, sizeof line);
+    printf("and of its descriptor %d\n", n > 0 && !memcmp(line, "/memfd:odd \377 name (deleted)", (size_t)n));
 }
 
 static void system_wide(void)

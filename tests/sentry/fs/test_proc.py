@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 import pytest
@@ -321,6 +322,15 @@ def test_mounts_are_those_below_the_root(t: Task) -> None:
     sink = BytesSink(1000)
     inode.open(t, 0).read(sink, 0)
     assert sink.data == b"proc / proc rw 0 0\n"
+
+
+def test_mounts_show_a_source_that_is_no_utf8(t: Task) -> None:
+    mounts = t.kernel.mounts
+    source = os.fsdecode(b"odd \xff")
+    mounts.mount(ProcFS(t.kernel), namei.resolve(t, -100, b"/proc"), 0, source)
+    sink = BytesSink(1 << 20)
+    opened(t, "/proc/mounts").read(sink, 0)
+    assert b"odd\\040\xff /proc proc rw 0 0\n" in sink.data
 
 
 # -- sys -------------------------------------------------------------------------------------------

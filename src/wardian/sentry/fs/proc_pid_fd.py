@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import ENOENT
@@ -52,13 +53,13 @@ class FdLink(TaskLink):
             return file.path
         if file.inode is None:
             raise ENOENT("this file cannot be opened again")
-        return nameless(file.inode, file.describe().encode())
+        return nameless(file.inode, os.fsencode(file.describe()))
 
     def readlink(self) -> bytes:
         file = self.file()
         if file.path is None:
             check_access(self.fs.kernel.current, self.task)
-            return file.describe().encode()
+            return os.fsencode(file.describe())
         return super().readlink()
 
 

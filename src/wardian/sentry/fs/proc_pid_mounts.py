@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.fs.devices import dev_major, dev_minor
@@ -66,7 +67,7 @@ def mounts(task: Task) -> bytes:
         lines.append(
             b"%s %s %s %s 0 0\n"
             % (
-                escape_path(mount.source.encode()),
+                escape_path(os.fsencode(mount.source)),
                 escape_path(place),
                 mount.sb.name.encode(),
                 escape_path(options.encode()),
@@ -105,7 +106,7 @@ def mountinfo(task: Task) -> bytes:
                 escape_path(place),
                 mount_options(mount).encode(),
                 sb.name.encode(),
-                escape_path(mount.source.encode()),
+                escape_path(os.fsencode(mount.source)),
                 escape_path((rights + sb.options()).encode()),
             )
         )
@@ -119,7 +120,7 @@ def mountstats(task: Task) -> bytes:
     return b"".join(
         [
             b"device %s mounted on %s with fstype %s\n"
-            % (escape_path(mount.source.encode()), escape_path(place), mount.sb.name.encode())
+            % (escape_path(os.fsencode(mount.source)), escape_path(place), mount.sb.name.encode())
             for mount, place in visible_mounts(task)
         ]
     )

@@ -6,6 +6,7 @@ filter (design D3). This module checks everything else and has the engine do it.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.layout import GUEST_TOP
@@ -212,7 +213,7 @@ def copy_to_memfd(file: File, offset: int, length: int) -> int:
 def _finish(t: Task, request: MapRequest, source: MapSource, file: File, shared: bool) -> None:
     record = FileMapping(request.address, request.length, file.path, request.offset, shared)
     if file.path is None:
-        record.name = file.describe().encode()
+        record.name = os.fsencode(file.describe())
     t.memory.add_file_mapping(record, source.host_fd)
     _engine_map(t, request, source, shared and not file.writable)
 

@@ -221,7 +221,8 @@ class File:
         return ""
 
     def describe(self) -> str:
-        """The text of the /proc/<pid>/fd link when there is no path: ``pipe:[123]``."""
+        """The text of the /proc/<pid>/fd link when there is no path: ``pipe:[123]``; bytes that
+        are no UTF-8 as os.fsdecode() has them."""
         return "anon_inode:[file]"
 
 

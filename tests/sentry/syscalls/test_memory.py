@@ -8,7 +8,7 @@ import pytest
 
 import support
 from wardian.platform.interface import HostMapping
-from wardian.platform.layout import GUEST_TOP
+from wardian.platform.layout import GUEST_TOP, TRUSTED_BASE
 from wardian.sentry.errno import (
     EACCES,
     EBADF,
@@ -114,6 +114,7 @@ def test_open_mode_decides(t: Task) -> None:
         ({"flags": m.MAP_PRIVATE | m.MAP_FIXED_NOREPLACE, "address": (1 << 64) - 4096}, ENOMEM),
         ({"length": (1 << 64) - 1}, ENOMEM),
         ({"length": GUEST_TOP}, ENOMEM),
+        ({"length": TRUSTED_BASE - GUEST_TOP}, ENOMEM),
         ({"offset": (1 << 64) - 4096, "length": 8192}, EOVERFLOW),
         ({"fd": 99}, EBADF),
     ],

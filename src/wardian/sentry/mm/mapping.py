@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from wardian.platform.layout import GUEST_TOP
+from wardian.platform.layout import GUEST_TOP, TRUSTED_BASE
 from wardian.sentry.errno import (
     EACCES,
     EBADF,
@@ -99,6 +99,10 @@ class MapRequest:
         return self.flags & PASSED_FLAGS | (MAP_SHARED if shared else MAP_PRIVATE)
 
 
+LONGEST: Final = TRUSTED_BASE - GUEST_TOP - PAGE_SIZE
+"""That the guest's filter lets the host map, wherever it starts: the fence behind it is longer."""
+
+
 def make_request(address: int, length: int, prot: int, flags: int, offset: int) -> MapRequest:
     """Check sizes and addresses; EINVAL, ENOMEM, EPERM, EOVERFLOW."""
     if offset % PAGE_SIZE:
@@ -106,8 +110,8 @@ def make_request(address: int, length: int, prot: int, flags: int, offset: int) 
     if length == 0:
         raise EINVAL("length is zero")
     size = page_up(length)
-    if size > GUEST_TOP - GUEST_BOTTOM:
-        raise ENOMEM("longer than the address space")
+    if size > LONGEST:
+        raise ENOMEM("longer than a mapping may be")
     if offset + size > 1 << 64:
         raise EOVERFLOW("offset and length overflow")
     request = MapRequest(address, size, prot & PROT_MASK, flags, offset)

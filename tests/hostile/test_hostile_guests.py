@@ -79,3 +79,9 @@ def test_processes_that_the_sentry_does_not_know(hostile: Runner, memory: str) -
 @pytest.mark.parametrize("memory", MODES)
 def test_what_a_parent_says_of_its_children(hostile: Runner, memory: str) -> None:
     hostile("lies", options=mode(memory))
+
+
+@pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("seed", ["1", "random"])
+def test_families_in_disorder(hostile: Runner, memory: str, seed: str) -> None:
+    hostile("families", number(seed), options=mode(memory))

@@ -153,11 +153,17 @@ static inline void nap(long ms)
         ;
 }
 
-/* fork(2) without glibc's handlers; the child is killed when we end. */
+static int witness_stop[2]; /* a pipe: the witness ends when nobody can write to it any more */
+
+/* fork(2) without glibc's handlers; the child is killed when we end. Its own children may outlive it: they must not keep
+   the witness waiting. */
 static inline pid_t begin(void)
 {
     fflush(stdout);
-    return fork();
+    pid_t pid = fork();
+    if (pid == 0 && witness_stop[1])
+        close(witness_stop[1]);
+    return pid;
 }
 
 /* A child's own standard streams, so that what it does to them and says at its end disturbs nobody. */
@@ -204,7 +210,6 @@ static inline int died_of(int status, int signo)
 
 /* -- the witness --------------------------------------------------------------------------------- */
 
-static int witness_stop[2];
 static pid_t witness;
 
 static inline int lines_are_right(void)
@@ -227,7 +232,6 @@ static inline void begin_witness(void)
     if (witness)
         return;
     struct pollfd { int fd; short events, revents; } stop = {witness_stop[0], 1, 0};
-    close(witness_stop[1]);
     while (syscall(SYS_poll, &stop, 1, 0) == 0)
         if (!lines_are_right())
             _exit(1);

@@ -12,6 +12,7 @@
 #include "arguments.h"
 #include "hub.h"
 
+#define LONG_NS 15000 /* a spin that is shorter ends before the thread has been woken */
 #define MOST_CPUS 4 /* with more of them, a free one is found without our help */
 
 /* Ask once, while we still may: which processors are ours. */
@@ -44,7 +45,7 @@ static bool remember(Hub *hub, uint32_t key, struct slot_state *state, uint32_t 
 void hub_keep_apart(Hub *hub, uint32_t key, struct slot_state *state, const struct slot *slot)
 {
     uint32_t cpu = this_cpu();
-    if (!hub->placing || !hub->spin_ns || !hub->shared->spin_guests || state->apart == cpu + 1)
+    if (!hub->placing || !hub->spin_ns || hub->spin_now < LONG_NS || !hub->shared->spin_guests || state->apart == cpu + 1)
         return;
     if (!CPU_ISSET(cpu, &hub->cpus) || hub->napart == APART)
         return;

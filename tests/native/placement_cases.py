@@ -29,7 +29,7 @@ class Guests:
         self.hub = self.channel.hub
         self.children = [subprocess.Popen(["sleep", "100"]) for _ in range(count)]
         os.sched_setaffinity(0, CPUS[:1])
-        self.hub.set_spin(1, 0)
+        self.hub.set_spin(100_000, 0)
         for slot, child in enumerate(self.children, 1):
             self.hub.activate(self.channel.key(slot))
             self.hub.host_thread(self.channel.key(slot), child.pid, child.pid)

@@ -114,6 +114,7 @@ class ElfProgram:
         self.segments: list[Segment] = []
         self.interpreter_offset = 0
         self.interpreter_size = 0  # 0: none; the NUL is counted
+        self.interpreter = b""  # its name as it stands in the file, once it was read
         self.executable_stack = False
         self.align = PAGE_SIZE
         self.low = 0  # page-aligned bounds of all segments

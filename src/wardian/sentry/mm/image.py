@@ -15,16 +15,18 @@ from wardian.platform.interface import ExecImage
 from wardian.platform.layout import GUEST_TOP
 from wardian.sentry.errno import ELIBBAD, ELOOP, ENOEXEC, LinuxError
 from wardian.sentry.kernel.rlimits import RLIMIT_AS, RLIMIT_STACK
-from wardian.sentry.mm import elf, memfd, stack
+from wardian.sentry.mm import elf, known_programs, memfd, stack
 from wardian.sentry.mm.elf import ElfProgram
 from wardian.sentry.mm.exec_credentials import credentials_after_exec
 from wardian.sentry.mm.loader import Loader, Placement
 from wardian.sentry.mm.memory import FileMapping, Layout, Memory
-from wardian.sentry.mm.program_file import file_size, open_interpreter, read_at
+from wardian.sentry.mm.program_file import open_interpreter, read_at
 from wardian.sentry.mm.script import PEEK_SIZE, parse_script
+from wardian.sentry.vfs.inode import Attributes
 from wardian.sentry.vfs.permissions import MAY_READ, permitted
 
 if TYPE_CHECKING:
+    from wardian.sentry.hostport import Clock
     from wardian.sentry.kernel.credentials import Credentials
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.vfs.dentry import Path
@@ -129,12 +131,12 @@ class ImageBuilder:
         self.check_arguments()
         program_file = self.follow_scripts(self.image.add_file(file))
         self.check_arguments()
-        program = read_program(program_file)
+        program = read_program(program_file, self.task.kernel.clock)
         interpreter_file: File | None = None
         interpreter: ElfProgram | None = None
         if program.interpreter_size:
-            interpreter_file = self.open_interpreter(program_file, program)
-            interpreter = read_interpreter(interpreter_file)
+            interpreter_file = self.open_interpreter(program)
+            interpreter = read_interpreter(interpreter_file, self.task.kernel.clock)
         self.describe(program_file, interpreter_file)
         loader = self.loader()
         placement = loader.place(program, interpreter)
@@ -155,7 +157,8 @@ class ImageBuilder:
         """Follow ``#!`` lines to a program file, which gets more arguments. ELOOP."""
         name = self.filename
         for _ in range(MAX_SCRIPT_DEPTH + 1):
-            line = parse_script(read_at(file, 0, PEEK_SIZE))
+            known = known_programs.recall(file) is not None
+            line = None if known else parse_script(read_at(file, 0, PEEK_SIZE))
             if line is None:
                 return file
             extra = [line.argument] if line.argument else []
@@ -164,10 +167,10 @@ class ImageBuilder:
             file = self.image.add_file(open_interpreter(self.task, name))
         raise ELOOP("interpreter scripts are nested too deep")
 
-    def open_interpreter(self, file: File, program: ElfProgram) -> File:
+    def open_interpreter(self, program: ElfProgram) -> File:
         """Open what PT_INTERP names; ENOENT, EACCES, ENOEXEC."""
-        raw = read_at(file, program.interpreter_offset, program.interpreter_size)
-        return self.image.add_file(open_interpreter(self.task, elf.parse_interpreter_name(raw)))
+        name = elf.parse_interpreter_name(program.interpreter)
+        return self.image.add_file(open_interpreter(self.task, name))
 
     def describe(self, program_file: File, interpreter_file: File | None) -> None:
         """What the task will be known by, and what it may do."""
@@ -273,20 +276,33 @@ def is_readable(task: Task, file: File) -> bool:
     return inode is not None and permitted(task.credentials, inode, MAY_READ)
 
 
-def read_program(file: File) -> ElfProgram:
-    """Parse ``file`` as a program; ENOEXEC and others of ``mm.elf``."""
-    size = file_size(file)
+def read_program(file: File, clock: Clock) -> ElfProgram:
+    """``file`` as a program; ENOEXEC and others of ``mm.elf``."""
+    known = known_programs.recall(file)
+    if known is not None:
+        return known
+    inode = file.inode
+    attributes = inode.getattr() if inode is not None else Attributes()
+    program = parse_program(file, attributes.size)
+    known_programs.remember(file, attributes, program, clock)
+    return program
+
+
+def parse_program(file: File, size: int) -> ElfProgram:
+    """Read the headers of ``file``."""
     header = elf.parse_header(read_at(file, 0, elf.HEADER_SIZE))
     if header.table_offset + header.table_size > size:
         raise ENOEXEC("program headers lie past the end of the file")
     table = read_at(file, header.table_offset, header.table_size)
-    return elf.parse_program(header, table, size)
+    program = elf.parse_program(header, table, size)
+    program.interpreter = read_at(file, program.interpreter_offset, program.interpreter_size)
+    return program
 
 
-def read_interpreter(file: File) -> ElfProgram:
-    """Parse the dynamic loader; whatever is wrong with it is ELIBBAD (execve(2))."""
+def read_interpreter(file: File, clock: Clock) -> ElfProgram:
+    """The dynamic loader; whatever is wrong with it is ELIBBAD (execve(2))."""
     try:
-        return read_program(file)
+        return read_program(file, clock)
     except LinuxError as error:
         raise ELIBBAD(f"ELF interpreter: {error.words}") from error
 

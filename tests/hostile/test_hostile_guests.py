@@ -37,6 +37,12 @@ def test_every_number_in_every_numbering(hostile: Runner, memory: str) -> None:
 
 
 @pytest.mark.parametrize("memory", MODES)
+@pytest.mark.parametrize("seed", ["1", "random"])
+def test_calls_whose_arguments_mean_something(hostile: Runner, memory: str, seed: str) -> None:
+    hostile("calls", number(seed), options=(*mode(memory), "--tmpfs", "/play"))
+
+
+@pytest.mark.parametrize("memory", MODES)
 def test_jumps_into_the_system_call_instructions_of_the_stub(hostile: Runner, memory: str) -> None:
     hostile("jumps", options=mode(memory))
 

@@ -238,13 +238,6 @@ class HostThread:
         arguments instead of the guest's own."""
         raise NotImplementedError
 
-    def map_anonymous_with(
-        self, address: int, length: int, prot: int, flags: int, data: bytes
-    ) -> None:
-        """Finish mmap(2) with anonymous memory that starts with
-        ``data``; ``Events.mapped`` reports."""
-        raise NotImplementedError
-
     def drop_outs(self) -> None:
         """Forget what :meth:`queue_out` collected: the handler will run again."""
 
@@ -358,8 +351,8 @@ class Events:
         raise NotImplementedError
 
     def mapped(self, thread: HostThread, result: int) -> None:
-        """mmap(2) through ``map_file`` or ``map_anonymous_with`` is done with the host's
-        ``result``; the thread waits for ``complete``."""
+        """The host's call of ``map_file``, ``map_anonymous`` or ``unmap`` is done, with ``result``:
+        so says the guest; the thread waits for ``complete``."""
         raise NotImplementedError
 
     def cloned(self, parent: HostThread, child: HostThread, request: CloneRequest) -> None:

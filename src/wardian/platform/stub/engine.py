@@ -98,8 +98,6 @@ class StubEngine:
         self.poller = EnginePoller(self.hub)
         self.proc = ProcFiles(proc_dir)
         self.threads = ThreadTable()
-        # key -> result to report after the mprotect of a filled mapping
-        self.finishing: dict[int, int] = {}
         self.processes: dict[int, StubProcess] = {}  # by pidfd
         self.pids: set[int] = set()  # of all of them
         self.cloning = Cloning(self)
@@ -253,7 +251,6 @@ class StubEngine:
         """The thread will not speak again."""
         self.threads.remove(thread.key)
         self.drop_grant(thread)
-        self.finishing.pop(thread.key, None)
         self.cloning.parent_gone(thread)
 
     def new_process(self, space: Space, pid: int) -> StubProcess:

@@ -36,7 +36,6 @@ from wardian.platform.stub.wire import (
     KIND_HOSTRET,
     SIGINFO_OFFSET,
     SYS_MMAP,
-    SYS_MPROTECT,
     SYS_MUNMAP,
     WORDS,
 )
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
 CLONE_SETTLS: Final = 0x80000
 
 SA_ONSTACK: Final = 0x08000000
-MAP_ANONYMOUS: Final = 0x20
-PROT_WRITE: Final = 2
 
 
 class Grant:
@@ -81,8 +78,6 @@ class StubThread(HostThread):
         self.reports_end = False  # the host kernel clears the slot's tid when the thread is gone
         self.awaited = 0  # KIND_* of the report it was told to make; nothing else until then
         self.grant: Grant | None = None
-        # length, prot and data of a mapping being filled
-        self.fill: tuple[int, int, bytes] | None = None
         self.clone_request: CloneRequest | None = None
         self.clone_child: StubThread | None = None
         self.clone_parent: StubThread | None = None  # that has yet to say what became of it
@@ -280,14 +275,6 @@ class StubThread(HostThread):
     def map_anonymous(self, address: int, length: int, prot: int, flags: int) -> None:
         self.host_call(SYS_MMAP, address, length, prot, flags, 0xFFFFFFFF, 0)
 
-    def map_anonymous_with(
-        self, address: int, length: int, prot: int, flags: int, data: bytes
-    ) -> None:
-        if data:
-            self.fill = (length, prot, data)
-            prot |= PROT_WRITE
-        self.host_call(SYS_MMAP, address, length, prot, flags | MAP_ANONYMOUS, 0xFFFFFFFF, 0)
-
     def host_call(self, nr: int, a: int, b: int, c: int, d: int, e: int, f: int) -> None:
         """Have the stub make one host call; a ``grant`` is set first when it will be notified."""
         if self.grant is not None:
@@ -296,16 +283,8 @@ class StubThread(HostThread):
         self.engine.hub.reply(self.key, ACTION_HOSTCALL, 0, WORDS[7].pack(nr, a, b, c, d, e, f))
 
     def host_call_done(self, result: int) -> None:
-        """The stub made it; finish a mapping that must still be filled and protected."""
-        if self.fill is not None and result >= 0:
-            length, prot, data = self.fill
-            self.fill = None
-            self.process.write(result, data[:length])
-            self.engine.finishing[self.key] = result
-            self.host_call(SYS_MPROTECT, result, length, prot, 0, 0, 0)
-            return
-        self.fill = None
-        self.engine.events.mapped(self, self.engine.finishing.pop(self.key, result))
+        """The stub made it, and says what came of it."""
+        self.engine.events.mapped(self, result)
 
     def clone(self, request: CloneRequest) -> None:
         self.engine.cloning.begin(self, request)

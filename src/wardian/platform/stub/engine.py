@@ -100,6 +100,7 @@ class StubEngine:
         self.threads = ThreadTable()
         self.processes: dict[int, StubProcess] = {}  # by pidfd
         self.pids: set[int] = set()  # of all of them
+        self.stopped = False  # and all that are still to come
         self.cloning = Cloning(self)
         self.strays = Strays(self)
         self.pool = Pool(self)
@@ -265,6 +266,8 @@ class StubEngine:
         self.processes[process.pidfd] = process
         self.pids.add(process.pid)
         self.hub.epoll(EPOLL_CTL_ADD, process.pidfd, select.EPOLLIN)
+        if self.stopped:
+            self.send_signal(process, signal.SIGSTOP)
 
     def process_ended(self, process: StubProcess) -> None:
         """Its pidfd says that the host process is gone."""
@@ -370,18 +373,23 @@ class StubEngine:
     # -- all at once -------------------------------------------------------------------------------
     def stop_all(self) -> None:
         """No guest instruction runs until :meth:`continue_all` (or its process is killed)."""
+        self.stopped = True
         self.signal_all(signal.SIGSTOP)
 
     def continue_all(self) -> None:
         """After :meth:`stop_all`."""
+        self.stopped = False
         self.signal_all(signal.SIGCONT)
 
     def signal_all(self, number: int) -> None:
         for process in self.processes.values():
-            try:
-                signal.pidfd_send_signal(process.pidfd, number)
-            except ProcessLookupError:
-                pass
+            self.send_signal(process, number)
+
+    def send_signal(self, process: StubProcess, number: int) -> None:
+        try:
+            signal.pidfd_send_signal(process.pidfd, number)
+        except ProcessLookupError:
+            pass
 
     def close(self) -> None:
         """End every guest process; afterwards nothing of this engine is left on the host."""

@@ -41,7 +41,6 @@ IMAGE_MAP: Final = struct.Struct("<4Qq")
 IMAGE_BLOB: Final = struct.Struct("<2Q")
 
 SYS_MMAP: Final = 9
-SYS_MPROTECT: Final = 10
 SYS_MUNMAP: Final = 11
 
 

@@ -57,18 +57,20 @@ class Strays:
         return left if timeout_ns < 0 else min(timeout_ns, left)
 
     def look(self) -> None:
-        unknown = self.unknown()
+        children = self.children()
+        unknown = self.unknown(children)
         self.seen = {pid: self.seen.get(pid, 0) + 1 for pid in unknown}
         due = [pid for pid, looks in self.seen.items() if looks > PATIENCE]
         for pid in due[:MOST_AT_ONCE]:
             self.end(pid, self.seen[pid] > LONG_PATIENCE)
-        waiting = self.engine.cloning.give_up(LONG_PATIENCE if unknown else PATIENCE)
+        sure = children and not unknown  # that nobody is on his way; without /proc we never are
+        waiting = self.engine.cloning.give_up(PATIENCE if sure else LONG_PATIENCE)
         self.hunting = bool(unknown) or waiting
 
-    def unknown(self) -> list[int]:
-        """Children of the zygote that are neither guest processes nor in the pool."""
+    def unknown(self, children: list[int]) -> list[int]:
+        """Those of the zygote's children that are neither guest processes nor in the pool."""
         pool = {fresh.pid for fresh in self.engine.pool.processes}
-        return [pid for pid in self.children() if pid not in self.engine.pids and pid not in pool]
+        return [pid for pid in children if pid not in self.engine.pids and pid not in pool]
 
     def children(self) -> list[int]:
         """Of the zygote (proc_pid_task(5)); where the host has no such list, those of all that we

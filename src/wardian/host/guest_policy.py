@@ -329,7 +329,8 @@ def _decided_rows() -> list[bpf.Rule]:
             GRANTED,
             "maps a descriptor that the Sentry sent over the control socket: only host files that "
             "are open for reading, which this process may read; the host refuses to map them "
-            "writable and shared (a notification would cost every library 46 us a segment)",
+            "writable and shared (a notification would cost every library 46 us a segment). "
+            "Jumped to, it also maps what a fork is sent, the channel of its own child",
             _IN_STUB,
             _ADDRESS,
             _LENGTH,

@@ -63,7 +63,8 @@ class Strays:
         due = [pid for pid, looks in self.seen.items() if looks > PATIENCE]
         for pid in due[:MOST_AT_ONCE]:
             self.end(pid, self.seen[pid] > LONG_PATIENCE)
-        sure = bool(children) and not unknown  # that nobody is on his way; without /proc we never are
+        # that nobody is on his way; without /proc we never are
+        sure = bool(children) and not unknown
         waiting = self.engine.cloning.give_up(PATIENCE if sure else LONG_PATIENCE)
         self.hunting = bool(unknown) or waiting
 

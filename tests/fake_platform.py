@@ -183,6 +183,9 @@ class FakeThread(HostThread):
         some(len(data))
         return os.pwritev(fd, [data], offset, flags)
 
+    def exit_process(self) -> bool:
+        return False
+
     def pointers(self) -> tuple[int, int]:
         return self.where
 

@@ -222,6 +222,8 @@ void fast_call(struct fast_regs *r)
     }
     if (s->action == ACTION_EXIT)
         leave(s->p[0]);
+    if (s->action == ACTION_EXIT_GROUP)
+        sys1(SYS_exit_group, 0);
     block->result = r->ax;
     block->resume = r->cx;
     r->ax = block->trap = TRAP_ANSWERED;

@@ -294,6 +294,11 @@ class HostThread:
         """End this thread; the word at ``clear_tid`` (0: none) becomes 0 and its futex is woken."""
         raise NotImplementedError
 
+    def exit_process(self) -> bool:
+        """End the process whose only thread this is; False when it has others, or a request was not
+        made: it must be killed."""
+        raise NotImplementedError
+
     # -- at any time -------------------------------------------------------------------------------
     def interrupt(self) -> None:
         """Make a thread that runs guest code report itself (``Events.interrupted``) soon."""

@@ -1,4 +1,5 @@
-/* Threads and processes made behind the Sentry's back: nothing that it does not know outlives what it knows. */
+/* Threads and processes made behind the Sentry's back, or that stay when they have exited: nothing that it does not
+   know outlives what it knows. */
 #include "hostile.h"
 
 #define FORK_FLAGS 0x1008000L /* CLONE_PARENT, CLONE_CHILD_SETTID: what the host's filter lets pass */
@@ -98,6 +99,20 @@ static void stays_secret(void (*entry)(void))
     CHECK(alive[1] > 0 && is_quiet());
 }
 
+/* Writes its exit_group onto the channel by hand, and does not do what it is then told to. */
+static void exit_and_stay(void)
+{
+    struct slot *s = slot_at(1);
+    s->kind = KIND_SYSCALL;
+    s->nr = SYS_exit_group;
+    memset(s->args, 0, sizeof s->args);
+    s->data_len = 0;
+    alive[1] = 1;
+    __atomic_fetch_add(&s->req_seq, 1, __ATOMIC_SEQ_CST);
+    announce(1);
+    count_for_ever();
+}
+
 static void sleep_for_ever(void)
 {
     static int word;
@@ -134,6 +149,9 @@ int main(void)
     begin_witness();
     stays_secret(count_for_ever);
     stays_secret(leave_a_thread);
+    alive[0] = alive[1] = 0;
+    CHECK(IN_CHILD(2000, (silence(), exit_and_stay())) == 0);
+    CHECK(alive[0] > 0 && alive[1] == 1 && is_quiet());
     CHECK(IN_CHILD(PATIENCE_MS, fork_without_room()) == 0);
     end_witness();
     return verdict("clones");

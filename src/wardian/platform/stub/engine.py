@@ -396,6 +396,7 @@ class StubEngine:
         self.zygote.socket.close()
         for process in list(self.processes.values()):
             process.kill()
+            process.end()  # if it was only told to
         for fresh in self.pool.by_fd.values():
             fresh.control.close()
         self.cloning.kits.close()

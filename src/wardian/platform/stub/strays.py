@@ -1,4 +1,5 @@
-"""Host processes that a guest has forked and the Sentry does not know.
+"""Host processes that a guest has forked and the Sentry does not know, and those that were told to
+exit and do not.
 
 A guest that makes the stub's clone call by itself has a process that can ask for nothing, and yet
 runs, also after its maker has ended. The host knows all children of the zygote, whose children all
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from wardian.platform.stub.engine import StubEngine
+    from wardian.platform.stub.process import StubProcess
 
 LOOK_NS: Final = 100_000_000
 PATIENCE: Final = 20
@@ -38,12 +40,20 @@ class Strays:
         self.hunting = False
         self.next_look_ns = 0
         self.seen: dict[int, int] = {}  # unknown pid -> looks
+        self.leaving: list[StubProcess] = []  # told to exit since the last look
+        self.late: list[StubProcess] = []  # and before
 
     def begin(self) -> None:
         """A process has ended, or was never heard of: look soon."""
         if not self.hunting:
             self.hunting = True
             self.next_look_ns = time.monotonic_ns() + LOOK_NS
+
+    def see_off(self, process: StubProcess) -> None:
+        """It was told to exit, which takes no time: a signal would take more than all the rest. One
+        that is still there at the second look is killed."""
+        self.leaving.append(process)
+        self.begin()
 
     def hunt(self, timeout_ns: int) -> int:
         """Look when it is time to; at most how long to wait until the next look."""
@@ -66,7 +76,17 @@ class Strays:
         # that nobody is on his way; without /proc we never are
         sure = bool(children) and not unknown
         waiting = self.engine.cloning.give_up(PATIENCE if sure else LONG_PATIENCE)
-        self.hunting = bool(unknown) or waiting
+        late = self.end_late()
+        self.hunting = bool(unknown) or waiting or late
+
+    def end_late(self) -> bool:
+        """Kill who should have left by the last look. Whether more are to leave."""
+        for process in self.late:
+            if process.pidfd >= 0:
+                process.end()
+        self.late = [process for process in self.leaving if process.pidfd >= 0]
+        self.leaving = []
+        return bool(self.late)
 
     def unknown(self, children: list[int]) -> list[int]:
         """Those of the zygote's children that are neither guest processes nor in the pool."""

@@ -23,6 +23,7 @@ from wardian.platform.layout import (
 from wardian.platform.stub.process import StubProcess
 from wardian.platform.stub.wire import (
     ACTION_EXIT,
+    ACTION_EXIT_GROUP,
     ACTION_HOSTCALL,
     ACTION_MAP,
     ACTION_RESUME,
@@ -307,6 +308,18 @@ class StubThread(HostThread):
             process.ended = True
         self.engine.hub.reply(self.key, ACTION_EXIT, 0, WORDS[1].pack(clear_tid))
         process.space.retire(self.slot, self.reports_end)
+
+    def exit_process(self) -> bool:
+        process = self.stub_process
+        if len(process.threads) > 1 or not process.pid or process.ended:
+            return False
+        self.engine.forget_thread(self)
+        process.threads.remove(self)
+        process.ended = True
+        self.engine.hub.reply(self.key, ACTION_EXIT_GROUP, 0)
+        process.space.retire(self.slot, self.reports_end)
+        self.engine.strays.see_off(process)
+        return True
 
     # -- at any time -------------------------------------------------------------------------------
     def interrupt(self) -> None:

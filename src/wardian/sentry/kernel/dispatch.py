@@ -369,7 +369,8 @@ class Dispatcher(Events, TaskHooks):
         if host is not None:
             host.owner = None
             if not task.group.tasks:
-                host.process.kill()
+                if task is not self.kernel.current or not host.exit_process():
+                    host.process.kill()
             elif task is self.kernel.current:
                 host.exit(task.clear_child_tid)
             else:

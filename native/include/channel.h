@@ -161,6 +161,14 @@ struct clone_order {
 };
 
 /* The data of exit(2) and exit_group(2): what the guest says of itself. */
+/* Behind the path of an execve: so many strings of argv and envp, each with its NUL, in size bytes. Below zero: the
+ * Sentry is to read them by itself. */
+struct exec_strings {
+    int64_t size;
+    uint32_t counts[2];
+};
+#define EXEC_STRINGS_MAX 8192
+
 struct last_words {
     uint64_t peak_kib;      /* ru_maxrss; 0: not told */
     uint64_t holds_no_lock; /* its robust futex list is empty */

@@ -133,7 +133,34 @@ static uint32_t marshal_exit(struct slot *s, uint64_t nr)
     return sizeof words;
 }
 
+/* execve(2)'s argv and envp behind the path: to the Sentry each page that a fork has left shared costs its copy. */
+static uint32_t marshal_strings(struct slot *s, uint32_t used, const uint64_t *arrays)
+{
+    struct exec_strings head = {SENT_TOO_LARGE, {0, 0}};
+    uint8_t *to = s->data + used + sizeof head;
+    uint64_t filled = 0, pointer;
+
+    for (int i = 0; i < 2; i++)
+        for (uint64_t at = arrays[i]; at; at += 8) {
+            if (copy_bytes(&pointer, (void *)at, 8))
+                goto out;
+            if (!pointer)
+                break;
+            int64_t n = copy_string(to + filled, (void *)pointer, EXEC_STRINGS_MAX - filled);
+            if (n < 0)
+                goto out;
+            filled += (uint64_t)n + 1;
+            head.counts[i]++;
+        }
+    head.size = (int64_t)filled;
+out:
+    memcpy(s->data + used, &head, sizeof head);
+    return used + (uint32_t)sizeof head + (head.size > 0 ? (uint32_t)head.size : 0);
+}
+
 uint32_t marshal_call(struct slot *s, uint64_t nr, const uint64_t *args)
 {
+    if (nr == SYS_execve)
+        return marshal_strings(s, marshal(s, nr, args), args + 1);
     return nr == SYS_exit_group || nr == SYS_exit ? marshal_exit(s, nr) : marshal(s, nr, args);
 }

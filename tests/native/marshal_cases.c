@@ -258,3 +258,52 @@ static void marshal_of_a_signal_frame(void)
     record(&at, &n);
     CHECK(n == -14);
 }
+
+/* What stands behind the path: the head, and the strings at `strings`. */
+static struct exec_strings exec_strings_of(uint64_t argv, uint64_t envp, const uint8_t **strings)
+{
+    struct exec_strings head;
+    uint64_t args[6] = {GUEST, argv, envp};
+    int64_t n;
+    uint32_t at = 0;
+
+    *row(SYS_execve) = 1;
+    memcpy(guest(0), "/bin/x", 7);
+    uint32_t used = marshal_call(slot_one(), SYS_execve, args);
+    CHECK(!memcmp(record(&at, &n), "/bin/x", 6) && n == 6);
+    memcpy(&head, slot_one()->data + at, sizeof head);
+    CHECK(used == at + sizeof head + (head.size > 0 ? (uint32_t)head.size : 0) && used <= DATA_SIZE);
+    *strings = slot_one()->data + at + sizeof head;
+    return head;
+}
+
+static void marshal_of_the_strings_of_an_exec(void)
+{
+    uint64_t argv[] = {GUEST + 64, GUEST + 68, 0}, envp[] = {GUEST + 72, 0}, bad[] = {GUEST + 64, 8, 0};
+    const uint8_t *strings;
+    struct exec_strings head;
+
+    memcpy(guest(64), "one\0two\0A=b", 12);
+    memcpy(guest(128), argv, sizeof argv);
+    memcpy(guest(192), envp, sizeof envp);
+    head = exec_strings_of(GUEST + 128, GUEST + 192, &strings);
+    CHECK(head.size == 12 && head.counts[0] == 2 && head.counts[1] == 1);
+    CHECK(!memcmp(strings, "one\0two\0A=b", 12));
+    head = exec_strings_of(0, 0, &strings);
+    CHECK(head.size == 0 && !head.counts[0] && !head.counts[1]);
+    head = exec_strings_of(GUEST + 136, 0, &strings);
+    CHECK(head.size == 4 && head.counts[0] == 1 && !memcmp(strings, "two", 4));
+    memcpy(guest(256), bad, sizeof bad);
+    CHECK(exec_strings_of(GUEST + 256, 0, &strings).size < 0);
+    CHECK(exec_strings_of(8, GUEST + 192, &strings).size < 0);
+    CHECK(exec_strings_of(GUEST + 128, ~0UL, &strings).size < 0);
+    CHECK(exec_strings_of(1UL << 63, 0, &strings).size < 0);
+    memcpy((void *)(GUEST_END - 8), argv, 8);
+    CHECK(exec_strings_of(GUEST_END - 8, 0, &strings).size < 0); /* no NULL before the end */
+    memset(guest(300), 'x', 3000);
+    *guest(3300) = 0;
+    uint64_t large[] = {GUEST + 300, GUEST + 300, GUEST + 300, 0};
+    memcpy(guest(128), large, sizeof large);
+    CHECK(exec_strings_of(GUEST + 128, 0, &strings).size < 0);
+    CHECK(exec_strings_of(GUEST + 136, 0, &strings).size == 6002);
+}

@@ -34,6 +34,7 @@ static const struct hosted_case cases[] = {
     CASE(marshal_of_anything)
     CASE(marshal_of_numbers_beyond_the_table)
     CASE(marshal_of_a_signal_frame)
+    CASE(marshal_of_the_strings_of_an_exec)
     CASE(outs_reach_guest_memory)
     CASE(outs_that_fault_are_efault)
     CASE(outs_of_zeros_need_no_bytes)

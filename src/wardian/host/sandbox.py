@@ -57,6 +57,9 @@ LOG = Log("wardian.sandbox")
 TIMEOUT_STATUS = 124
 BUG_STATUS = 125
 AT_FDCWD = -100
+YOUNG_MAX = 5000
+"""Objects that live before a collection looks at them. With CPython's 700 there is one for every
+second fork and exec, most of whose objects are gone a moment later."""
 BYTES_PER_INODE = 4096
 """As tmpfs(5): so much file space is one inode's."""
 
@@ -317,6 +320,7 @@ def keep_what_there_is() -> None:
     """What was made until now stays: no garbage collection needs to look at it. Before the first
     program runs it is off, for imports leave no garbage (``cli.main``)."""
     gc.freeze()
+    gc.set_threshold(YOUNG_MAX, 10, 10)
     gc.enable()
 
 

@@ -137,6 +137,8 @@ class Programs:
 
     def leave_process(self, thread: StubThread) -> None:
         """Part with the old program's host process."""
+        if thread.exit_process():
+            return
         old = thread.stub_process
         self.engine.forget_thread(thread)
         if thread in old.threads:

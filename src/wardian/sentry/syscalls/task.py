@@ -32,6 +32,7 @@ STRINGS_AT_ONCE: Final = 64
 MAX_ARGUMENT_LENGTH: Final = 131072  # MAX_ARG_STRLEN
 ROBUST_LIST_SIZE: Final = 24
 UCONTEXT_SIZE: Final = 304
+EXEC_STRINGS: Final = struct.Struct("<q2I")
 LAST_WORDS: Final = struct.Struct("<2Q")
 PEAK_LIMIT: Final = 1 << 47  # of memory that a process can have
 
@@ -131,6 +132,24 @@ def copy_arguments(t: Task, pointers: list[int]) -> list[bytes]:
     return strings
 
 
+def sent_strings(t: Task, path: bytes) -> tuple[list[bytes], list[bytes]] | None:
+    """argv and envp as the stub sent them along, behind the path; None when there is nothing that
+    makes sense. What it says is the caller's memory, like all of them."""
+    assert t.call is not None
+    data = t.call.data
+    at = 8 + (len(path) + 7 & ~7)
+    if len(data) < at + EXEC_STRINGS.size:
+        return None
+    size, argc, envc = EXEC_STRINGS.unpack_from(data, at)
+    at += EXEC_STRINGS.size
+    if not 0 <= size <= len(data) - at:
+        return None
+    strings = data[at : at + size].split(b"\0")
+    if len(strings) != argc + envc + 1 or strings.pop():
+        return None
+    return strings[:argc], strings[argc:]
+
+
 def copy_argument(t: Task, pointer: int) -> bytes:
     """One argument; longer than MAX_ARG_STRLEN is E2BIG (execve(2))."""
     from wardian.sentry.errno import ENAMETOOLONG
@@ -146,8 +165,8 @@ def execve(t: Task, path: UserPath, argv: Addr, envp: Addr) -> int:
     file = open_exec(t, AT_FDCWD, path)  # first: a search along PATH mostly finds nothing
     file.hold()
     try:
-        arguments, environment = copy_strings(t, argv), copy_strings(t, envp)
-        return replace_program(t, file, arguments, environment, path)
+        strings = sent_strings(t, path) or (copy_strings(t, argv), copy_strings(t, envp))
+        return replace_program(t, file, strings[0], strings[1], path)
     finally:
         file.drop()
 

@@ -167,7 +167,6 @@ struct exec_strings {
     int64_t size;
     uint32_t counts[2];
 };
-#define EXEC_STRINGS_MAX 8192
 
 struct last_words {
     uint64_t peak_kib;      /* ru_maxrss; 0: not told */

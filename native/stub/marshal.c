@@ -4,7 +4,7 @@
 enum { ARG_STRING = 1, ARG_BUFFER = 2, ARG_BULK = 3, ARG_IOVEC = 4, ARG_GATHER = 5 };
 enum { SHORT_CALL = 1 };
 enum { SENT_NULL = -1, SENT_TOO_LARGE = -2, SENT_APART = -3 };
-enum { BULK_MIN = 256, BULK_MAX = 16384, IOVEC_MAX = 8 };
+enum { BULK_MIN = 256, BULK_MAX = 16384, IOVEC_MAX = 8, EXEC_STRINGS_MAX = 8192 };
 
 static int64_t marshal_one(uint8_t kind, uint64_t value, uint64_t next, uint8_t *to, uint64_t room)
 {

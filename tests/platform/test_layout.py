@@ -14,6 +14,7 @@ import pytest
 
 from wardian.platform import layout
 from wardian.platform.stub import wire
+from wardian.sentry.syscalls.task import EXEC_STRINGS
 
 NATIVE = Path(__file__).parents[2] / "native"
 HEADER = NATIVE / "include/channel.h"
@@ -25,6 +26,7 @@ STRUCTS = {
     "sizeof(struct image_blob)": wire.IMAGE_BLOB.size,
     "sizeof(struct deliver)": wire.DELIVER.size,
     "sizeof(struct ids)": wire.IDS.size,
+    "sizeof(struct exec_strings)": EXEC_STRINGS.size,
     "offsetof(struct slot, ids)": wire.IDS_OFFSET,
     "offsetof(struct slot, siginfo)": wire.SIGINFO_OFFSET,
     "offsetof(struct slot, data)": wire.DATA_OFFSET,

@@ -160,7 +160,6 @@ struct clone_order {
     uint64_t parent_tid_at, child_tid_at; /* where the guest wants the child's tid; 0: nowhere */
 };
 
-/* The data of exit(2) and exit_group(2): what the guest says of itself. */
 /* Behind the path of an execve: so many strings of argv and envp, each with its NUL, in size bytes. Below zero: the
  * Sentry is to read them by itself. */
 struct exec_strings {
@@ -168,6 +167,7 @@ struct exec_strings {
     uint32_t counts[2];
 };
 
+/* The data of exit(2) and exit_group(2): what the guest says of itself. */
 struct last_words {
     uint64_t peak_kib;      /* ru_maxrss; 0: not told */
     uint64_t holds_no_lock; /* its robust futex list is empty */

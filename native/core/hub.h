@@ -2,7 +2,8 @@
  * nothing read there is used as an index or length before it was copied and checked.
  *
  * requests.c finds and takes requests, wait.c waits for them, answers.c answers, slots.c keeps the account of
- * address spaces and their threads, placement.c says where these run, transfers.c moves the bytes of reads and writes, hub.c makes the Python type of it.
+ * address spaces and their threads, placement.c says where these run, transfers.c moves the bytes of reads and
+ * writes, hub.c makes the Python type of it.
  */
 #ifndef WARDIAN_HUB_H
 #define WARDIAN_HUB_H

@@ -31,6 +31,7 @@ static pid_t tid_of(const struct slot_state *state, const struct slot *slot)
     return syscall(SYS_tgkill, state->pid, claim, 0) == 0 ? (pid_t)claim : 0;
 }
 
+/* That it is kept off a processor, until hub_let_go; false when as many are as can be remembered. */
 static bool remember(Hub *hub, uint32_t key, struct slot_state *state, uint32_t apart)
 {
     if (!state->apart) {
@@ -56,6 +57,12 @@ void hub_keep_apart(Hub *hub, uint32_t key, struct slot_state *state, const stru
         remember(hub, key, state, cpu + 1);
 }
 
+static void let_go(const Hub *hub, struct slot_state *state, pid_t tid)
+{
+    sched_setaffinity(tid, sizeof hub->cpus, &hub->cpus);
+    state->apart = 0;
+}
+
 /* Before a sleep: whoever runs may run anywhere. Those that wait for us are woken by us. */
 void hub_let_go(Hub *hub)
 {
@@ -66,10 +73,10 @@ void hub_let_go(Hub *hub)
             pid_t tid = state->busy ? 0 : tid_of(state, slot_at(hub, key));
             if (!tid)
                 continue;
-            sched_setaffinity(tid, sizeof hub->cpus, &hub->cpus);
-        }
-        if (state)
+            let_go(hub, state, tid);
+        } else if (state) {
             state->apart = 0;
+        }
         hub->apart[i] = hub->apart[--hub->napart];
     }
 }
@@ -105,12 +112,13 @@ PyObject *hub_place(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
     if (!state)
         return NULL;
     hub_keep_apart(hub, key, state, slot);
-    uint32_t apart = state->apart;
-    if (nargs > 1 && apart) {
-        state = hub_answerable(hub, args[1], &key, &slot);
-        if (!state)
+    if (nargs > 1 && state->apart) {
+        pid_t tid = tid_of(state, slot);
+        struct slot_state *child = hub_answerable(hub, args[1], &key, &slot);
+        if (!child)
             return NULL;
-        remember(hub, key, state, apart);
+        if (!remember(hub, key, child, state->apart))
+            let_go(hub, state, tid); /* or the child would inherit what nobody ends */
     }
     Py_RETURN_NONE;
 }

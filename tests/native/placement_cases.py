@@ -97,6 +97,22 @@ def case_a_child_is_let_go_as_its_parent() -> None:
     guests.end()
 
 
+def case_a_child_that_cannot_be_remembered_has_a_parent_that_is_free() -> None:
+    guests = Guests(2)
+    c = guests.channel
+    guests.hub.place(c.key(1))
+    crowd = guests.children[1].pid
+    for slot in range(10, 110):  # more than are remembered
+        c.hub.activate(c.key(slot))
+        c.hub.host_thread(c.key(slot), crowd, crowd)
+        c.hub.place(c.key(slot))
+    assert guests.places() == [APART, APART]
+    c.hub.activate(c.key(200))
+    guests.hub.place(c.key(1), c.key(200))
+    assert guests.places() == [CPUS, APART]
+    guests.end()
+
+
 def case_a_slot_that_names_a_strange_thread_moves_nobody() -> None:
     guests = Guests(2)
     c = guests.channel

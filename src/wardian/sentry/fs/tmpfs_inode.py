@@ -28,8 +28,8 @@ from wardian.sentry.vfs.inode import (
     S_IFREG,
     AttributeChange,
     Attributes,
-    Inode,
 )
+from wardian.sentry.vfs.libfs import SimpleInode
 from wardian.sentry.vfs.seek import SEEK_DATA, SEEK_HOLE, seek_regular
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ XATTR_CREATE: Final = 1
 XATTR_REPLACE: Final = 2
 
 
-class TmpInode(Inode):
+class TmpInode(SimpleInode):
     """What all kinds of inodes have: attributes and extended attributes. Used as is for nodes."""
 
     def __init__(self, sb: TmpFS, mode: int, uid: int, gid: int) -> None:
@@ -57,15 +57,10 @@ class TmpInode(Inode):
         self.counted = False
         sb.quota.add_inode()
         self.counted = True
-        super().__init__(sb, sb.next_ino(), mode)
-        self.uid = uid
-        self.gid = gid
+        now = sb.clock.realtime_ns()
+        super().__init__(sb, sb.next_ino(), mode, uid, gid, now)
         self.nlink = 1
         self.rdev = 0
-        now = sb.clock.realtime_ns()
-        self.atime_ns = now
-        self.mtime_ns = now
-        self.ctime_ns = now
         self.btime_ns = now
         self.xattrs: dict[bytes, bytes] | None = None
         self.xattr_bytes = 0
@@ -83,19 +78,11 @@ class TmpInode(Inode):
         return 0
 
     def getattr(self) -> Attributes:
-        a = Attributes()
-        a.dev = self.sb.dev
-        a.ino = self.ino
-        a.mode = self.mode
+        a = super().getattr()
         a.nlink = self.nlink
-        a.uid = self.uid
-        a.gid = self.gid
         a.rdev = self.rdev
         a.size = self.size()
         a.blocks = self.blocks()
-        a.atime_ns = self.atime_ns
-        a.mtime_ns = self.mtime_ns
-        a.ctime_ns = self.ctime_ns
         a.btime_ns = self.btime_ns
         return a
 
@@ -104,16 +91,7 @@ class TmpInode(Inode):
         if change.size is not None:
             self.resize(change.size)
             self.mtime_ns = now
-        if change.mode is not None:
-            self.mode = (self.mode & S_IFMT) | (change.mode & 0o7777)
-        if change.uid is not None:
-            self.uid = change.uid
-        if change.gid is not None:
-            self.gid = change.gid
-        if change.atime_ns is not None:
-            self.atime_ns = change.atime_ns
-        if change.mtime_ns is not None:
-            self.mtime_ns = change.mtime_ns
+        super().setattr(change)
         self.ctime_ns = now
 
     def resize(self, length: int) -> None:

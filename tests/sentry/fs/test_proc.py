@@ -21,7 +21,7 @@ from wardian.sentry.errno import (
     LinuxError,
 )
 from wardian.sentry.fs.proc import ProcFS
-from wardian.sentry.kernel.exit import exit_task
+from wardian.sentry.kernel.exit import exit_task, reap
 from wardian.sentry.kernel.memory_count import STALE_NS
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.mm.memory import FileMapping
@@ -36,7 +36,8 @@ def t() -> Task:
     root = task.kernel.mounts.root_path()
     dcache.instantiate(root.dentry, b"proc", root.inode.mkdir(b"proc", 0o755, 0, 0))
     place = namei.resolve(task, -100, b"/proc")
-    task.kernel.mounts.mount(ProcFS(task.kernel), place, 0, "proc")
+    task.kernel.proc = ProcFS(task.kernel)
+    task.kernel.mounts.mount(task.kernel.proc, place, 0, "proc")
     return task
 
 
@@ -299,6 +300,34 @@ def test_dead_leader_of_living_threads_is_still_there(t: Task) -> None:
     assert fields(text(t, f"/proc/{child.group.pid}/status"))["Threads"] == "1"
     assert text(t, f"/proc/{child.group.pid}/cmdline") == ""
     assert fields(text(thread, "/proc/thread-self/status"))["State"] == "R (running)"
+
+
+def cached_names(t: Task, path: bytes) -> set[bytes]:
+    return set(namei.resolve(t, -100, path).dentry.children or ())
+
+
+def test_names_of_a_process_are_forgotten_with_it(t: Task) -> None:
+    """They hold its inodes, and those its task: a leak of some KiB for each process looked at."""
+    child = support.fork(t)
+    pid = child.group.pid
+    status = namei.resolve(t, -100, b"/proc/%d/task/%d/status" % (pid, pid)).dentry
+    exit_task(child, 0)
+    assert b"State:\tZ" in text(t, f"/proc/{pid}/status").encode()
+    reap(child.group)
+    assert b"%d" % pid not in cached_names(t, b"/proc")
+    assert status.unlinked and status.parent.unlinked
+    assert not status.parent.children
+
+
+def test_names_of_a_thread_are_forgotten_with_it(t: Task) -> None:
+    thread = support.make_thread(t)
+    tid = thread.tid
+    text(t, f"/proc/self/task/{tid}/comm")
+    text(t, f"/proc/{tid}/comm")
+    exit_task(thread, 0)
+    assert cached_names(t, b"/proc/self/task") == set()
+    assert b"%d" % tid not in cached_names(t, b"/proc")
+    assert text(t, "/proc/self/comm")
 
 
 def test_auxv_and_limits(t: Task) -> None:

@@ -149,6 +149,7 @@ def mount_system(task: Task) -> None:
     register_terminals(kernel.devices)
     kernel.devpts = DevPts(kernel, kernel.anonymous_dev())
     proc, sys = ProcFS(kernel), SysFS(kernel)
+    kernel.proc = proc
     kernel.filesystems = {
         b"tmpfs": TmpFSType(),
         b"proc": SharedFileSystem(proc),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wardian.sentry.fs.proc_flush import flush_task
 from wardian.sentry.kernel.exit import exit_task
 from wardian.sentry.kernel.robust import release_robust_futexes
 from wardian.sentry.kernel.signals import flush_for_exec
@@ -62,6 +63,7 @@ def leave_other_threads(task: Task) -> None:
         return
     pids = task.kernel.pids
     pids.remove_task(task)
+    flush_task(task.kernel.proc, group.pid, task.tid)
     task.tid = group.pid
     group.leader = task
     pids.add_task(task)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wardian.sentry.fs.proc_flush import flush_task
 from wardian.sentry.kernel.robust import release_robust_futexes
 from wardian.sentry.kernel.sem import undo_all
 from wardian.sentry.kernel.siginfo import CLD_EXITED, CLD_KILLED, SigInfo
@@ -50,6 +51,8 @@ def exit_task(task: Task, code: int) -> None:
     leave_call(task)
     group.tasks.remove(task)
     task.kernel.pids.remove_task(task)
+    if group.leader is not task:
+        flush_task(task.kernel.proc, group.pid, task.tid)
     if group.leader is task and not group.exiting:
         group.exit_code = code
     release_parts(task)
@@ -223,3 +226,4 @@ def reap(group: ThreadGroup) -> None:
     pids = group.kernel.pids
     pids.leave(group)
     pids.remove_group(group)
+    flush_task(group.kernel.proc, group.pid, group.pid)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wardian.sentry.net.stack import NetworkStack
     from wardian.sentry.tty.devpts import DevPts
     from wardian.sentry.vfs.filesystems import FileSystemType
+    from wardian.sentry.vfs.inode import SuperBlock
     from wardian.sentry.vfs.mount_tree import MountNamespace
 
 
@@ -61,6 +62,7 @@ class Kernel:
         self.console: ControllingTerminal | None = None  # our terminal, for /dev/console
         self.file_space = Quota()  # what all files in memory may take together
         self.shmem: TmpFS | None = None  # the internal tmpfs of memfds, made at the first one
+        self.proc: SuperBlock | None = None  # forgets the names of a task that ends
         self.devpts: DevPts  # what /dev/ptmx opens; boot mounts it on /dev/pts
         self.hooks: TaskHooks  # the dispatcher, as signals and exit see it
         self.vdso = 0  # where the engine has put the vDSO in every guest process; 0: nowhere

@@ -124,6 +124,15 @@ def forget(dentry: Dentry) -> None:
     dentry.unlinked = True
 
 
+def invalidate(dentry: Dentry) -> None:
+    """What ``dentry`` was for is gone, with all below it; whoever holds one of them keeps that."""
+    forget(dentry)
+    children, dentry.children = dentry.children, None
+    if children is not None:
+        for child in children.values():
+            invalidate(child)
+
+
 def unhook(dentry: Dentry) -> None:
     """Take ``dentry`` out of its parent's children."""
     parent = dentry.parent

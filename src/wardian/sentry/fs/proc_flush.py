@@ -1,0 +1,41 @@
+"""What /proc's dentries of a task are when it is gone: forgotten (proc_flush_pid in fs/proc/base.c).
+
+A cached name holds its inode, and that its task. Without this, each process that was looked up in
+/proc would stay in memory after its end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardian.sentry.vfs.dcache import invalidate
+
+if TYPE_CHECKING:
+    from wardian.sentry.vfs.dentry import Dentry
+    from wardian.sentry.vfs.inode import SuperBlock
+
+
+def flush_task(proc: SuperBlock | None, pid: int, tid: int) -> None:
+    """Task ``tid`` of process ``pid`` has no directory any more."""
+    root = proc.root_dentry if proc is not None else None
+    if root is None:
+        return
+    if tid != pid:
+        process = cached(root, b"%d" % pid)
+        threads = cached(process, b"task") if process is not None else None
+        if threads is not None:
+            drop(threads, tid)
+    drop(root, tid)
+
+
+def drop(directory: Dentry, number: int) -> None:
+    """Forget the directory of a task, and all below it."""
+    dentry = cached(directory, b"%d" % number)
+    if dentry is not None:
+        invalidate(dentry)
+
+
+def cached(directory: Dentry, name: bytes) -> Dentry | None:
+    """The child called ``name``, when it was looked up."""
+    children = directory.children
+    return children.get(name) if children is not None else None

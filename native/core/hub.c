@@ -10,7 +10,7 @@
 #include "arguments.h"
 #include "hub.h"
 
-#define GUEST_SPIN 4000U /* pauses, about 120 us */
+#define GUEST_SPIN 8000U /* pauses, about 240 us: an execve takes 200 */
 #define MAX_SPIN_NS 150000UL /* longer than the two wake-ups that a spin saves */
 #define FIRST_ROOM 256 /* pending keys */
 

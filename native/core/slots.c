@@ -122,7 +122,7 @@ PyObject *hub_activate(Hub *hub, PyObject *arg)
     memset(state, 0, sizeof *state);
     memset(slot, 0, 384);
     slot->spin_max = hub->guest_spin;
-    slot->spin = hub->guest_spin / 2;
+    slot->spin = hub->guest_spin;
     state->active = true;
     hub->running++;
     Py_RETURN_NONE;

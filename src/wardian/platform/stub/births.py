@@ -64,12 +64,15 @@ class Kits:
         self.due = True
         try:
             kit = self.spare.pop() if self.spare else Kit(self.engine)
+            if kit.fits():
+                return kit
+            kit.close()
         except OSError:
-            raise EAGAIN("the host has no room for one more process") from None
-        if kit.fits():
-            return kit
-        kit.close()
-        raise EAGAIN("no room for one more process")
+            pass
+        if not self.engine.departed:
+            raise EAGAIN("the host has no room for one more process")
+        self.engine.take_apart()
+        return self.take()
 
     def close(self) -> None:
         for kit in self.spare:

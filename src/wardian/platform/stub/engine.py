@@ -62,6 +62,8 @@ MARSHAL_OFFSET: Final = 0x2000
 VALIDATED_OFFSET: Final = 8  # shared_page.validated
 PATCHING_OFFSET: Final = 12  # shared_page.patching
 ZYGOTE_PATIENCE_MS: Final = 2000
+MOST_DEPARTED: Final = 16
+"""Processes that have ended and still have their channels."""
 
 
 class StubEngine:
@@ -100,6 +102,7 @@ class StubEngine:
         self.threads = ThreadTable()
         self.processes: dict[int, StubProcess] = {}  # by pidfd
         self.pids: set[int] = set()  # of all of them
+        self.departed: list[StubProcess] = []  # ended as expected, and not taken apart yet
         self.stopped = False  # and all that are still to come
         self.cloning = Cloning(self)
         self.strays = Strays(self)
@@ -137,7 +140,7 @@ class StubEngine:
             timeout_ns = self.cloning.try_delayed(timeout_ns)
         if self.pool.retry_ns:
             timeout_ns = self.pool.retry(timeout_ns)
-        due = self.pool.due or self.cloning.kits.due
+        due = self.pool.due or self.cloning.kits.due or bool(self.departed)
         found = self.wait(0 if due else timeout_ns)
         if due and not found:
             self.prepare()
@@ -149,7 +152,9 @@ class StubEngine:
             self.host_event(fd, events)
 
     def prepare(self) -> None:
-        """What forks and programs to come will need: nobody wants anything just now."""
+        """What has ended is taken apart, and what forks and programs to come will need is made:
+        nobody wants anything just now."""
+        self.take_apart()
         if self.cloning.kits.due:
             self.cloning.kits.fill()
         if self.pool.due:
@@ -278,10 +283,19 @@ class StubEngine:
         if not expected:
             process.ended = True
             self.events.process_died(process, 9)
-        process.gone()
+            process.leave_threads()
+        self.departed.append(process)
+        if len(self.departed) >= MOST_DEPARTED:
+            self.take_apart()
         self.strays.begin()
         if self.programs.waiting:
             self.pool.fill()
+
+    def take_apart(self) -> None:
+        """Free what belonged to processes that are gone: parents wait for the end, not for this."""
+        for process in self.departed:
+            process.gone()
+        self.departed.clear()
 
     def zygote_event(self) -> None:
         """Nothing is ever sent after the start: this is its end, and the end of all guests."""

@@ -1,4 +1,4 @@
-"""What /proc's dentries of a task are when it is gone: forgotten (proc_flush_pid in fs/proc/base.c).
+"""/proc's dentries of a task that is gone are forgotten (proc_flush_pid in fs/proc/base.c).
 
 A cached name holds its inode, and that its task. Without this, each process that was looked up in
 /proc would stay in memory after its end.

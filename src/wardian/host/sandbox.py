@@ -26,7 +26,6 @@ from wardian.platform.log import Log
 from wardian.platform.stub.engine import StubEngine
 from wardian.platform.stub.zygote import ZygoteError
 from wardian.sentry.errno import ENOTDIR, LinuxError
-from wardian.sentry.fs.contents import Quota
 from wardian.sentry.fs.host import HostSuperBlock
 from wardian.sentry.fs.hostcalls import HostFS
 from wardian.sentry.fs.hosttty import HostTerminal
@@ -106,7 +105,8 @@ class Sandbox:
     def set_limits(self) -> None:
         """What the kernel keeps to, or shows."""
         config, kernel = self.config, self.kernel
-        kernel.file_space = Quota(config.file_space, config.file_space // BYTES_PER_INODE)
+        kernel.file_space.bytes_limit = config.file_space
+        kernel.file_space.inodes_limit = config.file_space // BYTES_PER_INODE
         kernel.memory_limit = config.memory
         kernel.cpu_limit = config.cpus
         if config.pids:

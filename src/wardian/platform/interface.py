@@ -83,12 +83,17 @@ class HostMapping:
 
     def device(self) -> int:
         """``dev`` as st_dev has it."""
-        major, _, minor = self.dev.partition(":")
-        try:
-            low = int(minor, 16)
-            return (low & 0xFF) | int(major, 16) << 8 | (low & ~0xFF) << 12
-        except ValueError:
-            return 0
+        return device_number(self.dev)
+
+
+def device_number(text: str) -> int:
+    """``08:01`` as st_dev has it."""
+    major, _, minor = text.partition(":")
+    try:
+        low = int(minor, 16)
+        return (low & 0xFF) | int(major, 16) << 8 | (low & ~0xFF) << 12
+    except ValueError:
+        return 0
 
 
 class HostProcess:
@@ -117,6 +122,14 @@ class HostProcess:
     def maps(self) -> list[HostMapping]:
         """The guest's mappings, without the engine's own."""
         raise NotImplementedError
+
+    def mapped_files(self) -> set[tuple[int, int]] | None:
+        """Device and inode of whatever file is mapped, in the guest's part or not; None when the
+        host does not say: there is no process yet, or any more."""
+        mappings = self.maps()
+        if not mappings:
+            return None
+        return {(entry.device(), entry.ino) for entry in mappings if entry.ino}
 
     def brk_range(self) -> tuple[int, int]:
         """Start and current end of the heap that brk(2) manages."""

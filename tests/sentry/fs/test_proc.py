@@ -24,7 +24,7 @@ from wardian.sentry.fs.proc import ProcFS
 from wardian.sentry.kernel.exit import exit_task, reap
 from wardian.sentry.kernel.memory_count import STALE_NS
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.mm.memory import FileMapping
+from wardian.sentry.mm.file_mappings import FileMapping
 from wardian.sentry.vfs import dcache, namei
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource
 from wardian.sentry.vfs.file import O_RDONLY, O_RDWR, O_WRONLY, File
@@ -173,7 +173,7 @@ def test_maps_show_guest_names_only(t: Task) -> None:
     dentry = dcache.instantiate(t.fs.root.dentry, b"lib.so", inode)
     record = FileMapping(0, 4096, namei.Path(t.fs.root.mount, dentry), 0, False)
     record.dev, record.ino = 0x801, 77
-    t.memory.file_mappings.append(record)
+    t.memory.file_mappings.add(record)
     t.memory.layout.guard_low = 0x8000
     t.memory.layout.stack_low, t.memory.layout.stack_high = 0x9000, 0xA000
     t.memory.layout.vdso = 0x7E00_3000_0000

@@ -92,6 +92,7 @@ class Rig:
 
 def task(tid: int = 7) -> Task:
     fake: Any = SimpleNamespace(tid=tid, exited=False, host_state=RUNNING)
+    fake.is_away = lambda: fake.host_state == RUNNING
     return cast(Task, fake)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardian import _core
 from wardian.platform.hostfds import KEPT, MOST
-from wardian.platform.interface import ExecImage, HostMapping, HostProcess
+from wardian.platform.interface import ExecImage, HostMapping, HostProcess, device_number
 from wardian.platform.layout import CHANNEL_SIZE, GUEST_TOP, SLOTS
 from wardian.platform.log import Log
 from wardian.platform.stub.sockets import Control
@@ -174,9 +174,21 @@ class StubProcess(HostProcess):
             raise EFAULT(f"{len(data)} bytes at {address:#x} cannot be written")
 
     def maps(self) -> list[HostMapping]:
-        lines = self.engine.proc.read(self.pid, "maps").splitlines()
+        # The host writes a newline in a file's name in another way, but no other kind of line end.
+        lines = self.engine.proc.read(self.pid, "maps").split("\n")
         found = [parse_mapping(line) for line in lines]
         return [m for m in found if m is not None and (m.end <= GUEST_TOP or m.name == "[vdso]")]
+
+    def mapped_files(self) -> set[tuple[int, int]] | None:
+        text = self.engine.proc.read(self.pid, "maps") if self.pid else ""
+        if not text:
+            return None
+        found: set[tuple[str, str]] = set()
+        for line in text.split("\n"):
+            fields = line.split(None, 5)
+            if len(fields) > 4 and fields[4] != "0":
+                found.add((fields[3], fields[4]))
+        return {(device_number(dev), int(ino)) for dev, ino in found}
 
     def brk_range(self) -> tuple[int, int]:
         # The stub keeps the break in the guest's own memory; what the
@@ -322,7 +334,7 @@ class ProcFiles:
 
     def status_bytes(self, pid: int, name: str) -> int:
         """A line of /proc/<pid>/status that counts kB; 0 when there is none."""
-        for line in self.read(pid, "status").splitlines():
+        for line in self.read(pid, "status").split("\n"):
             if line.startswith(name):
                 return int(line.split()[1]) * 1024
         return 0

@@ -13,7 +13,16 @@ import os
 from typing import Final
 
 from wardian.platform.hostfds import for_guest
-from wardian.sentry.errno import EFAULT, EFBIG, ENOSPC, ENXIO, EOPNOTSUPP, from_os_error
+from wardian.sentry.errno import (
+    EFAULT,
+    EFBIG,
+    EMFILE,
+    ENFILE,
+    ENOSPC,
+    ENXIO,
+    EOPNOTSUPP,
+    from_os_error,
+)
 from wardian.sentry.fs.hostsyscall import host_syscall_function
 from wardian.sentry.vfs.buffers import Sink, Source
 
@@ -33,6 +42,14 @@ SEEK_DATA: Final = 3
 F_ADD_SEALS: Final = 1033
 
 
+class Reclaimer:
+    """Who may know of files that nobody uses and that are kept all the same."""
+
+    def reclaim(self, quota: Quota, count: int, inodes: int) -> None:
+        """Let go of some, or all, until ``quota`` has room for ``count`` bytes and ``inodes``."""
+        raise NotImplementedError
+
+
 class Quota:
     """How much one file system may hold, alone and as a part of a ``whole``; 0 means no limit."""
 
@@ -47,6 +64,7 @@ class Quota:
             self.inodes_limit = inodes_limit or whole.inodes_limit
         self.bytes_used = 0
         self.inodes_used = 0
+        self.reclaimer: Reclaimer | None = None  # of a whole
 
     def room(self) -> int:
         """Bytes that may still be charged."""
@@ -71,6 +89,8 @@ class Quota:
     def add_inode(self) -> None:
         """Charge one inode; ENOSPC."""
         if self.inodes_free() == 0:
+            self.reclaim(0, 1)
+        if self.inodes_free() == 0:
             raise ENOSPC("no inodes left")
         self.count_inodes(1)
 
@@ -79,6 +99,12 @@ class Quota:
         self.inodes_used += count
         if self.whole is not None:
             self.whole.count_inodes(count)
+
+    def reclaim(self, count: int, inodes: int) -> None:
+        """There is no room for ``count`` bytes and ``inodes``: see whether some can be made."""
+        whole = self if self.whole is None else self.whole
+        if whole.reclaimer is not None:
+            whole.reclaimer.reclaim(self, count, inodes)
 
 
 def create_memfd(name: str) -> int:
@@ -267,12 +293,19 @@ class Contents:
     def memory(self) -> int:
         """The host memfd, made now if there is none; borrowed by the caller."""
         if self.fd < 0:
-            self.fd = create_memfd("wardian-file")
+            self.fd = self._create_memfd()
             self._pwrite(bytes(self.small), 0)
             self._ftruncate(self.size)
             self.small = bytearray()
             self.dense_end = self.charged
         return self.fd
+
+    def _create_memfd(self) -> int:
+        try:
+            return create_memfd("wardian-file")
+        except (EMFILE, ENFILE):
+            self.quota.reclaim(SIZE_MAX, 0)  # files that nobody uses have descriptors as well
+            return create_memfd("wardian-file")
 
     def seal(self, seals: int) -> None:
         """F_ADD_SEALS on the host object, which knows of writable mappings (EBUSY)."""
@@ -297,7 +330,12 @@ class Contents:
         free_from = max(offset - offset % PAGE, have)
         if offset + count <= free_from:
             return count
-        count = min(count, free_from + self.quota.room() - offset)
+        wanted = offset + count - free_from
+        room = self.quota.room()
+        if room < wanted:
+            self.quota.reclaim(wanted, 0)
+            room = self.quota.room()
+        count = min(count, free_from + room - offset)
         if count <= 0:
             raise ENOSPC("file system full")
         return count

@@ -68,7 +68,7 @@ def map_lines(task: Task) -> list[MapLine]:
 
 def name_file(line: MapLine, entry: HostMapping, task: Task) -> None:
     """Give a file's mapping the guest's name, device and inode."""
-    record = task.memory.find_file_mapping(entry.device(), entry.ino)
+    record = task.memory.file_mappings.find(entry.device(), entry.ino)
     if record is None:
         return
     line.offset = entry.offset

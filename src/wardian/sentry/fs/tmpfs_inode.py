@@ -272,7 +272,8 @@ class TmpFile(File):
         sealed = node.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
         if shared and writable and sealed:
             raise EPERM("sealed against writing")
-        return MapSource(node.contents.memory(), offset)
+        contents = node.contents
+        return MapSource(contents.memory(), offset, contents.size)
 
 
 def unnamed_file(fs: TmpFS, mode: int, uid: int, gid: int) -> TmpRegular:

@@ -26,6 +26,7 @@ from wardian.sentry.kernel.thread_group import ThreadGroup
 from wardian.sentry.kernel.uts import UTSNamespace
 from wardian.sentry.mm.memory import Memory
 from wardian.sentry.mm.program_file import AT_FDCWD, read_at
+from wardian.sentry.mm.unmapped import UnmappedFiles
 from wardian.sentry.net.stack import NetworkStack
 from wardian.sentry.tty.devpts import DevPts, DevPtsType, register_terminals
 from wardian.sentry.vfs import dcache, namei
@@ -48,6 +49,7 @@ def make_kernel(clock: Clock, poller: HostPoller, hostname: bytes) -> Kernel:
     kernel.pids = PidTable()
     kernel.uts = UTSNamespace(hostname)
     kernel.network = NetworkStack(kernel)
+    kernel.file_space.reclaimer = UnmappedFiles(kernel)
     kernel.host_cpu = read_host_cpu()
     return kernel
 

@@ -1,8 +1,9 @@
 """The dispatcher: what happens between a message from a guest thread and its answer (design D5).
 
 A task's host thread is in one of three states, kept in ``task.host_state``: it runs guest code
-(:data:`RUNNING`), it made a system call that is not answered yet (:data:`IN_CALL`), or it stands at
-an interruption or fault (:data:`INTERRUPTED`). Every way back to guest code leads through
+(:data:`RUNNING`, or :data:`MAPPING` when it has a file or a program to map first), it made a system
+call that is not answered yet (:data:`IN_CALL`), or it stands at an interruption or fault
+(:data:`INTERRUPTED`). Every way back to guest code leads through
 :meth:`Dispatcher.answer`, where pending signals are acted on and stopped tasks are held.
 """
 
@@ -35,6 +36,7 @@ from wardian.sentry.kernel.signals import lease_mask, set_blocked
 from wardian.sentry.kernel.task import (
     IN_CALL,
     INTERRUPTED,
+    MAPPING,
     NO_REPLY,
     PARKED,
     RUNNING,
@@ -113,7 +115,7 @@ class Dispatcher(Events, TaskHooks):
         elif result == NO_REPLY or task.exited:
             if self.observer is not None:
                 self.observer.finished(task, call, None)
-            if task.signals.attention and task.host_state == RUNNING:
+            if task.signals.attention and task.is_away():
                 self.signal_pending(task)
         else:
             self.finish(task, result)
@@ -260,7 +262,7 @@ class Dispatcher(Events, TaskHooks):
         task = thread.owner
         if isinstance(task, Task):
             task.call = None
-            task.host_state = RUNNING
+            task.host_state = MAPPING
 
     def mapped(self, thread: HostThread, result: int) -> None:
         task = thread.owner
@@ -304,7 +306,7 @@ class Dispatcher(Events, TaskHooks):
         if self.observer is not None and task.call is not None:
             self.observer.finished(task, task.call, 0)
         task.call = None
-        task.host_state = RUNNING
+        task.host_state = MAPPING
         self.release_vfork(task)
         if task.signals.attention:
             self.signal_pending(task)
@@ -315,7 +317,7 @@ class Dispatcher(Events, TaskHooks):
             return
         thread.owner = owner
         owner.host = thread
-        owner.host_state = RUNNING
+        owner.host_state = MAPPING
         exec.first_program_runs(owner)
         if owner.signals.attention or owner.group.stopped:
             thread.interrupt()
@@ -336,7 +338,7 @@ class Dispatcher(Events, TaskHooks):
     def signal_pending(self, task: Task) -> None:
         if task.exited or task is self.kernel.current or task.host is None:
             return
-        if task.host_state == RUNNING:
+        if task.is_away():
             task.host.interrupt()
         elif task.host_state == IN_CALL and task.parked:
             self.interrupt_call(task)
@@ -348,7 +350,7 @@ class Dispatcher(Events, TaskHooks):
             exit_task(task, group.exit_code)
 
     def stop(self, task: Task) -> None:
-        if task is not self.kernel.current and task.host_state == RUNNING and task.host is not None:
+        if task is not self.kernel.current and task.is_away() and task.host is not None:
             task.host.interrupt()
 
     def continue_(self, task: Task) -> None:

@@ -97,6 +97,7 @@ def program_runs(task: Task) -> None:
         return
     task.memory.drop()
     task.memory = Memory(host.process)
+    task.coming = None
     image.settle(task.memory)
     image.release()
     pass_limits(task.memory, task.group.rlimits)

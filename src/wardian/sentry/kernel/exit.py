@@ -84,6 +84,7 @@ def release_parts(task: Task) -> None:
     task.files.leave()
     task.fs.users -= 1
     task.memory.drop()
+    task.coming = None
 
 
 # -- the group ends ---------------------------------------------------------------------------

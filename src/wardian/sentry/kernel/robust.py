@@ -12,7 +12,6 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from wardian.sentry.errno import EFAULT
-from wardian.sentry.kernel.task import RUNNING
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
@@ -79,5 +78,5 @@ def interrupt_waiters(task: Task) -> None:
     """Have everyone who may wait in the host look at the lock again."""
     for group in task.kernel.pids.groups():
         for other in group.tasks:
-            if other is not task and other.host_state == RUNNING and other.host is not None:
+            if other is not task and other.is_away() and other.host is not None:
                 other.host.interrupt()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.scheduling import Scheduling
     from wardian.sentry.kernel.signals import TaskSignals
     from wardian.sentry.kernel.thread_group import ThreadGroup
+    from wardian.sentry.mm.file_mappings import FileMapping
     from wardian.sentry.mm.memory import Memory
     from wardian.sentry.vfs.file import File
 
@@ -44,6 +45,12 @@ IN_CALL: Final = 1
 """It made a system call that is not answered yet."""
 INTERRUPTED: Final = 2
 """It stands at an interruption or a fault."""
+MAPPING: Final = 3
+"""It runs guest code as soon as it has mapped a file, or a program, and nobody tells when that is.
+Whatever comes from it next comes after it."""
+
+SYS_MMAP: Final = 9
+SYS_SHMAT: Final = 30
 
 
 class CallState:
@@ -143,11 +150,28 @@ class Task(Waiter):
         # kernel.clone's state while a vfork(2) parent waits for us
         self.vfork: object | None = None
         self.image: object | None = None  # the program being loaded by execve(2)
+        self.coming: FileMapping | None = None  # what it maps when :meth:`may_be_mapping`
         self.robust_list = 0
         self.holds_no_lock = False  # said when it exits: the list need not be read
         self.start_ns = kernel.clock.monotonic_ns()
         self.death_signal = 0  # prctl(2) PR_SET_PDEATHSIG
         self.scheduling: Scheduling | None = None  # made when sched_*(2) first changes something
+
+    # -- the host thread ---------------------------------------------------------------------------
+    def is_away(self) -> bool:
+        """Whether it runs guest code, or is about to, and would have to be interrupted."""
+        return self.host_state == RUNNING or self.host_state == MAPPING
+
+    def may_be_mapping(self) -> bool:
+        """Whether the mmap(2) that it was told to make last may still be to come."""
+        if self.host_state != IN_CALL:
+            return self.host_state == MAPPING
+        call = self.call
+        return call is not None and call.nr in (SYS_MMAP, SYS_SHMAT)
+
+    def is_loading(self) -> bool:
+        """Whether its memory may still be that of the program before execve(2)."""
+        return self.host_state == MAPPING and self.coming is None and not self.exited
 
     # -- blocking ----------------------------------------------------------------------------------
     def park(self, queue: WaitQueue | None, events: int = 0) -> int:

@@ -18,8 +18,9 @@ from wardian.sentry.kernel.rlimits import RLIMIT_AS, RLIMIT_STACK
 from wardian.sentry.mm import elf, known_programs, memfd, stack
 from wardian.sentry.mm.elf import ElfProgram
 from wardian.sentry.mm.exec_credentials import credentials_after_exec
+from wardian.sentry.mm.file_mappings import FileMapping
 from wardian.sentry.mm.loader import Loader, Placement
-from wardian.sentry.mm.memory import FileMapping, Layout, Memory
+from wardian.sentry.mm.memory import Layout, Memory
 from wardian.sentry.mm.program_file import open_interpreter, read_at
 from wardian.sentry.mm.script import PEEK_SIZE, parse_script
 from wardian.sentry.vfs.inode import Attributes
@@ -75,7 +76,8 @@ class ProgramImage(ExecImage):
         for mapping, host_fd in self.file_mappings:
             last[host_fd] = mapping
         for host_fd, mapping in last.items():
-            memory.add_file_mapping(mapping, host_fd)
+            mapping.identify(host_fd)
+            memory.file_mappings.add(mapping)
 
     def release(self) -> None:
         """The engine has mapped everything, or exec failed."""

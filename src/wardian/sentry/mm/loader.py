@@ -23,11 +23,11 @@ from wardian.platform.layout import GUEST_TOP, PATCH_AREA_SIZE
 from wardian.sentry.errno import ENODEV, ENOMEM
 from wardian.sentry.hostport import Clock
 from wardian.sentry.mm.elf import PROT_EXEC, PROT_READ, PROT_WRITE, ElfProgram, Segment
+from wardian.sentry.mm.file_mappings import FileMapping
 from wardian.sentry.mm.mapping import copy_to_memfd
 from wardian.sentry.mm.memory import (
     GUEST_BOTTOM,
     PAGE_SIZE,
-    FileMapping,
     page_down,
     page_up,
 )
@@ -165,6 +165,7 @@ class Loader:
             mapping.data_address = zero_from
         self.mappings.append(mapping)
         record = FileMapping(start, length, file.path, offset, False)
+        record.memory_size = source.memory_size
         self.file_mappings.append((record, source.host_fd))
 
     def _copied(self, file: File, offset: int, length: int) -> MapSource:

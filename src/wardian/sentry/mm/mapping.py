@@ -22,8 +22,10 @@ from wardian.sentry.errno import (
 )
 from wardian.sentry.fs.devices import ZeroFile
 from wardian.sentry.mm import memfd
-from wardian.sentry.mm.memory import GUEST_BOTTOM, PAGE_SIZE, FileMapping, page_down, page_up
+from wardian.sentry.mm.file_mappings import FileMapping
+from wardian.sentry.mm.memory import GUEST_BOTTOM, PAGE_SIZE, page_down, page_up
 from wardian.sentry.mm.program_file import file_size, read_at
+from wardian.sentry.mm.unmapped import remember
 from wardian.sentry.vfs.dentry import MS_NOEXEC
 from wardian.sentry.vfs.file import O_PATH, File, MapSource
 
@@ -188,7 +190,7 @@ def map_shared_anonymous(t: Task, request: MapRequest) -> None:
     try:
         record = FileMapping(request.address, request.length, None, 0, True)
         record.name = b"/dev/zero (deleted)"
-        t.memory.add_file_mapping(record, fd)
+        remember(t, record, fd)
         _engine_map(t, request, MapSource(fd, 0), False)
     finally:
         memfd.close(fd)
@@ -218,7 +220,9 @@ def _finish(t: Task, request: MapRequest, source: MapSource, file: File, shared:
     record = FileMapping(request.address, request.length, file.path, request.offset, shared)
     if file.path is None:
         record.name = os.fsencode(file.describe())
-    t.memory.add_file_mapping(record, source.host_fd)
+    else:
+        record.memory_size = source.memory_size
+    remember(t, record, source.host_fd)
     _engine_map(t, request, source, shared and not file.writable)
 
 

@@ -8,10 +8,10 @@ belongs to, where exec placed the program, its arguments and its stack, and how 
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.layout import PATCH_AREA_SIZE
+from wardian.sentry.mm.file_mappings import FileMappings
 from wardian.sentry.mm.locked import LockedRanges
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 PAGE_SIZE: Final = 4096
 GUEST_BOTTOM: Final = 0x1_0000
 """vm.mmap_min_addr."""
-MAX_FILE_MAPPINGS: Final = 65530
-"""Records kept, as vm.max_map_count bounds the mappings themselves."""
 
 
 class Layout:
@@ -69,26 +67,6 @@ class Layout:
         return 0 <= start - self.patch_low < PATCH_AREA_SIZE and self.patch_low > 0
 
 
-class FileMapping:
-    """A guest file that was mapped, found again by its host inode.
-
-    The host chooses most addresses and unmaps without telling, so ``start`` (0: chosen by the host)
-    and ``length`` say what was asked for; ``dev``/``ino`` name the host inode in the host's list.
-    """
-
-    def __init__(
-        self, start: int, length: int, path: Path | None, offset: int, shared: bool
-    ) -> None:
-        self.start = start
-        self.length = length
-        self.path = path
-        self.offset = offset
-        self.shared = shared
-        self.dev = 0
-        self.ino = 0
-        self.name = b""  # shown when there is no path: memfd, shared anonymous memory
-
-
 class Memory:
     """An address space shared by the tasks that clone(2) with CLONE_VM made."""
 
@@ -98,7 +76,7 @@ class Memory:
         self.exe: Path | None = None
         self.layout = Layout()
         self.auxv = b""
-        self.file_mappings: list[FileMapping] = []
+        self.file_mappings = FileMappings()
         self.locked = LockedRanges()  # mlock(2), against RLIMIT_MEMLOCK
 
     def hold(self) -> Memory:
@@ -111,6 +89,7 @@ class Memory:
         self.users -= 1
         if self.users == 0:
             self.set_exe(None)
+            self.file_mappings = FileMappings()  # a zombie keeps no files
         return self.users == 0
 
     def set_exe(self, path: Path | None) -> None:
@@ -127,37 +106,8 @@ class Memory:
         child.set_exe(self.exe)
         child.layout = self.layout.copy()
         child.auxv = self.auxv
-        child.file_mappings = list(self.file_mappings)
+        child.file_mappings = self.file_mappings.copy()
         return child
-
-    def add_file_mapping(self, mapping: FileMapping, host_fd: int) -> None:
-        """Remember ``mapping`` of the open ``host_fd``, instead
-        of an older one of the same file."""
-        if host_fd >= 0:
-            status = os.fstat(host_fd)
-            mapping.dev, mapping.ino = status.st_dev, status.st_ino
-        records = self.file_mappings
-        for index in range(len(records)):
-            if records[index].ino == mapping.ino and records[index].dev == mapping.dev:
-                records[index] = mapping
-                return
-        if len(records) >= MAX_FILE_MAPPINGS:
-            del records[0]
-        records.append(mapping)
-
-    def find_file_mapping(self, dev: int, ino: int) -> FileMapping | None:
-        """The record of a host inode.
-
-        On some host file systems (overlay, btrfs) the device number in the list of mappings is not
-        the one stat(2) gives; then the inode number alone decides.
-        """
-        by_inode: FileMapping | None = None
-        for record in self.file_mappings:
-            if record.ino == ino and ino != 0:
-                if record.dev == dev:
-                    return record
-                by_inode = record
-        return by_inode
 
 
 def page_down(address: int) -> int:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 from wardian.platform.stub.engine import StubEngine
 from wardian.sentry.abi.numbers import NAMES
-from wardian.sentry.kernel.task import RUNNING
 from wardian.sentry.profile.histogram import Histogram
 from wardian.sentry.syscalls.observe import CallObserver
 
@@ -185,7 +184,7 @@ class Profiler(CallObserver):
                 return
         if result is None:
             # it answered the guest by itself, or has told the host to do something first
-            visit.done = visit.done or task.exited or task.host_state == RUNNING
+            visit.done = visit.done or task.exited or task.is_away()
             return
         if -4096 < result < 0:
             errors = visit.calls.errors

@@ -187,12 +187,12 @@ def msync(t: Task, address: Addr, length: Size, flags: Int) -> int:
 def sync_files(t: Task, start: int, end: int) -> None:
     """fsync(2) of the host's files that are mapped shared between ``start`` and ``end``."""
     memory = t.memory
-    if not memory.file_mappings:
+    if not memory.file_mappings.records:
         return
     for entry in memory.process.maps():
         if entry.start >= end or entry.end <= start or not entry.prot.endswith("s"):
             continue
-        record = memory.find_file_mapping(entry.device(), entry.ino)
+        record = memory.file_mappings.find(entry.device(), entry.ino)
         if record is not None and record.path is not None:
             sync_inode(t, record.path.inode)
 

@@ -28,6 +28,7 @@ from wardian.sentry.kernel.shm import (
     sweep,
 )
 from wardian.sentry.kernel.task import NO_REPLY, Task
+from wardian.sentry.mm.file_mappings import FileMapping
 from wardian.sentry.mm.mapping import (
     MAP_FIXED,
     MAP_SHARED,
@@ -36,7 +37,8 @@ from wardian.sentry.mm.mapping import (
     PROT_WRITE,
     make_request,
 )
-from wardian.sentry.mm.memory import PAGE_SIZE, FileMapping, page_up
+from wardian.sentry.mm.memory import PAGE_SIZE, page_up
+from wardian.sentry.mm.unmapped import remember
 from wardian.sentry.syscalls.kinds import Addr, Int, Size
 
 SHM_RDONLY: Final = 0o10000
@@ -102,7 +104,7 @@ def shmat(t: Task, shmid: Int, address: Addr, flags: Int) -> int:
         raise EINVAL("something is mapped there")
     record = FileMapping(request.address, length, None, 0, True)
     record.name = b"/SYSV%08x (deleted)" % (segment.key & 0xFFFFFFFF)
-    t.memory.add_file_mapping(record, segment.fd)
+    remember(t, record, segment.fd)
     segment.attached_at = now(t)
     segment.last_pid = t.group.pid
     host = t.host

@@ -63,9 +63,10 @@ class MapSource:
     means the file has no host descriptor: a MAP_PRIVATE mapping is then filled by reading the file.
     """
 
-    def __init__(self, host_fd: int, host_offset: int) -> None:
+    def __init__(self, host_fd: int, host_offset: int, memory_size: int = -1) -> None:
         self.host_fd = host_fd
         self.host_offset = host_offset
+        self.memory_size = memory_size  # of a file in our own memory; -1: it is none
 
 
 class FileWatcher:

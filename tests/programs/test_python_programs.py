@@ -170,6 +170,46 @@ for p in ps: p.join()
 print([p.exitcode for p in ps], sqlite3.connect("wal.db").execute("select count(*) from t where name like 'p%'").fetchone(), sorted(os.listdir(".")))
 """
 
+SENDFILE = """
+import os, socket, hashlib, errno, fcntl
+def digest(parts):
+    h = hashlib.sha256()
+    n = 0
+    for p in parts:
+        h.update(p); n += len(p)
+    return n, h.hexdigest()[:12]
+def received(s, step):
+    while data := s.recv(step): yield data
+def err(f, *a):
+    try: return f(*a)
+    except OSError as e: return errno.errorcode[e.errno]
+def pair():
+    s = socket.create_server(("127.0.0.1", 0)); c = socket.create_connection(s.getsockname()); d, _ = s.accept(); return c, d
+data = b"".join(b"%07d " % n for n in range(40000))
+open("ours", "wb").write(data)
+theirs = os.path.join(os.path.dirname(os.__file__), "_pydecimal.py")
+for name in ("ours", theirs):
+    size = os.stat(name).st_size
+    for step in (7, 5000, 1 << 20):
+        c, d = pair()
+        f = os.open(name, os.O_RDONLY)
+        sent = 0
+        if os.fork() == 0:
+            c.send(b"head")
+            while n := os.sendfile(c.fileno(), f, None, size): sent += n
+            os.close(f); c.send(b"tail"); os._exit(sent == size)
+        c.close(); os.close(f)
+        print(d.recv(3, socket.MSG_PEEK), digest(received(d, step)), os.wait()[1] >> 8, name == "ours" or size > 200000)
+f = os.open("ours", os.O_RDONLY); os.unlink("ours")
+c, d = pair(); print(os.sendfile(c.fileno(), f, 100, 50000), os.lseek(f, 0, 1), os.sendfile(c.fileno(), f, 319990, 50000), os.sendfile(c.fileno(), f, 320000, 50000)); os.close(f); c.close(); print(digest(received(d, 333)))
+for name in (theirs, "copy"):
+    if name == "copy": open(name, "wb").write(data)
+    f = os.open(name, os.O_RDONLY); r, w = os.pipe(); c, d = pair(); r2, w2 = os.pipe(); out = os.open("out", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    print(os.splice(f, w, 65536), fcntl.ioctl(r, 0x541B, b"    "), os.lseek(f, 0, 1), err(os.splice, f, w, 10, None, None, 2))
+    print(os.read(r, 10), os.splice(r, w2, 30000), os.splice(r2, out, 20000, None, 5), os.splice(r2, c.fileno(), 10000), os.splice(r, c.fileno(), 65536), os.splice(f, w, 20000, 1000), os.splice(r, out, 30000))
+    c.close(); print(digest(received(d, 4000)), digest([os.pread(out, 100000, 0)]), os.fstat(out).st_size)
+"""
+
 SYSTEM = """
 import os, sys, stat, time, signal, socket, select, mmap, tempfile, shutil, fcntl, resource, errno, platform, pathlib, glob, struct, pwd, grp, locale, array
 print(sys.version_info[:3], platform.system(), platform.machine(), os.cpu_count() > 0, os.path.basename(sys.executable))
@@ -274,6 +314,12 @@ def test_extension_modules(differential: Differential) -> None:
 
 def test_storm_of_200_processes(differential: Differential) -> None:
     script(differential, STORM)
+
+
+def test_sendfile_and_splice_of_files_of_the_host_and_of_our_own(
+    differential: Differential,
+) -> None:
+    script(differential, SENDFILE)
 
 
 def test_segmentation_fault_is_status_139(differential: Differential) -> None:

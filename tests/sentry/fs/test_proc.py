@@ -310,13 +310,15 @@ def test_names_of_a_process_are_forgotten_with_it(t: Task) -> None:
     """They hold its inodes, and those its task: a leak of some KiB for each process looked at."""
     child = support.fork(t)
     pid = child.group.pid
-    status = namei.resolve(t, -100, b"/proc/%d/task/%d/status" % (pid, pid)).dentry
+    held = namei.resolve(t, -100, b"/proc/%d" % pid).dentry
+    namei.resolve(t, -100, b"/proc/%d/task/%d/status" % (pid, pid))
     exit_task(child, 0)
     assert b"State:\tZ" in text(t, f"/proc/{pid}/status").encode()
     reap(child.group)
     assert b"%d" % pid not in cached_names(t, b"/proc")
-    assert status.unlinked and status.parent.unlinked
-    assert not status.parent.children
+    assert not held.children
+    with pytest.raises(ESRCH):
+        dcache.child_of(held, b"limits")
 
 
 def test_names_of_a_thread_are_forgotten_with_it(t: Task) -> None:

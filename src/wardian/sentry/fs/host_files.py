@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from wardian.sentry.errno import EINVAL, ENXIO, LinuxError
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import O_APPEND, File, MapSource
+from wardian.sentry.vfs.file_part import FilePart
 from wardian.sentry.vfs.inode import S_IFMT, DirEntry
 from wardian.sentry.vfs.libfs import DirectoryFile
 from wardian.sentry.vfs.seek import SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET
@@ -48,6 +49,17 @@ class HostHandle:
             self.inode.close_handle(self)
             self.inode.fs.host.close(self.fd)
             self.fd = -1
+
+
+class HandleUse:
+    """Keeps a handle open for as long as somebody has it."""
+
+    def __init__(self, handle: HostHandle) -> None:
+        self.handle = handle
+        handle.users += 1
+
+    def __del__(self) -> None:
+        self.handle.drop()
 
 
 class HostFile(File):
@@ -122,6 +134,9 @@ class HostFile(File):
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
         self.host.fallocate(self.handle.fd, mode, offset, length)
+
+    def part(self, offset: int, count: int) -> FilePart | None:
+        return FilePart(HandleUse(self.handle), self.handle.fd, offset, count)
 
     def map(self, shared: bool, writable: bool, offset: int, length: int) -> MapSource:
         return MapSource(self.handle.fd, offset)

@@ -36,6 +36,7 @@ from wardian.sentry.vfs.seek import SEEK_DATA, SEEK_END, SEEK_HOLE, seek_regular
 if TYPE_CHECKING:
     from wardian.sentry.fs.overlay import OverlayDir, OverlayFS
     from wardian.sentry.kernel.task import Task
+    from wardian.sentry.vfs.file_part import FilePart
 
 PIECE: Final = 1 << 20
 
@@ -346,6 +347,9 @@ class OverlayFile(File):
 
     def fsync(self, data_only: bool) -> None:
         pass
+
+    def part(self, offset: int, count: int) -> FilePart | None:
+        return self.current().part(offset, count)
 
     def map(self, shared: bool, writable: bool, offset: int, length: int) -> MapSource:
         return self.current().map(shared, writable, offset, length)

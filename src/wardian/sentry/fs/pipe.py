@@ -43,10 +43,12 @@ from wardian.sentry.vfs.file import (
     POLLWRNORM,
     File,
 )
+from wardian.sentry.vfs.file_part import cut_piece, give_piece, size_of
 from wardian.sentry.vfs.inode import S_IFIFO, Inode
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
+    from wardian.sentry.vfs.file_part import Piece
 
 PIPE_BUF: Final = 4096
 DEFAULT_CAPACITY: Final = 65536
@@ -62,7 +64,7 @@ class Pipe:
     """The buffer between writers and readers."""
 
     def __init__(self) -> None:
-        self.pieces: list[bytes] = []
+        self.pieces: list[Piece] = []
         self.packets: list[bool] = []  # parallel to pieces once O_DIRECT was seen, else empty
         self.packet_mode = False
         self.head = 0  # bytes of pieces[0] already read
@@ -81,20 +83,28 @@ class Pipe:
             return min(self.capacity - self.size, self.capacity - len(self.pieces) * PIPE_BUF)
         return self.capacity - self.size
 
-    def append(self, data: bytes, packet: bool) -> None:
+    def append(self, data: Piece, packet: bool) -> None:
         """Take ``data`` (not empty, within :meth:`room`); readers are not yet woken."""
         if packet and not self.packet_mode:
             self.packet_mode = True
             self.packets = [False] * len(self.pieces)
-        pieces = self.pieces
         if self.packet_mode:
             self.packets.append(packet)
-            pieces.append(data)
-        elif pieces and len(pieces[-1]) + len(data) <= MERGE_BELOW:
-            pieces[-1] += data
-        else:
-            pieces.append(data)
-        self.size += len(data)
+            self.pieces.append(data)
+        elif not self.merge(data):
+            self.pieces.append(data)
+        self.size += size_of(data)
+
+    def merge(self, data: Piece) -> bool:
+        """Join a few bytes with those before them."""
+        pieces = self.pieces
+        last = pieces[-1] if pieces else None
+        if not isinstance(last, bytes) or not isinstance(data, bytes):
+            return False
+        if len(last) + len(data) > MERGE_BELOW:
+            return False
+        pieces[-1] = last + data
+        return True
 
     def wake_readers(self) -> None:
         """Bytes arrived."""
@@ -112,20 +122,16 @@ class Pipe:
     # -- reading side ------------------------------------------------------------------------------
     def give_first(self, sink: Sink) -> int:
         """Put what fits of the first piece into ``sink``, without taking it; the count."""
-        piece = self.pieces[0]
-        return sink.put_part(piece, self.head, len(piece) - self.head)
+        return give_piece(self.pieces[0], self.head, sink)
 
-    def first(self, limit: int) -> bytes:
+    def first(self, limit: int) -> Piece:
         """Up to ``limit`` bytes of the first piece, without taking them."""
-        piece = self.pieces[0]
-        if self.head or len(piece) > limit:
-            return piece[self.head : self.head + limit]
-        return piece
+        return cut_piece(self.pieces[0], self.head, limit)
 
     def consume(self, count: int) -> bool:
         """Drop ``count`` bytes of the first piece, or the whole packet; True when it was one."""
         self.head += count
-        length = len(self.pieces[0])
+        length = size_of(self.pieces[0])
         packet = self.packet_mode and self.packets[0]
         if packet or self.head >= length:
             self.size -= length - (self.head - count)
@@ -179,15 +185,16 @@ class Pipe:
         total = 0
         while source.left and room > 0:
             try:
-                data = source.take(min(room, PIPE_BUF) if packet else room)
+                data = source.take_piece(min(room, PIPE_BUF) if packet else room)
             except LinuxError:
                 if total == 0:
                     raise
                 break
-            if not data:
+            size = size_of(data)
+            if not size:
                 break
             self.append(data, packet)
-            total += len(data)
+            total += size
             room = self.room()
         self.wake_readers_of(total)
         return total

@@ -20,6 +20,7 @@ from wardian.sentry.fs.devices import open_device
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.dentry import MS_NOATIME
 from wardian.sentry.vfs.file import O_NOATIME, File, MapSource
+from wardian.sentry.vfs.file_part import FilePart
 from wardian.sentry.vfs.inode import (
     S_IFCHR,
     S_IFIFO,
@@ -266,6 +267,10 @@ class TmpFile(File):
             raise EPERM("sealed against writing")
         node.contents.allocate(mode, offset, length)
         node.changed()
+
+    def part(self, offset: int, count: int) -> FilePart | None:
+        contents = self.node.contents
+        return FilePart(contents, contents.fd, offset, count) if contents.fd >= 0 else None
 
     def map(self, shared: bool, writable: bool, offset: int, length: int) -> MapSource:
         node = self.node

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from wardian.sentry.errno import LinuxError
 from wardian.sentry.vfs.buffers import Sink
+from wardian.sentry.vfs.file_part import Piece, bytes_of, give_piece, size_of
 
 MAX_PIECES: Final = 256
 
@@ -13,19 +15,20 @@ class ByteQueue:
     """Bytes in order of arrival; ``size`` is their number."""
 
     def __init__(self) -> None:
-        self.pieces: list[bytes] = []
+        self.pieces: list[Piece] = []
         self.start = 0  # bytes of the first piece that are gone
         self.size = 0
 
-    def put(self, data: bytes) -> None:
-        """Append; many tiny pieces are joined, so that their number stays bounded."""
-        if not data:
+    def put(self, data: Piece) -> None:
+        """Append; many pieces are joined, so that their number stays bounded."""
+        size = size_of(data)
+        if not size:
             return
         pieces = self.pieces
         pieces.append(data)
-        self.size += len(data)
+        self.size += size
         if len(pieces) > MAX_PIECES:
-            joined = b"".join(pieces)
+            joined = b"".join([bytes_of(piece, 0, size_of(piece)) for piece in pieces])
             self.pieces = [joined[self.start :] if self.start else joined]
             self.start = 0
 
@@ -35,8 +38,13 @@ class ByteQueue:
         pieces = self.pieces
         while pieces and sink.left > 0:
             piece = pieces[0]
-            length = len(piece) - self.start
-            taken = sink.put_part(piece, self.start, length)
+            length = size_of(piece) - self.start
+            try:
+                taken = give_piece(piece, self.start, sink)
+            except LinuxError:
+                if total == 0:
+                    raise
+                break
             total += taken
             self.size -= taken
             if taken < length:
@@ -53,10 +61,10 @@ class ByteQueue:
         for piece in self.pieces:
             if sink.left <= 0:
                 break
-            if skip >= len(piece):
-                skip -= len(piece)
+            if skip >= size_of(piece):
+                skip -= size_of(piece)
                 continue
-            total += sink.put(piece[skip : skip + sink.left])
+            total += give_piece(piece, skip, sink)
             skip = 0
         return total
 
@@ -64,7 +72,7 @@ class ByteQueue:
         """Drop up to ``count`` bytes; how many were dropped."""
         total = 0
         while self.pieces and total < count:
-            length = len(self.pieces[0]) - self.start
+            length = size_of(self.pieces[0]) - self.start
             step = min(length, count - total)
             total += step
             if step < length:

@@ -15,6 +15,7 @@ from wardian.sentry.net.transport import StreamTransport
 
 if TYPE_CHECKING:
     from wardian.sentry.net.tcp import TcpSocket
+    from wardian.sentry.vfs.file_part import Piece
 
 
 class LoopbackStream(StreamTransport):
@@ -32,7 +33,7 @@ class LoopbackStream(StreamTransport):
         far = self.far
         return self.near.options.sndbuf + far.options.rcvbuf - far.received.size
 
-    def push(self, data: bytes) -> None:
+    def push(self, data: Piece) -> None:
         self.far.arrived(data)
 
     def finish(self) -> None:

@@ -69,10 +69,12 @@ from wardian.sentry.net.transport import StreamTransport
 from wardian.sentry.net.unix_address import family_of
 from wardian.sentry.vfs.buffers import Sink, Source
 from wardian.sentry.vfs.file import POLLERR, POLLHUP, POLLPRI, POLLRDHUP
+from wardian.sentry.vfs.file_part import size_of
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.net.stack import NetworkStack
+    from wardian.sentry.vfs.file_part import Piece
 
 IDLE: Final = 0
 CONNECTING: Final = 1
@@ -233,7 +235,7 @@ class TcpSocket(InetSocket):
     def connect_timed_out(self) -> LinuxError:
         return EINPROGRESS("still connecting")
 
-    def arrived(self, data: bytes) -> None:
+    def arrived(self, data: Piece) -> None:
         """Bytes came in."""
         if self.released:
             transport = self.transport
@@ -286,11 +288,12 @@ class TcpSocket(InetSocket):
             if room <= 0:
                 self.no_space = True
                 return total if total else WOULD_BLOCK
-            data = source.take(room)
-            if not data:
+            piece = source.take_piece(room)
+            size = size_of(piece)
+            if not size:
                 break
-            total += len(data)
-            transport.push(data)
+            total += size
+            transport.push(piece)
         return total
 
     def cannot_send(self, flags: int) -> int:

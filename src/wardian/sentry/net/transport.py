@@ -7,6 +7,13 @@ passed by reference) and the full TCP/IP stack. A transport calls the socket bac
 blocks and neither reads a clock.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wardian.sentry.vfs.file_part import Piece
+
 
 class StreamTransport:
     """One end of one connection."""
@@ -19,7 +26,7 @@ class StreamTransport:
         """How many bytes may be under way at most; POLLOUT is true with a third of it free."""
         raise NotImplementedError
 
-    def push(self, data: bytes) -> None:
+    def push(self, data: Piece) -> None:
         """Send ``data``, not more than :meth:`room`."""
         raise NotImplementedError
 

@@ -18,8 +18,9 @@ from wardian.sentry.mm.usercopy import iovec_sink, iovec_source
 from wardian.sentry.syscalls.file import done_reading, done_writing, positioned
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, InIovec, Offset, OutIovec, Size, ULong
 from wardian.sentry.vfs import io
-from wardian.sentry.vfs.buffers import BytesSink, Source
+from wardian.sentry.vfs.buffers import Source
 from wardian.sentry.vfs.file import O_APPEND, O_NONBLOCK, O_PATH, POLLIN, POLLOUT, File
+from wardian.sentry.vfs.file_part import FileSource
 from wardian.sentry.vfs.inode import S_IFREG
 from wardian.sentry.vfs.notify import IN_ACCESS, IN_MODIFY, notify_path
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
 
 OFFSET_MAX: Final = (1 << 63) - 1
-PIECE: Final = 1 << 17
 COPY_MAX: Final = 16 << 20  # bytes per call: callers of sendfile and copy_file_range loop
 
 RWF_HIPRI: Final = 0x01
@@ -107,34 +107,6 @@ def nowait(f: File, flags: int) -> File:
 
 
 # -- copies --------------------------------------------------------------------------------------
-class FileSource(Source):
-    """A part of a file, read as it is asked for: what is not taken was not read."""
-
-    def __init__(self, file: File, offset: int, count: int) -> None:
-        super().__init__(count)
-        self.file = file
-        self.offset = offset
-        self.error: LinuxError | None = None  # why it ended early
-
-    def take(self, count: int) -> bytes:
-        sink = BytesSink(min(count, self.left, PIECE))
-        n = 0
-        try:
-            n = self.file.read(sink, self.offset)
-        except LinuxError as error:
-            self.error = error
-        if n <= 0:
-            self.left = 0
-            return b""
-        self.offset += n
-        self.left -= n
-        return sink.data
-
-    def give_back(self, count: int) -> None:
-        self.offset -= count
-        self.left += count
-
-
 def sendfile(t: Task, out_fd: FD, in_fd: FD, offset: Addr, count: Size) -> int:
     """sendfile(2); what was moved before a park is remembered in ``t.call.done``."""
     call = t.call

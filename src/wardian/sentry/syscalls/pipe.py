@@ -24,7 +24,7 @@ from wardian.sentry.fs.memfd import (
 )
 from wardian.sentry.fs.pipe import Pipe, PipeFile, make_pipe
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Size, ULong, UserString
-from wardian.sentry.vfs.buffers import BytesSink, BytesSource
+from wardian.sentry.vfs.buffers import BytesSink
 from wardian.sentry.vfs.file import (
     O_APPEND,
     O_CLOEXEC,
@@ -36,6 +36,7 @@ from wardian.sentry.vfs.file import (
     check_readable,
     check_writable,
 )
+from wardian.sentry.vfs.file_part import PieceSource, cut_piece, part_of, size_of
 from wardian.sentry.vfs.io import broken_pipe, limit_write
 
 if TYPE_CHECKING:
@@ -184,9 +185,10 @@ def splice_pipes(t: Task, job: Splice, source: PipeFile, target: PipeFile) -> in
     moved = 0
     while a.size and moved < job.count and b.room() > 0:
         data = a.first(min(job.count - moved, b.room()))
+        size = size_of(data)
         b.append(data, a.packet_mode and a.packets[0])
-        a.consume(len(data))
-        moved += len(data)
+        a.consume(size)
+        moved += size
     a.wake_writers()
     b.wake_readers()
     return moved
@@ -198,7 +200,7 @@ def pipe_to_file(t: Task, job: Splice, source: Pipe) -> int:
         return 0 if source.writers == 0 else wait(t, job, job.source, POLLIN)
     moved = 0
     while source.size and moved < job.count:
-        piece = BytesSource(source.first(job.count - moved))
+        piece = PieceSource(source.first(job.count - moved))
         try:
             limit_write(t, job.target, piece, job.offset + moved)
             done = job.target.write(piece, job.offset + moved)
@@ -229,13 +231,18 @@ def file_to_pipe(t: Task, job: Splice, target: Pipe) -> int:
     room = target.room()
     if room <= 0:
         return wait(t, job, job.target, POLLOUT)
+    part = part_of(job.source, job.offset, min(room, job.count)) if job.source.seekable else None
+    if part is not None:
+        target.append(part, False)
+        target.wake_readers()
+        return part.length
     sink = BytesSink(min(room, job.count))
     done = job.source.read(sink, job.offset)
     if done == WOULD_BLOCK:
         return wait(t, job, job.source, POLLIN)
-    for part in sink.parts:
-        if part:
-            target.append(part, False)
+    for data in sink.parts:
+        if data:
+            target.append(data, False)
     if done:
         target.wake_readers()
     return done
@@ -261,10 +268,10 @@ def tee(t: Task, fd_in: FD, fd_out: FD, count: Size, flags: Flags) -> int:
         room = min(count - moved, b.room())
         if room <= 0:
             break
-        data = a.pieces[i][skip : skip + room]
+        data = cut_piece(a.pieces[i], skip, room)
         skip = 0
         b.append(data, a.packet_mode and a.packets[i])
-        moved += len(data)
+        moved += size_of(data)
     b.wake_readers()
     return moved
 

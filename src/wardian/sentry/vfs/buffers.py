@@ -8,10 +8,15 @@ The methods besides ``put`` and ``take`` exist so that bytes need not become an 
 on the way between a guest and the place they are kept in.
 """
 
+from __future__ import annotations
+
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
+
+if TYPE_CHECKING:
+    from wardian.sentry.vfs.file_part import Piece
 
 PIECE: Final = 1 << 20  # bytes moved at once by the general versions
 ZEROS: Final = bytes(1 << 16)
@@ -60,6 +65,10 @@ class Source:
     def take(self, count: int) -> bytes:
         """The next ``min(count, left)`` bytes, consumed. Raises EFAULT."""
         raise NotImplementedError
+
+    def take_piece(self, count: int) -> Piece:
+        """The same for a queue of pieces, by reference where that can be; none only at the end."""
+        return self.take(count)
 
     def take_into(self, buffer: bytearray, start: int, count: int) -> int:
         """The same into ``buffer``; how many came, fewer only where guest memory ends."""

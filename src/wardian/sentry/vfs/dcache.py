@@ -125,8 +125,9 @@ def forget(dentry: Dentry) -> None:
 
 
 def invalidate(dentry: Dentry) -> None:
-    """What ``dentry`` was for is gone, with all below it; whoever holds one of them keeps that."""
-    forget(dentry)
+    """What ``dentry`` was for is gone, with all below it. Whoever holds one of them keeps it, and
+    may ask it for names: the file system answers."""
+    unhook(dentry)
     children, dentry.children = dentry.children, None
     if children is not None:
         for child in children.values():

@@ -18,6 +18,7 @@ from wardian.sentry.vfs.notify import IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, notify_p
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.vfs.dentry import Path
+    from wardian.sentry.vfs.file_part import FilePart
     from wardian.sentry.vfs.inode import DirEntry, Inode
 
 POLLIN: Final = 0x1
@@ -207,6 +208,10 @@ class File:
     def allocate(self, mode: int, offset: int, length: int) -> None:
         """fallocate(2)."""
         raise ENODEV("not a regular file")
+
+    def part(self, offset: int, count: int) -> FilePart | None:
+        """``count`` bytes by reference, all before the end; None where they must be copied."""
+        return None
 
     def map(self, shared: bool, writable: bool, offset: int, length: int) -> MapSource:
         """What to map for mmap(2) at file ``offset``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 
 import pytest
@@ -22,7 +23,7 @@ from wardian.sentry.kernel.signal_numbers import SIGUSR1, bit
 from wardian.sentry.kernel.signal_sending import send_to_task
 from wardian.sentry.kernel.signals import set_blocked
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.syscalls import events
+from wardian.sentry.syscalls import descriptors, events, file
 from wardian.sentry.vfs.buffers import BytesSink, BytesSource
 
 IN, OUT = 1, 4
@@ -225,3 +226,38 @@ def test_signal_before_wait_interrupts_it(world: World) -> None:
     send_to_task(task, SigInfo(SIGUSR1))
     assert call(task, events.epoll_wait, ep, room(task, 12), 1, -1, restart="nohand") == PARKED
     assert not task.parked
+
+
+def test_the_latest_data_and_events_are_told(world: World) -> None:
+    """What was told once is kept for the next time; a change must not bring it back."""
+    fd, epfd = world.eventfd(1), world.epoll()
+    world.ctl(epfd, EPOLL_CTL_ADD, fd, IN, 1)
+    assert world.wait(epfd) == world.wait(epfd) == [(IN, 1)]
+    world.ctl(epfd, EPOLL_CTL_MOD, fd, IN, 1 << 63 | 2)
+    assert world.wait(epfd) == [(IN, 1 << 63 | 2)]
+    world.ctl(epfd, EPOLL_CTL_MOD, fd, IN | OUT, 1 << 63 | 2)
+    assert world.wait(epfd) == [(IN | OUT, 1 << 63 | 2)]
+    world.drain(fd)
+    assert world.wait(epfd) == [(OUT, 1 << 63 | 2)]
+    world.ctl(epfd, EPOLL_CTL_MOD, fd, OUT, 3)
+    assert world.wait(epfd) == [(OUT, 3)]
+
+
+def test_one_number_for_two_files(world: World) -> None:
+    """The older one lives on in a duplicate: both are watched (epoll(7), Questions and answers)."""
+    task, epfd = world.task, world.epoll()
+    first = world.eventfd(1)
+    kept = call(task, descriptors.dup, first)
+    world.ctl(epfd, EPOLL_CTL_ADD, first, IN, 1)
+    call(task, file.close, first)
+    second = world.eventfd(1)
+    assert second == first
+    assert world.ctl(epfd, EPOLL_CTL_MOD, second, IN, 2) == -errno.ENOENT
+    assert world.ctl(epfd, EPOLL_CTL_ADD, second, IN, 2) == 0
+    assert world.ctl(epfd, EPOLL_CTL_ADD, second, IN, 2) == -errno.EEXIST
+    assert world.wait(epfd) == [(IN, 1), (IN, 2)]
+    assert world.ctl(epfd, EPOLL_CTL_DEL, second) == 0
+    assert world.ctl(epfd, EPOLL_CTL_DEL, second) == -errno.ENOENT
+    assert world.wait(epfd) == [(IN, 1)]
+    call(task, file.close, kept)
+    assert world.wait(epfd) == []

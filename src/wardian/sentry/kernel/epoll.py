@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wardian.sentry.errno import EEXIST, EINVAL, ELOOP, ENOENT, ENOSPC, EPERM
+from wardian.sentry.errno import EEXIST, EINVAL, ELOOP, ENOENT, ENOSPC
 from wardian.sentry.fs.anon import AnonFile
 from wardian.sentry.kernel.waitqueue import Registration, Waiter, WaitQueue
 from wardian.sentry.vfs.file import (
@@ -53,12 +53,14 @@ class WatchLink(FileWatcher):
 class EpollItem(Waiter):
     """One watched file in one epoll."""
 
-    def __init__(self, epoll: Epoll, fd: int, file: File, events: int, data: int) -> None:
+    def __init__(self, epoll: Epoll, fd: int, file: File, events: int, data: bytes) -> None:
         self.epoll = epoll
         self.fd = fd
         self.file = file
         self.events = events
         self.data = data
+        self.told = 0  # the events of ``record``
+        self.record = b""
         self.queued = False  # on the ready list
         self.dead = False
         self.link = WatchLink(self)
@@ -79,52 +81,86 @@ class EpollItem(Waiter):
         wanted = self.events & ~PRIVATE_BITS
         return self.file.poll() & wanted if wanted else 0
 
+    def tell(self, events: int) -> bytes:
+        """The struct epoll_event that says so; mostly the one of last time."""
+        if events != self.told:
+            self.told = events
+            self.record = events.to_bytes(4, "little") + self.data
+        return self.record
+
+    def number(self) -> int:
+        """The data as /proc shows it."""
+        return int.from_bytes(self.data, "little")
+
+    def change(self, events: int, data: bytes) -> None:
+        """Watch for other events, or be known by other data."""
+        self.events = events
+        if data != self.data:
+            self.data = data
+            self.told = 0
+        if self.registration is not None:
+            self.registration.events = events & ~PRIVATE_BITS
+
+
+NONE: Final[list[EpollItem]] = []
+
 
 class Epoll(AnonFile):
     """One epoll instance; its :attr:`queue` is woken when an item may have become ready."""
 
     def __init__(self, inode: Inode) -> None:
         super().__init__(inode, O_RDWR)
-        self.items: dict[tuple[int, int], EpollItem] = {}
+        # By descriptor. One may stand for several files, one after the other, when the older ones
+        # live on in other descriptors (epoll(7), Questions and answers, 0 and 6).
+        self.items: dict[int, list[EpollItem]] = {}
+        self.count = 0
         self.ready: list[EpollItem] = []
 
     # -- interest list -----------------------------------------------------------------------------
-    def add(self, fd: int, file: File, events: int, data: int) -> None:
+    def find(self, fd: int, file: File) -> EpollItem | None:
+        """The item of ``file`` at ``fd``."""
+        for item in self.items.get(fd, NONE):
+            if item.file is file:
+                return item
+        return None
+
+    def all_items(self) -> list[EpollItem]:
+        """In no particular order."""
+        return [item for items in self.items.values() for item in items]
+
+    def add(self, fd: int, file: File, events: int, data: bytes) -> None:
         """EPOLL_CTL_ADD."""
-        key = (fd, id(file))
-        if key in self.items:
+        if self.find(fd, file) is not None:
             raise EEXIST("already in the interest list")
         if events & EPOLLEXCLUSIVE and (events & ~EXCLUSIVE_OK or isinstance(file, Epoll)):
             raise EINVAL("not allowed with EPOLLEXCLUSIVE")
         if isinstance(file, Epoll):
             check_nesting(self, file)
-        if len(self.items) >= MAX_ITEMS:
+        if self.count >= MAX_ITEMS:
             raise ENOSPC("too many watches")
         item = EpollItem(self, fd, file, events | ALWAYS, data)
-        self.items[key] = item
+        self.items.setdefault(fd, []).append(item)
+        self.count += 1
         file.watchers.append(item.link)
         item.registration = file.poll_queue().add(item, item.events & ~PRIVATE_BITS)
         item.registration.exclusive = bool(events & EPOLLEXCLUSIVE)
         if item.ready():
             self.enqueue(item)
 
-    def modify(self, fd: int, file: File, events: int, data: int) -> None:
+    def modify(self, fd: int, file: File, events: int, data: bytes) -> None:
         """EPOLL_CTL_MOD."""
-        item = self.items.get((fd, id(file)))
+        item = self.find(fd, file)
         if item is None:
             raise ENOENT("not in the interest list")
         if (item.events | events) & EPOLLEXCLUSIVE:
             raise EINVAL("EPOLLEXCLUSIVE items cannot be modified")
-        item.events = events | ALWAYS
-        item.data = data
-        if item.registration is not None:
-            item.registration.events = item.events & ~PRIVATE_BITS
+        item.change(events | ALWAYS, data)
         if item.ready():
             self.enqueue(item)
 
     def delete(self, fd: int, file: File) -> None:
         """EPOLL_CTL_DEL."""
-        item = self.items.get((fd, id(file)))
+        item = self.find(fd, file)
         if item is None:
             raise ENOENT("not in the interest list")
         file.watchers.remove(item.link)
@@ -132,17 +168,23 @@ class Epoll(AnonFile):
 
     def forget(self, item: EpollItem) -> None:
         """Drop an item; its file's ``watchers`` is the caller's business."""
+        if item.dead:
+            return
         item.dead = True
         if item.registration is not None:
             item.registration.cancel()
             item.registration = None
-        self.items.pop((item.fd, id(item.file)), None)
+        items = self.items[item.fd]
+        items.remove(item)
+        if not items:
+            del self.items[item.fd]
+        self.count -= 1
         if item.queued:
             item.queued = False
             self.ready.remove(item)
 
     def release(self) -> None:
-        for item in list(self.items.values()):
+        for item in self.all_items():
             item.file.watchers.remove(item.link)
             self.forget(item)
 
@@ -154,12 +196,12 @@ class Epoll(AnonFile):
             self.ready.append(item)
         self.queue.wake(POLLIN | POLLRDNORM)
 
-    def collect(self, limit: int) -> list[tuple[int, int]]:
-        """Up to ``limit`` (events, data) that are true now, in the order they became ready.
+    def collect(self, limit: int) -> list[bytes]:
+        """Up to ``limit`` struct epoll_event of what is true now, in the order it became ready.
 
         Level-triggered items go to the end of the ready list, so that ``limit`` starves none.
         """
-        found: list[tuple[int, int]] = []
+        found: list[bytes] = []
         again: list[EpollItem] = []
         seen = 0
         ready = self.ready
@@ -171,7 +213,7 @@ class Epoll(AnonFile):
             if not events:
                 item.queued = False
                 continue
-            found.append((events, item.data))
+            found.append(item.tell(events))
             if item.events & EPOLLONESHOT:
                 item.events &= PRIVATE_BITS
                 item.queued = False
@@ -196,12 +238,12 @@ class Epoll(AnonFile):
 
     def fdinfo(self) -> str:
         lines = []
-        for item in self.items.values():
+        for item in self.all_items():
             inode = item.file.inode
             ino = inode.ino if inode is not None else 0
             dev = inode.sb.dev if inode is not None else 0
             lines.append(
-                f"tfd: {item.fd:8d} events: {item.events:8x} data: {item.data:16x}"
+                f"tfd: {item.fd:8d} events: {item.events:8x} data: {item.number():16x}"
                 f"  pos:{item.file.offset} ino:{ino:x} sdev:{dev:x}\n"
             )
         return "".join(lines)
@@ -210,10 +252,8 @@ class Epoll(AnonFile):
         return "anon_inode:[eventpoll]"
 
 
-def control(epoll: Epoll, op: int, fd: int, file: File, events: int, data: int) -> None:
+def control(epoll: Epoll, op: int, fd: int, file: File, events: int, data: bytes) -> None:
     """epoll_ctl(2) once the descriptors are resolved."""
-    if not file.pollable():
-        raise EPERM("the file does not support epoll")
     if file is epoll:
         raise EINVAL("an epoll cannot watch itself")
     if op == EPOLL_CTL_ADD:
@@ -241,7 +281,7 @@ def height_below(root: Epoll, forbidden: Epoll) -> int:
         for epoll in level:
             if epoll is forbidden:
                 raise ELOOP("epoll instances would watch each other")
-            for item in epoll.items.values():
+            for item in epoll.all_items():
                 if isinstance(item.file, Epoll):
                     below[id(item.file)] = item.file
         level = list(below.values())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
+
+from librt.strings import read_i32_le
 
 from wardian.sentry.errno import EFAULT, EINVAL, ENOTDIR, EPERM, LinuxError
 from wardian.sentry.fs.anon import anon_inode, install_new
@@ -54,8 +55,8 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
 
 EFD_SEMAPHORE: Final = 1
-EPOLL_EVENT: Final = struct.Struct("<IQ")
-MAX_EPOLL_EVENTS: Final = (2**31 - 1) // EPOLL_EVENT.size
+EPOLL_EVENT_SIZE: Final = 12  # struct epoll_event is packed: events, then 8 bytes of data
+MAX_EPOLL_EVENTS: Final = (2**31 - 1) // EPOLL_EVENT_SIZE
 CAP_WAKE_ALARM: Final = 35
 
 
@@ -111,10 +112,10 @@ def epoll_ctl(t: Task, epfd: FD, op: Int, fd: FD, event: InEpollEvent | None) ->
         raise EPERM("the file does not support epoll")
     if not isinstance(outer, Epoll):
         raise EINVAL("not an epoll descriptor")
-    events = data = 0
-    if event is not None:
-        events, data = EPOLL_EVENT.unpack(event)
-    control(outer, op, fd, file, events, data)
+    if event is None:
+        control(outer, op, fd, file, 0, b"")
+    else:
+        control(outer, op, fd, file, int(read_i32_le(event, 0)) & 0xFFFFFFFF, event[4:])
     return 0
 
 
@@ -126,7 +127,7 @@ def wait_epoll(t: Task, epfd: int, address: int, limit: int, timeout_ns: int) ->
     deadline = t.deadline(timeout_ns)
     found = epoll.collect(limit)
     if found:
-        t.copy_out(address, b"".join([EPOLL_EVENT.pack(e, data) for e, data in found]))
+        t.copy_out(address, b"".join(found))
         return len(found)
     if timeout_ns == 0 or t.expired():
         return 0

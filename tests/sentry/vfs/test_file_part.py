@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from wardian.platform.hostfds import MOST
 from wardian.sentry.errno import EFAULT
 from wardian.sentry.fs.pipe import Pipe
 from wardian.sentry.net.bytequeue import MAX_PIECES, ByteQueue
 from wardian.sentry.vfs.buffers import BytesSink, Sink
-from wardian.sentry.vfs.file_part import FilePart, PieceSource, cut_piece
+from wardian.sentry.vfs.file import File
+from wardian.sentry.vfs.file_part import FilePart, PieceSource, cut_piece, part_of
 
 DATA = bytes(range(256)) * 256
 
@@ -75,10 +77,22 @@ def test_many_pieces_are_joined(part: FilePart) -> None:
     queue = ByteQueue()
     queue.put(b"xy")
     queue.take(BytesSink(1))
+    queue.put(part.cut(10, 30000))
     for _ in range(MAX_PIECES):
-        queue.put(part.cut(10, 3))
-    assert len(queue.pieces) == 1
-    assert drained(queue, 100) == b"y" + DATA[10:13] * MAX_PIECES
+        queue.put(b"abc")
+    assert len(queue.pieces) == 4
+    assert drained(queue, 100) == b"y" + DATA[10:30010] + b"abc" * MAX_PIECES
+
+
+def test_parts_are_not_read_when_pieces_are_joined() -> None:
+    """The file might not be readable: what was sent is not to be sent again because of that."""
+    queue = ByteQueue()
+    queue.put(FilePart(None, -1, 0, 20000))
+    queue.discard(5)
+    for _ in range(MAX_PIECES):
+        queue.put(b"abc")
+    assert queue.discard(20000 - 5) == 20000 - 5
+    assert drained(queue, 100) == b"abc" * MAX_PIECES
 
 
 def test_a_pipe_moves_it_and_parts_of_it(part: FilePart) -> None:
@@ -87,23 +101,34 @@ def test_a_pipe_moves_it_and_parts_of_it(part: FilePart) -> None:
     a.append(part, False)
     a.append(b"tail", False)
     a.consume(100)
-    b.append(a.first(1000), False)
+    b.append(a.first(30000), False)
     assert isinstance(b.pieces[0], FilePart)
     sink = BytesSink(1 << 20)
     assert a.read(sink) == len(DATA) - 100 + 4 and sink.data == DATA[100:] + b"tail"
     sink = BytesSink(1 << 20)
-    assert b.read(sink) == 1000 and sink.data == DATA[100:1100]
+    assert b.read(sink) == 30000 and sink.data == DATA[100:30100]
+
+
+def test_a_pipe_does_not_keep_references_to_a_few_bytes(part: FilePart) -> None:
+    """tee(2) of one byte, again and again, must not make an object of each."""
+    pipe = Pipe()
+    for n in range(10000):
+        pipe.append(cut_piece(part, n, 1), False)
+    assert len(pipe.pieces) < 100
+    sink = BytesSink(1 << 20)
+    assert pipe.read(sink) == 10000 and sink.data == DATA[:10000]
 
 
 def test_a_source_gives_it_by_reference_or_as_bytes(part: FilePart) -> None:
     source = PieceSource(part)
-    first = source.take_piece(500)
-    assert isinstance(first, FilePart) and first.read(0, 500) == DATA[:500]
-    assert source.take(100) == DATA[500:600]
+    first = source.take_piece(20000)
+    assert isinstance(first, FilePart) and first.read(0, 20000) == DATA[:20000]
+    assert source.take_piece(500) == DATA[20000:20500]
+    assert source.take(100) == DATA[20500:20600]
     source.give_back(50)
-    assert source.left == len(DATA) - 550
+    assert source.left == len(DATA) - 20550
     rest = source.take_piece(1 << 20)
-    assert isinstance(rest, FilePart) and rest.read(0, 10) == DATA[550:560]
+    assert isinstance(rest, FilePart) and rest.read(0, 10) == DATA[20550:20560]
     assert source.left == 0 and cut_piece(part, 0, 1 << 20) is part
 
 
@@ -125,6 +150,48 @@ def test_memory_that_ends_is_a_short_count(part: FilePart) -> None:
     with pytest.raises(EFAULT):
         queue.take(Full(900))
     assert drained(queue, 1 << 20) == DATA[7:]
+
+
+def test_a_look_stops_where_memory_ends(part: FilePart) -> None:
+    queue = ByteQueue()
+    queue.put(part)
+    queue.put(b"end")
+    assert queue.peek(Full(1 << 20), 0) == 7
+    assert queue.peek(Full(1005), 0) == 7
+    with pytest.raises(EFAULT):
+        queue.peek(Full(900), 0)
+
+
+class TooEarly(BytesSink):
+    """A file that others have made longer since it was asked."""
+
+    def put_file(self, fd: int, offset: int, count: int) -> int:
+        return 0
+
+
+def test_nothing_is_not_taken_for_the_end(part: FilePart) -> None:
+    sink = TooEarly(1000)
+    assert part.give(sink, 0, 1000) == 1000 and sink.data == DATA[:1000]
+
+
+class NumberedFile(File):
+    """A long file behind a certain descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(None, 0)
+        self.fd = fd
+
+    def end(self) -> int:
+        return 1 << 30
+
+    def part(self, offset: int, count: int) -> FilePart | None:
+        return FilePart(None, self.fd, offset, count)
+
+
+def test_parts_take_no_more_than_half_of_the_descriptors() -> None:
+    """A closed file's lives on in a pipe that it was sent to, beyond RLIMIT_NOFILE."""
+    assert part_of(NumberedFile(MOST // 2 - 1), 0, 1 << 20) is not None
+    assert part_of(NumberedFile(MOST // 2), 0, 1 << 20) is None
 
 
 def test_the_file_stays_open_for_as_long_as_a_part_of_it_lives(part: FilePart) -> None:

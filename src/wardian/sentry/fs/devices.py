@@ -99,9 +99,7 @@ class MemoryFile(File):
         return False
 
     def write(self, source: Source, offset: int) -> int:
-        count = source.left
-        source.left = 0
-        return count
+        return source.waste()
 
 
 class NullFile(MemoryFile):

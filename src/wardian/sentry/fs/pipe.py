@@ -129,21 +129,24 @@ class Pipe:
         return cut_piece(self.pieces[0], self.head, limit)
 
     def consume(self, count: int) -> bool:
-        """Drop ``count`` bytes of the first piece, or the whole packet; True when it was one."""
-        self.head += count
-        length = size_of(self.pieces[0])
+        """A read took ``count`` bytes of the first piece, and the rest of it is lost when it is a
+        packet; True when it was one."""
         packet = self.packet_mode and self.packets[0]
-        if packet or self.head >= length:
-            self.size -= length - (self.head - count)
-            del self.pieces[0]
-            self.head = 0
-            if self.packet_mode:
-                del self.packets[0]
-                if not self.pieces:
-                    self.packet_mode = False
-        else:
-            self.size -= count
+        self.drop(size_of(self.pieces[0]) - self.head if packet else count)
         return packet
+
+    def drop(self, count: int) -> None:
+        """``count`` bytes of the first piece are gone."""
+        self.head += count
+        self.size -= count
+        if self.head < size_of(self.pieces[0]):
+            return
+        del self.pieces[0]
+        self.head = 0
+        if self.packet_mode:
+            del self.packets[0]
+            if not self.pieces:
+                self.packet_mode = False
 
     def wake_writers(self) -> None:
         """Bytes were taken. Like Linux, writers hear of it when a page is free."""

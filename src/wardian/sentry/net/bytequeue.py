@@ -6,7 +6,7 @@ from typing import Final
 
 from wardian.sentry.errno import LinuxError
 from wardian.sentry.vfs.buffers import Sink
-from wardian.sentry.vfs.file_part import Piece, bytes_of, give_piece, size_of
+from wardian.sentry.vfs.file_part import Piece, give_piece, size_of
 
 MAX_PIECES: Final = 256
 
@@ -20,7 +20,8 @@ class ByteQueue:
         self.size = 0
 
     def put(self, data: Piece) -> None:
-        """Append; many pieces are joined, so that their number stays bounded."""
+        """Append; many pieces are joined, so that their number stays bounded: parts of files are
+        not small."""
         size = size_of(data)
         if not size:
             return
@@ -28,9 +29,27 @@ class ByteQueue:
         pieces.append(data)
         self.size += size
         if len(pieces) > MAX_PIECES:
-            joined = b"".join([bytes_of(piece, 0, size_of(piece)) for piece in pieces])
-            self.pieces = [joined[self.start :] if self.start else joined]
+            self.join()
+
+    def join(self) -> None:
+        """Make one of those between parts of files, which stay what they are: nothing is read."""
+        first = self.pieces[0]
+        if isinstance(first, bytes) and self.start:
+            self.pieces[0] = first[self.start :]
             self.start = 0
+        joined: list[Piece] = []
+        run: list[bytes] = []
+        for piece in self.pieces:
+            if isinstance(piece, bytes):
+                run.append(piece)
+                continue
+            if run:
+                joined.append(b"".join(run))
+                run = []
+            joined.append(piece)
+        if run:
+            joined.append(b"".join(run))
+        self.pieces = joined
 
     def take(self, sink: Sink) -> int:
         """Move bytes to ``sink`` until it is full or the queue empty; the count."""
@@ -64,7 +83,15 @@ class ByteQueue:
             if skip >= size_of(piece):
                 skip -= size_of(piece)
                 continue
-            total += give_piece(piece, skip, sink)
+            try:
+                taken = give_piece(piece, skip, sink)
+            except LinuxError:
+                if total == 0:
+                    raise
+                break
+            total += taken
+            if skip + taken < size_of(piece):
+                break
             skip = 0
         return total
 

@@ -23,6 +23,7 @@ from wardian.sentry.fs.memfd import (
     make_memfd,
 )
 from wardian.sentry.fs.pipe import Pipe, PipeFile, make_pipe
+from wardian.sentry.mm.usercopy import IovecSink, Segments, read_iovec
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, Size, ULong, UserString
 from wardian.sentry.vfs.buffers import BytesSink
 from wardian.sentry.vfs.file import (
@@ -38,14 +39,13 @@ from wardian.sentry.vfs.file import (
 )
 from wardian.sentry.vfs.file_part import PieceSource, cut_piece, part_of, size_of
 from wardian.sentry.vfs.io import broken_pipe, limit_write
+from wardian.sentry.vfs.notify import IN_ACCESS, IN_MODIFY, notify_path
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
 
 SPLICE_F_NONBLOCK: Final = 2
 SPLICE_F_ALL: Final = 0xF
-IOVEC: Final = struct.Struct("<QQ")
-IOV_MAX: Final = 1024
 MEMFD_NAME_MAX: Final = 249
 OFFSET_MAX: Final = (1 << 63) - 1
 
@@ -149,6 +149,7 @@ def with_offset(t: Task, job: Splice, file: File, address: int) -> int:
             t.copy_out(address, (job.offset + moved).to_bytes(8, "little"))
         elif file.seekable:
             file.offset = job.offset + moved
+        notify_path(file.path, IN_MODIFY if file is job.target else IN_ACCESS)
     return moved
 
 
@@ -184,10 +185,15 @@ def splice_pipes(t: Task, job: Splice, source: PipeFile, target: PipeFile) -> in
         return blocked
     moved = 0
     while a.size and moved < job.count and b.room() > 0:
-        data = a.first(min(job.count - moved, b.room()))
+        try:
+            data = a.first(min(job.count - moved, b.room()))
+        except LinuxError:
+            if moved == 0:
+                raise
+            break
         size = size_of(data)
         b.append(data, a.packet_mode and a.packets[0])
-        a.consume(size)
+        a.drop(size)
         moved += size
     a.wake_writers()
     b.wake_readers()
@@ -200,8 +206,8 @@ def pipe_to_file(t: Task, job: Splice, source: Pipe) -> int:
         return 0 if source.writers == 0 else wait(t, job, job.source, POLLIN)
     moved = 0
     while source.size and moved < job.count:
-        piece = PieceSource(source.first(job.count - moved))
         try:
+            piece = PieceSource(source.first(job.count - moved))
             limit_write(t, job.target, piece, job.offset + moved)
             done = job.target.write(piece, job.offset + moved)
         except EPIPE:
@@ -218,7 +224,7 @@ def pipe_to_file(t: Task, job: Splice, source: Pipe) -> int:
             break
         if done == 0:
             break
-        source.consume(done)
+        source.drop(done)
         moved += done
     source.wake_writers()
     return moved
@@ -268,7 +274,12 @@ def tee(t: Task, fd_in: FD, fd_out: FD, count: Size, flags: Flags) -> int:
         room = min(count - moved, b.room())
         if room <= 0:
             break
-        data = cut_piece(a.pieces[i], skip, room)
+        try:
+            data = cut_piece(a.pieces[i], skip, room)
+        except LinuxError:
+            if moved == 0:
+                raise
+            break
         skip = 0
         b.append(data, a.packet_mode and a.packets[i])
         moved += size_of(data)
@@ -283,29 +294,31 @@ def vmsplice(t: Task, fd: FD, iov: Addr, count: ULong, flags: Flags) -> int:
     file = t.files.get(fd)
     if not isinstance(file, PipeFile):
         raise EBADF("not a pipe")
-    if count > IOV_MAX:
-        raise EINVAL("too many buffers")
-    vector = list(IOVEC.iter_unpack(t.copy_in(iov, count * IOVEC.size))) if count else []
-    vector = [(address, length) for address, length in vector if length]
-    if not vector:
+    segments = read_iovec(t, iov, count)
+    if not segments.total:
         return 0
     job = Splice(file, file, 0, flags & SPLICE_F_NONBLOCK != 0)
     if file.writes:
-        return vmsplice_in(t, job, file.pipe, vector)
-    return vmsplice_out(t, job, file.pipe, vector)
+        return vmsplice_in(t, job, file.pipe, segments)
+    return vmsplice_out(t, job, file.pipe, segments)
 
 
-def vmsplice_in(t: Task, job: Splice, pipe: Pipe, vector: list[tuple[int, int]]) -> int:
+def vmsplice_in(t: Task, job: Splice, pipe: Pipe, segments: Segments) -> int:
     """Guest memory to a pipe, what fits."""
     if pipe.readers == 0:
         broken(t)
     if pipe.room() <= 0:
         return wait(t, job, job.target, POLLOUT)
     moved = 0
-    for address, length in vector:
+    for address, length in zip(segments.addresses, segments.lengths, strict=True):
         step = min(length, pipe.room())
         if step > 0:
-            pipe.append(t.copy_in(address, step), False)
+            try:
+                pipe.append(t.copy_in(address, step), False)
+            except LinuxError:
+                if moved == 0:
+                    raise
+                break
             moved += step
         if step < length:
             break
@@ -313,21 +326,11 @@ def vmsplice_in(t: Task, job: Splice, pipe: Pipe, vector: list[tuple[int, int]])
     return moved
 
 
-def vmsplice_out(t: Task, job: Splice, pipe: Pipe, vector: list[tuple[int, int]]) -> int:
+def vmsplice_out(t: Task, job: Splice, pipe: Pipe, segments: Segments) -> int:
     """A pipe's bytes to guest memory."""
     if pipe.size == 0:
         return 0 if pipe.writers == 0 else wait(t, job, job.source, POLLIN)
-    moved = 0
-    for address, length in vector:
-        sink = BytesSink(length)
-        done = pipe.read(sink)
-        if done <= 0:
-            break
-        t.memory.process.write(address, sink.data)
-        moved += done
-        if done < length:
-            break
-    return moved
+    return pipe.read(IovecSink(t, segments))
 
 
 # -- memfd -----------------------------------------------------------------------------------------

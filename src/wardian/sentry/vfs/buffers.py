@@ -95,6 +95,12 @@ class Source:
         """Un-consume the last ``count`` bytes taken (a short write downstream)."""
         raise NotImplementedError
 
+    def waste(self) -> int:
+        """Consume everything unseen; how many bytes that was."""
+        count = self.left
+        self.left = 0
+        return count
+
     def skip(self, count: int) -> None:
         """Consume ``count`` bytes that an earlier run of the call has moved already."""
         while count > 0 and self.left > 0:

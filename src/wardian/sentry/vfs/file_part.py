@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from wardian.platform.hostfds import MOST
 from wardian.sentry.errno import LinuxError, from_os_error
 from wardian.sentry.vfs.buffers import BytesSink, Sink, Source
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 PIECE: Final = 1 << 17  # bytes copied at once
 WORTH_IT: Final = 16 << 10
 """Fewer bytes are copied: that costs less than the reference."""
+# A part keeps its descriptor when all of the guest's are closed, and a pipe may hold many: theirs
+# are among the lower half of those that guests may take.
 
 
 class FilePart:
@@ -51,7 +54,11 @@ class FilePart:
             cut_off = done < count and not self.has_byte(start + done)
         except OSError as e:
             raise from_os_error(e) from None
-        return done + self.give_zeros(sink, count - done, done) if cut_off else done
+        if cut_off:
+            return done + self.give_zeros(sink, count - done, done)
+        if done == 0 and count > 0:  # it has grown just now, and 0 would be the end of file
+            return sink.put(self.read(start, min(count, PIECE)))
+        return done
 
     def has_byte(self, at: int) -> bool:
         """False where the file has become shorter."""
@@ -86,10 +93,15 @@ def give_piece(piece: Piece, start: int, sink: Sink) -> int:
 
 
 def cut_piece(piece: Piece, start: int, count: int) -> Piece:
-    """At most ``count`` bytes of ``piece`` from ``start`` on; itself when that is all."""
+    """At most ``count`` bytes of ``piece`` from ``start`` on; itself when that is all. EIO.
+
+    A few are copied: small neighbours are joined by whoever keeps them, so that a pipe is never
+    full of references to single bytes."""
     count = min(count, size_of(piece) - start)
     if isinstance(piece, bytes):
         return piece[start : start + count]
+    if count < WORTH_IT:
+        return piece.read(start, count)
     return piece if count == piece.length else piece.cut(start, count)
 
 
@@ -155,6 +167,15 @@ class FileSource(Source):
         self.moved(part.length)
         return part
 
+    def waste(self) -> int:
+        total = 0
+        while self.left > 0:
+            size = size_of(self.take_piece(self.left))
+            if not size:
+                break
+            total += size
+        return total
+
     def moved(self, count: int) -> None:
         """So many bytes were taken."""
         self.offset += count
@@ -169,4 +190,5 @@ def part_of(file: File, offset: int, count: int) -> FilePart | None:
     if count < WORTH_IT:
         return None
     count = min(count, file.end() - offset)
-    return file.part(offset, count) if count >= WORTH_IT else None
+    part = file.part(offset, count) if count >= WORTH_IT else None
+    return part if part is not None and part.fd < MOST // 2 else None

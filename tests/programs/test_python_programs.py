@@ -210,6 +210,43 @@ for name in (theirs, "copy"):
     c.close(); print(digest(received(d, 4000)), digest([os.pread(out, 100000, 0)]), os.fstat(out).st_size)
 """
 
+COPIES = """
+import os, socket, errno, fcntl, mmap, struct, ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+def err(f, *a):
+    try: return f(*a)
+    except OSError as e: return errno.errorcode[e.errno]
+def raw(f, *a):
+    n = f(*a); return n if n >= 0 else errno.errorcode[ctypes.get_errno()]
+def drain(fd, step=1 << 20):
+    os.set_blocking(fd, False); out = []
+    while isinstance(b := err(os.read, fd, step), bytes) and b: out.append(b)
+    return len(b"".join(out)), sum(b"".join(out)), b
+def pair():
+    s = socket.create_server(("127.0.0.1", 0)); c = socket.create_connection(s.getsockname()); d, _ = s.accept(); return c, d
+open("a", "wb").write(b"".join(b"%07d " % n for n in range(40000))); open("short", "wb").write(b"s" * 100)
+f, short, nul = (os.open(n, os.O_RDWR) for n in ("a", "short", "/dev/null")); r, w = os.pipe(); top = (1 << 63) - 1
+print([err(os.sendfile, nul, f, *a) for a in ((-1, 5), (top, 60000), (top - 9, 10), (5, top), (400000, 60000), (310000, 20000))], err(os.sendfile, nul, os.open("/proc/version", 0), 1000, 10), err(os.sendfile, w, os.open(".", 0), 0, 60000), err(os.splice, os.open(".", 0), w, 60000))
+for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM):
+    c, d = socket.socketpair(socket.AF_UNIX, kind); c.setblocking(False)
+    print("past the end", err(os.sendfile, c.fileno(), short, 0, 1000), err(os.sendfile, c.fileno(), short, 100, 1000), drain(d.fileno()), err(os.sendfile, c.fileno(), f, 0, 60000), drain(d.fileno()))
+c, d = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in "cd"); d.bind(("127.0.0.1", 0)); c.connect(d.getsockname())
+print("udp", err(os.sendfile, c.fileno(), short, 0, 1000), err(os.sendfile, c.fileno(), short, 100, 1000), drain(d.fileno()))
+for c, d in (pair(), socket.socketpair()):
+    c.sendall(b"p" * 30000); d.setsockopt(socket.SOL_SOCKET, 42, 0); off = lambda: d.getsockopt(socket.SOL_SOCKET, 42)
+    print("peek", len(d.recv(1000, socket.MSG_PEEK)), off(), len(d.recv(300)), off(), len(d.recv(5000)), off(), len(d.recv(10, socket.MSG_PEEK)), off())
+dr, dw = os.pipe2(os.O_DIRECT)
+print("packets", os.sendfile(dw, f, 0, 20000), [len(os.read(dr, 10000)) for _ in "12"], os.write(dw, b"a" * 100), os.write(dw, b"b" * 50), os.splice(dr, w, 10), os.read(r, 99), os.read(dr, 20), os.read(dr, 99) == b"b" * 50)
+libc.mmap.restype = ctypes.c_void_p; at = libc.mmap(None, ctypes.c_size_t(1 << 20), 3, 0x22, -1, ctypes.c_long(0)); libc.munmap(ctypes.c_void_p(at + (1 << 19)), ctypes.c_size_t(1 << 19)); bad = at + (1 << 19)
+vec = lambda *v: (b"".join(struct.pack("QQ", *e) for e in v), len(v))
+print("vmsplice", raw(libc.vmsplice, w, *vec((at, 100), (bad, 100)), 0), raw(libc.vmsplice, w, *vec((bad, 100)), 0), drain(r))
+os.write(w, b"y" * 30000); n = raw(libc.vmsplice, r, *vec((at, 20000), (bad, 20000)), 0); print(raw(libc.vmsplice, r, *vec((bad, 20000)), 0), n > 0, n + drain(r)[0])
+c, d = socket.socketpair(); c.setblocking(False); n = raw(libc.write, c.fileno(), ctypes.c_void_p(at + (1 << 18)), ctypes.c_size_t(300000)); print("half bad", n == drain(d.fileno())[0] > 0)
+os.utime("a", (1000, 2000)); os.splice(f, w, 20000, 0); print("atime", os.stat("a").st_atime > 2000, drain(r))
+watch = libc.inotify_init1(os.O_NONBLOCK); libc.inotify_add_watch(watch, b"a", 3)
+for what in (lambda: os.splice(f, w, 20000, 0), lambda: os.splice(r, f, 20000, None, 0), lambda: os.sendfile(nul, f, 0, 20000), lambda: os.sendfile(w, f, 0, 20000)): print("inotify", what(), struct.unpack("iIII", os.read(watch, 16))[1])
+"""
+
 SYSTEM = """
 import os, sys, stat, time, signal, socket, select, mmap, tempfile, shutil, fcntl, resource, errno, platform, pathlib, glob, struct, pwd, grp, locale, array
 print(sys.version_info[:3], platform.system(), platform.machine(), os.cpu_count() > 0, os.path.basename(sys.executable))
@@ -320,6 +357,10 @@ def test_sendfile_and_splice_of_files_of_the_host_and_of_our_own(
     differential: Differential,
 ) -> None:
     script(differential, SENDFILE)
+
+
+def test_copies_between_descriptors_at_their_edges(differential: Differential) -> None:
+    script(differential, COPIES)
 
 
 def test_segmentation_fault_is_status_139(differential: Differential) -> None:

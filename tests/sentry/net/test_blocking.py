@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 from socket_support import Guest, c, in4, make_guest, un
 
 from support import PARKED, advance, call, fork, get, host, put, room, run
+from wardian.sentry.errno import EIO
 from wardian.sentry.mm.usercopy import UserSink, UserSource
 from wardian.sentry.syscalls import socket as calls
 from wardian.sentry.syscalls import socket_msg as messages
 from wardian.sentry.vfs import io
+from wardian.sentry.vfs.buffers import Source
 
 
 def result(g: Guest) -> int:
@@ -242,3 +245,32 @@ def test_recvmmsg_and_sendmmsg() -> None:
     assert get(g.task, places[1], 5) == b"three"
     assert struct.unpack("<I", get(g.task, vector + 64 + 56, 4)) == (5,)
     assert g.call(messages.recvmmsg, b, vector, 4, c.MSG_DONTWAIT, None) == -11
+
+
+class Failing(Source):
+    """A source that can be read only once."""
+
+    def take(self, count: int) -> bytes:
+        if self.left < 1000:
+            raise EIO("broken")
+        self.left -= 100
+        return bytes(100)
+
+    def give_back(self, count: int) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("family", [c.AF_INET, c.AF_UNIX])
+def test_what_was_sent_before_an_error_counts(family: int) -> None:
+    g = make_guest()
+    if family == c.AF_UNIX:
+        fd, _ = g.pair()
+    else:
+        listener, fd = g.socket(family, c.SOCK_STREAM), g.socket(family, c.SOCK_STREAM)
+        g.bind(listener, in4("127.0.0.1", 8080))
+        g.listen(listener)
+        assert g.connect(fd, in4("127.0.0.1", 8080)) == 0
+    socket = g.task.files.get(fd)
+    assert socket.write(Failing(1000), 0) == 100
+    with pytest.raises(EIO):
+        socket.write(Failing(900), 0)

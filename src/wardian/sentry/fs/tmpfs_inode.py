@@ -270,7 +270,10 @@ class TmpFile(File):
 
     def part(self, offset: int, count: int) -> FilePart | None:
         contents = self.node.contents
-        return FilePart(contents, contents.fd, offset, count) if contents.fd >= 0 else None
+        if contents.fd < 0:
+            return None
+        self.node.accessed(self)
+        return FilePart(contents, contents.fd, offset, count)
 
     def map(self, shared: bool, writable: bool, offset: int, length: int) -> MapSource:
         node = self.node

@@ -302,17 +302,19 @@ class HostSocket(Socket):
             raise EDESTADDRREQ("no destination")
         count = source.left
         data = source.take(count)
+        if count and not data:
+            return 0  # the file that they come from (sendfile(2)) has ended before
         try:
             if name is None:
                 self.host.send(data, flags)
             else:
                 self.host.sendto(data, flags, name)
         except BlockingIOError:
-            source.give_back(count)
+            source.give_back(len(data))
             return WOULD_BLOCK
         except OSError as e:
             raise from_os_error(e) from None
-        return count
+        return len(data)
 
     def destination(self, raw: bytes) -> tuple[Any, ...]:
         """Where a datagram goes."""

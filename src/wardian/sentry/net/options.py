@@ -144,6 +144,11 @@ class SocketOptions:
         self.device = b""
         self.others: dict[int, int] = {}
 
+    def taken(self, count: int) -> None:
+        """Bytes are gone that SO_PEEK_OFF counted from (sk_peek_offset_bwd())."""
+        if self.peek_offset > 0:
+            self.peek_offset = max(0, self.peek_offset - count)
+
     def copy(self) -> SocketOptions:
         """What an accepted socket inherits."""
         o = SocketOptions()

@@ -288,7 +288,12 @@ class TcpSocket(InetSocket):
             if room <= 0:
                 self.no_space = True
                 return total if total else WOULD_BLOCK
-            piece = source.take_piece(room)
+            try:
+                piece = source.take_piece(room)
+            except LinuxError:
+                if total == 0:
+                    raise
+                break
             size = size_of(piece)
             if not size:
                 break
@@ -322,6 +327,8 @@ class TcpSocket(InetSocket):
         received = self.received
         if received.size and not flags & (MSG_PEEK | MSG_TRUNC | MSG_OOB | MSG_ERRQUEUE):
             total = received.take(sink)
+            if self.options.peek_offset > 0:
+                self.options.taken(total)
             if self.transport is not None:
                 self.transport.consumed()
             return total
@@ -358,6 +365,7 @@ class TcpSocket(InetSocket):
                 self.options.peek_offset += count
             return count
         count = self.received.discard(sink.left)
+        self.options.taken(count)
         if self.transport is not None:
             self.transport.consumed()
         return count

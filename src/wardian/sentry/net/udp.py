@@ -177,11 +177,14 @@ class UdpSocket(InetSocket):
         if is_any(from_ip) or (out is not None and out.messages):
             from_ip, to_ip = self.stack.route(self, to_ip)
             from_ip = self.chosen_source(out, from_ip)
+        data = source.take(count)
+        if count and not data:
+            return 0  # the file that they come from (sendfile(2)) has ended before
         datagram = Datagram(
-            source.take(count), from_ip, self.local_port, to_ip, to_port, self.stack.realtime_ns()
+            data, from_ip, self.local_port, to_ip, to_port, self.stack.realtime_ns()
         )
         self.stack.udp.deliver(self, datagram)
-        return count
+        return len(data)
 
     def destination(self, raw: bytes) -> tuple[bytes, int]:
         """Where sendto(2) sends."""

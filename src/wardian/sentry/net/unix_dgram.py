@@ -113,8 +113,11 @@ class UnixDatagram(UnixSocket):
             return WOULD_BLOCK
         if self.options.passcred:
             self.autobind()
-        count = source.left
-        data = source.take(count)
+        wanted = source.left
+        data = source.take(wanted)
+        count = len(data)
+        if wanted and not count:
+            return 0  # the file that they come from (sendfile(2)) has ended before
         packet = Packet(data, self, self.credentials_for(task, out, to))
         packet.address = self.address
         if out is not None and out.files:

@@ -19,6 +19,7 @@ from wardian.sentry.errno import (
     EOPNOTSUPP,
     EPIPE,
     WOULD_BLOCK,
+    LinuxError,
 )
 from wardian.sentry.net.constants import (
     MAX_BACKLOG,
@@ -174,7 +175,15 @@ class UnixConnection(UnixSocket):
         while source.left > 0:
             if self.sent_charge >= self.options.sndbuf:
                 return total if total else WOULD_BLOCK
-            total += self.send_piece(task, peer, source, source.left, out)
+            try:
+                moved = self.send_piece(task, peer, source, source.left, out)
+            except LinuxError:
+                if total == 0:
+                    raise
+                break
+            if moved == 0:
+                break
+            total += moved
         return total
 
     def send_record(
@@ -190,8 +199,11 @@ class UnixConnection(UnixSocket):
     def send_piece(
         self, task: Task | None, peer: UnixSocket, source: Source, count: int, out: Outgoing | None
     ) -> int:
-        """Move up to ``count`` bytes into one packet of the peer's queue."""
+        """Move up to ``count`` bytes into one packet of the peer's queue; 0 when the file that they
+        come from (sendfile(2)) has ended before."""
         data = source.take(min(count, PIECE) if self.stream else count)
+        if count and not data:
+            return 0
         packet = Packet(data, self, self.credentials_for(task, out, peer))
         if out is not None and out.files:
             self.stack.in_flight.add(packet, self.uid, out.files, peer)
@@ -238,6 +250,8 @@ class UnixConnection(UnixSocket):
             self.consumed(packet)
             if had_files:
                 break
+        if self.options.peek_offset > 0:
+            self.options.taken(total)
         return total
 
     def peek(self, sink: Sink, flags: int, into: Incoming | None) -> int:

@@ -14,12 +14,13 @@ from wardian.sentry.errno import (
     WOULD_BLOCK,
     LinuxError,
 )
+from wardian.sentry.fs.pipe import PipeFile
 from wardian.sentry.mm.usercopy import iovec_sink, iovec_source
 from wardian.sentry.syscalls.file import done_reading, done_writing, positioned
 from wardian.sentry.syscalls.kinds import FD, Addr, Flags, InIovec, Offset, OutIovec, Size, ULong
 from wardian.sentry.vfs import io
 from wardian.sentry.vfs.buffers import Source
-from wardian.sentry.vfs.file import O_APPEND, O_NONBLOCK, O_PATH, POLLIN, POLLOUT, File
+from wardian.sentry.vfs.file import O_APPEND, O_DIRECT, O_NONBLOCK, O_PATH, POLLIN, POLLOUT, File
 from wardian.sentry.vfs.file_part import FileSource
 from wardian.sentry.vfs.inode import S_IFREG
 from wardian.sentry.vfs.notify import IN_ACCESS, IN_MODIFY, notify_path
@@ -126,8 +127,13 @@ def sendfile(t: Task, out_fd: FD, in_fd: FD, offset: Addr, count: Size) -> int:
         start = int.from_bytes(t.copy_in(offset, 8), "little", signed=True)
     if start < 0:
         raise EINVAL("negative offset")
+    if start + count > OFFSET_MAX:
+        raise EINVAL("beyond the largest offset")
     count = Size(min(count, io.MAX_RW_COUNT if not target.seekable else COPY_MAX))
+    before = done
     done, blocked = move(t, source, target, start, done, count)
+    if done > before:
+        notify_path(source.path, IN_ACCESS)
     if not offset:
         source.offset = start + done
     if blocked and not (done and target.flags & O_NONBLOCK):
@@ -165,9 +171,12 @@ def move(
 
 
 def put(t: Task, target: File, data: Source) -> int:
-    """One write to a file or a stream: count or WOULD_BLOCK."""
+    """One write to a file or a stream: count or WOULD_BLOCK. What goes into a pipe is never a
+    packet, as on Linux."""
     if target.seekable:
         return io.write_at(t, target, data, io.CURRENT)
+    if target.flags & O_DIRECT and isinstance(target, PipeFile) and target.pipe.readers:
+        return target.pipe.write(data, False)
     return io.write_some(t, target, data)
 
 

@@ -98,6 +98,7 @@ PyObject *hub_reply(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
         }
         memcpy(slot->p, PyBytes_AS_STRING(args[3]), (size_t)PyBytes_GET_SIZE(args[3]));
     }
+    hub->long_work |= action == ACTION_CLONE || action == ACTION_EXEC || action == ACTION_EXIT_GROUP;
     slot->action = (uint16_t)action;
     slot->result = result;
     post_reply(hub, key, slot, state);

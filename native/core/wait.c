@@ -15,6 +15,7 @@
 #define MAX_EVENTS 64
 #define MIN_SPIN_NS 3000UL
 #define WAKE_NS 50000UL      /* about what a wake-up takes */
+#define PATIENCE_NS 1000000UL /* longer than the host needs for a fork, a program to load, a process to end */
 #define LOOK_AROUND_NS 20000UL /* between looks at host descriptors while spinning */
 #define PREEMPTED_NS 300000UL /* a gap this long in a spin: somebody else ran on our core */
 #define CALM_NS 20000000UL
@@ -111,6 +112,18 @@ static uint64_t spin_budget(Hub *hub, uint64_t now)
     return hub->spin_now;
 }
 
+/* When a spin that begins now ends. The host works for longer than a spin when a process comes or goes, and does so
+   twice per command of a shell: a wake-up each is a tenth of what one takes. */
+static uint64_t spin_end(Hub *hub, uint64_t now)
+{
+    uint64_t budget = spin_budget(hub, now);
+    if (hub->long_work) {
+        hub->long_work = false;
+        hub->patient_until = now + PATIENCE_NS;
+    }
+    return budget > MIN_SPIN_NS && now + budget < hub->patient_until ? hub->patient_until : now + budget;
+}
+
 /* A request came after ``gap``: spin longer where that saves a wake-up, less where it was in vain. This is learnt
    from the requests that we slept through too, or a few long gaps would end the spinning for good. */
 static void learn(Hub *hub, uint64_t gap)
@@ -154,7 +167,7 @@ static PyObject *first_looks(Hub *hub)
 /* Spin for a request; NULL without an exception when the budget is used up, or when the host has something. */
 static PyObject *spin(Hub *hub, uint64_t start, uint64_t deadline)
 {
-    uint64_t last = start, end = start + spin_budget(hub, start), next_look = start + LOOK_AROUND_NS;
+    uint64_t last = start, end = spin_end(hub, start), next_look = start + LOOK_AROUND_NS;
     show_cpu(hub);
     if (deadline && deadline < end)
         end = deadline;

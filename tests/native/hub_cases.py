@@ -27,7 +27,15 @@ from guest_half import (
 from wardian import _core
 from wardian.platform.interface import HEAD_SIZE
 from wardian.platform.layout import CHANNEL_SIZE, DATA_IN_ARGS, SHARED_SIZE, SLOT_SIZE, SLOTS
-from wardian.platform.stub.wire import ACTION_RETURN, DATA_OFFSET, KIND_SYSCALL, SIGINFO_OFFSET
+from wardian.platform.stub.wire import (
+    ACTION_CLONE,
+    ACTION_EXEC,
+    ACTION_EXIT_GROUP,
+    ACTION_RETURN,
+    DATA_OFFSET,
+    KIND_SYSCALL,
+    SIGINFO_OFFSET,
+)
 
 EPOLL_CTL_ADD, EPOLL_CTL_DEL = 1, 2
 
@@ -333,6 +341,26 @@ def case_waiting() -> None:
         assert (read_end, 1) in (c.hub.wait(timeout) or c.hub.wait(timeout))
     c.hub.set_spin((1 << 64) - 1, (1 << 32) - 1)
     assert (read_end, 1) in c.hub.wait(0)
+
+
+def case_a_guest_that_forks_or_loads_a_program_is_waited_for() -> None:
+    """The host has work with it for longer than a spin; elsewhere that is the time to sleep."""
+    c = Channel()
+    c.hub.set_spin(20000, 100)
+    c.hub.activate(c.key(1))
+    c.hub.activate(c.key(2))
+    for action in (ACTION_RETURN, ACTION_CLONE, ACTION_EXEC, ACTION_EXIT_GROUP):
+        assert c.take(1)
+        c.hub.reply(c.key(1), action, 0)
+        sleeps = c.hub.statistics()["sleeps"]
+        assert c.hub.wait(500_000) == []
+        assert c.hub.statistics()["sleeps"] == sleeps + (action == ACTION_RETURN)
+        assert c.hub.wait(5_000_000) == []  # but not for ever
+        assert c.hub.statistics()["sleeps"] == sleeps + 1 + (action == ACTION_RETURN)
+    c.hub.place(c.key(1))
+    sleeps = c.hub.statistics()["sleeps"]
+    assert c.hub.wait(500_000) == []
+    assert c.hub.statistics()["sleeps"] == sleeps
 
 
 def case_descriptors_and_settings_refuse_nonsense() -> None:

@@ -17,7 +17,7 @@ from wardian.platform.layout import SLOT_TID_OFFSET
 from wardian.platform.stub.wire import ACTION_RETURN
 
 CPUS = sorted(os.sched_getaffinity(0))[:2]
-NAP_NS = 1_000_000
+NAP_NS = 5_000_000  # longer than the patience with a guest that forks
 
 
 class Guests:

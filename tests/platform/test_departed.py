@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wardian.platform.stub import births
+from wardian.platform.stub import births, pool
 from wardian.platform.stub.births import Kits
 from wardian.platform.stub.engine import MOST_DEPARTED, StubEngine
 from wardian.sentry.errno import EAGAIN
@@ -71,6 +71,29 @@ def test_a_fork_without_room_has_them_taken_apart_first(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(births, "Kit", make)
     assert Kits(engine).take().fits()
+
+
+def test_a_program_that_waits_gets_what_they_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last end of a process may be the last that tries again."""
+    engine = an_engine()
+
+    def make(_: object) -> Any:
+        if not process.freed:
+            raise OSError(errno.EMFILE, "no descriptor is free")
+        descriptor = SimpleNamespace(fileno=lambda: 7, close=lambda: None)
+        return SimpleNamespace(
+            space=SimpleNamespace(memfd=8), theirs=descriptor, control=descriptor, pid=0
+        )
+
+    monkeypatch.setattr(pool, "PoolProcess", make)
+    engine.zygote = SimpleNamespace(spawn=lambda *_: None)  # type: ignore[assignment]
+    engine.zygote_gone = False
+    engine.pool = pool.Pool(engine)
+    engine.programs.waiting.append(object())  # type: ignore[arg-type]
+    process: Any = Ended(5)
+    engine.processes[5] = process
+    engine.process_ended(process)
+    assert process.freed and len(engine.pool.processes) == engine.pool.target
 
 
 def test_a_fork_for_which_there_is_no_room_at_all_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,8 +86,11 @@ class Pool:
         while len(self.processes) < self.target and not self.engine.zygote_gone:
             try:
                 fresh = PoolProcess(self.engine.hub)
-            except OSError:
-                return  # no descriptors left: the end of a process calls us again
+            except OSError:  # no descriptors left
+                if not self.engine.departed:
+                    return  # the end of a process calls us again
+                self.engine.take_apart()
+                continue
             try:
                 self.engine.zygote.spawn(fresh.space.memfd, fresh.theirs.fileno())
             except OSError:

@@ -247,6 +247,37 @@ watch = libc.inotify_init1(os.O_NONBLOCK); libc.inotify_add_watch(watch, b"a", 3
 for what in (lambda: os.splice(f, w, 20000, 0), lambda: os.splice(r, f, 20000, None, 0), lambda: os.sendfile(nul, f, 0, 20000), lambda: os.sendfile(w, f, 0, 20000)): print("inotify", what(), struct.unpack("iIII", os.read(watch, 16))[1])
 """
 
+SENDFILE_BLOCKED = """
+import os, ctypes, signal, socket, struct, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+open("big", "wb").write(bytes(range(256)) * 8000)
+f = os.open("big", os.O_RDONLY)
+r, w = os.pipe()
+signal.signal(signal.SIGALRM, lambda *a: None); signal.siginterrupt(signal.SIGALRM, True)
+off = ctypes.c_long(1000); t0 = time.monotonic()
+n = libc.sendfile(w, f, ctypes.byref(off), ctypes.c_size_t(200000))
+print("pipe at once", n > 60000, n + 1000 == off.value, time.monotonic() - t0 < .5, len(os.read(r, 1 << 20)) == n)
+c, d = socket.socketpair()
+off = ctypes.c_long(1000); signal.setitimer(signal.ITIMER_REAL, .3)
+n = libc.sendfile(c.fileno(), f, ctypes.byref(off), ctypes.c_size_t(2000000))
+print("socket", 100000 < n < 2000000, off.value == 1000 + n, os.lseek(f, 0, 1))
+got = 0
+d.setblocking(False)
+try:
+    while True: got += len(d.recv(1 << 20))
+except BlockingIOError: pass
+print(got == n)
+signal.siginterrupt(signal.SIGALRM, False)
+d.setblocking(True); all_ = []
+def reader():
+    time.sleep(.2)
+    while sum(map(len, all_)) < 2000000: all_.append(d.recv(65536))
+x = threading.Thread(target=reader); x.start(); off = ctypes.c_long(5)
+n = libc.sendfile(c.fileno(), f, ctypes.byref(off), ctypes.c_size_t(2000000)); x.join(); print(n, off.value, b"".join(all_) == open("big", "rb").read()[5:2000005])
+d.setblocking(False); c.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 200000)); off = ctypes.c_long(0)
+n = libc.sendfile(c.fileno(), f, ctypes.byref(off), ctypes.c_size_t(2000000)); print("time-out", 100000 < n < 2000000, off.value == n, libc.sendfile(c.fileno(), f, None, ctypes.c_size_t(9)))
+"""
+
 SYSTEM = """
 import os, sys, stat, time, signal, socket, select, mmap, tempfile, shutil, fcntl, resource, errno, platform, pathlib, glob, struct, pwd, grp, locale, array
 print(sys.version_info[:3], platform.system(), platform.machine(), os.cpu_count() > 0, os.path.basename(sys.executable))
@@ -361,6 +392,10 @@ def test_sendfile_and_splice_of_files_of_the_host_and_of_our_own(
 
 def test_copies_between_descriptors_at_their_edges(differential: Differential) -> None:
     script(differential, COPIES)
+
+
+def test_sendfile_that_is_interrupted_while_it_waits(differential: Differential) -> None:
+    script(differential, SENDFILE_BLOCKED)
 
 
 def test_segmentation_fault_is_status_139(differential: Differential) -> None:

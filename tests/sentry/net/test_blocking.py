@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 import pytest
@@ -10,6 +11,7 @@ from socket_support import Guest, c, in4, make_guest, un
 from support import PARKED, advance, call, fork, get, host, put, room, run
 from wardian.sentry.errno import EIO
 from wardian.sentry.mm.usercopy import UserSink, UserSource
+from wardian.sentry.syscalls import file, iov
 from wardian.sentry.syscalls import socket as calls
 from wardian.sentry.syscalls import socket_msg as messages
 from wardian.sentry.vfs import io
@@ -89,6 +91,31 @@ def test_a_big_send_goes_on_as_the_reader_reads() -> None:
             run(g.task.kernel)
         assert result(g) == len(data)
         assert b"".join(got) == data
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_sendfile_goes_on_as_the_reader_reads(own: bool) -> None:
+    g = make_guest()
+    a, b = g.pair()
+    data = bytes(range(256)) * 2000
+    f = g.call(file.openat, -100, b"/f", os.O_RDWR | os.O_CREAT, 0o644)
+    assert g.call(file.write, f, data, len(data)) == len(data)
+    g.call(file.lseek, f, 1000, 0)
+    place = put(g.task, struct.pack("<q", 1000)) if own else 0
+    reader = Guest(fork(g.task))
+    assert g.call(iov.sendfile, a, f, place, len(data)) == PARKED
+    so_far = get(g.task, place, 8) if own else b""
+    assert not own or 1000 < struct.unpack("<q", so_far)[0] < len(data)
+    got = b""
+    while len(got) < len(data) - 1000:
+        part = reader.recv(b, 100_000)
+        assert isinstance(part, bytes)
+        got += part
+        run(g.task.kernel)
+    assert got == data[1000:]
+    assert result(g) == len(got)
+    assert g.call(file.lseek, f, 0, 1) == (1000 if own else len(data))
+    assert not own or get(g.task, place, 8) == struct.pack("<q", len(data))
 
 
 def test_a_nonblocking_send_is_short_and_then_eagain() -> None:

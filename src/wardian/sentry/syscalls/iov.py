@@ -124,7 +124,7 @@ def sendfile(t: Task, out_fd: FD, in_fd: FD, offset: Addr, count: Size) -> int:
     done = call.done if call is not None else 0
     start = source.offset - done
     if offset:
-        start = int.from_bytes(t.copy_in(offset, 8), "little", signed=True)
+        start = int.from_bytes(t.copy_in(offset, 8), "little", signed=True) - done
     if start < 0:
         raise EINVAL("negative offset")
     if start + count > OFFSET_MAX:
@@ -134,15 +134,19 @@ def sendfile(t: Task, out_fd: FD, in_fd: FD, offset: Addr, count: Size) -> int:
     done, blocked = move(t, source, target, start, done, count)
     if done > before:
         notify_path(source.path, IN_ACCESS)
-    if not offset:
-        source.offset = start + done
-    if blocked and not (done and target.flags & O_NONBLOCK):
+        keep_offset(t, source, offset, start + done)
+    if blocked and not (done and returns_early(target)):
         if call is not None:
             call.done = done
-        return io.block(t, target, POLLOUT)
-    if offset:
-        t.copy_out(offset, (start + done).to_bytes(8, "little"))
+        if offset and done > before:  # a signal may end it, and results of a park are forgotten
+            t.memory.process.write(offset, (start + done).to_bytes(8, "little"))
+        return io.block_or_stop(t, target, done)
     return done
+
+
+def returns_early(target: File) -> bool:
+    """Whether sendfile(2) is content with some bytes: a pipe is filled once (do_sendfile())."""
+    return target.flags & O_NONBLOCK != 0 or isinstance(target, PipeFile)
 
 
 def move(

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fake_host import FakeClock
-from wardian.sentry.errno import ENOSPC
+from wardian.sentry.errno import EIO, ENOSPC
 from wardian.sentry.fs.contents import Contents, Quota
 from wardian.sentry.fs.tmpfs import TmpDir, TmpDirFile, TmpFS
-from wardian.sentry.vfs.buffers import BytesSink, BytesSource
+from wardian.sentry.vfs.buffers import BytesSink, BytesSource, Source
 
 
 def read(contents: Contents, offset: int, count: int) -> bytes:
@@ -107,3 +107,24 @@ def test_readdir_goes_on_rightly_while_names_come_and_go() -> None:
     top.create(b"new", 0o644, 0, 0)
     rest, _ = names(top, 100, position)
     assert rest == [b"5", b"6", b"7", b"8", b"9", b"new"]
+
+
+class Unreadable(Source):
+    """A file that gives a few bytes and then EIO, as what splice(2) writes may be one."""
+
+    def take(self, count: int) -> bytes:
+        if self.left < 1 << 20:
+            raise EIO("broken")
+        self.left -= 100
+        return b"x" * 100
+
+
+@pytest.mark.parametrize("before", [0, 1 << 17])
+def test_what_was_written_before_an_error_counts(before: int) -> None:
+    contents = Contents(Quota())
+    contents.truncate(before)
+    assert contents.write(Unreadable(1 << 20), before) == 100
+    assert contents.size == before + 100 and read(contents, before, 1000) == b"x" * 100
+    with pytest.raises(EIO):
+        contents.write(Unreadable(1000), 0)
+    assert contents.size == before + 100

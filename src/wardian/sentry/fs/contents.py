@@ -14,13 +14,13 @@ from typing import Final
 
 from wardian.platform.hostfds import for_guest
 from wardian.sentry.errno import (
-    EFAULT,
     EFBIG,
     EMFILE,
     ENFILE,
     ENOSPC,
     ENXIO,
     EOPNOTSUPP,
+    LinuxError,
     from_os_error,
 )
 from wardian.sentry.fs.hostsyscall import host_syscall_function
@@ -158,13 +158,13 @@ class Contents:
             raise from_os_error(e) from None
 
     def write(self, source: Source, offset: int) -> int:
-        """Write from ``source``; the bytes taken, fewer when the quota or guest memory ends.
-        ENOSPC, EFAULT."""
+        """Write from ``source``; the bytes taken, fewer when the quota, guest memory or the largest
+        size ends, or the file that they come from cannot be read. ENOSPC, EFAULT, EFBIG, EIO."""
         done = 0
         while source.left:
             try:
                 taken = self._write_piece(source, offset + done)
-            except (ENOSPC, EFAULT):
+            except LinuxError:
                 if done:
                     return done
                 raise

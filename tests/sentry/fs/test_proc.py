@@ -21,6 +21,7 @@ from wardian.sentry.errno import (
     LinuxError,
 )
 from wardian.sentry.fs.proc import ProcFS
+from wardian.sentry.fs.tmpfs import TmpFS
 from wardian.sentry.kernel.exit import exit_task, reap
 from wardian.sentry.kernel.memory_count import STALE_NS
 from wardian.sentry.kernel.task import Task
@@ -330,6 +331,26 @@ def test_names_of_a_thread_are_forgotten_with_it(t: Task) -> None:
     assert cached_names(t, b"/proc/self/task") == set()
     assert b"%d" % tid not in cached_names(t, b"/proc")
     assert text(t, "/proc/self/comm")
+
+
+def test_what_is_mounted_below_a_process_goes_with_it(t: Task) -> None:
+    """No path leads to it any more: it could not be unmounted, and would keep the task."""
+    child = support.fork(t)
+    pid = child.group.pid
+    mounts = t.kernel.mounts
+    before = mounts.mounts()
+    place = namei.resolve(t, -100, b"/proc/%d/task/%d/fdinfo" % (pid, pid))
+    upper = mounts.mount(TmpFS(t.kernel.anonymous_dev(), t.kernel.clock), place, 0, "tmpfs")
+    inside = upper.root.inode
+    assert inside is not None
+    dcache.instantiate(upper.root, b"d", inside.mkdir(b"d", 0o755, 0, 0))
+    below = namei.resolve(t, -100, b"/proc/%d/task/%d/fdinfo/d" % (pid, pid))
+    mounts.mount(TmpFS(t.kernel.anonymous_dev(), t.kernel.clock), below, 0, "tmpfs")
+    assert len(mounts.mounts()) == len(before) + 2
+    exit_task(child, 0)
+    assert len(mounts.mounts()) == len(before) + 2
+    reap(child.group)
+    assert mounts.mounts() == before and place.dentry.mounts == 0
 
 
 def test_auxv_and_limits(t: Task) -> None:

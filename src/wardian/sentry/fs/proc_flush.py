@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from wardian.sentry.vfs.dcache import invalidate
 
 if TYPE_CHECKING:
+    from wardian.sentry.kernel.kernel import Kernel
     from wardian.sentry.vfs.dentry import Dentry
-    from wardian.sentry.vfs.inode import SuperBlock
 
 
-def flush_task(proc: SuperBlock | None, pid: int, tid: int) -> None:
+def flush_task(kernel: Kernel, pid: int, tid: int) -> None:
     """Task ``tid`` of process ``pid`` has no directory any more."""
+    proc = kernel.proc
     root = proc.root_dentry if proc is not None else None
     if root is None:
         return
@@ -24,15 +25,19 @@ def flush_task(proc: SuperBlock | None, pid: int, tid: int) -> None:
         process = cached(root, b"%d" % pid)
         threads = cached(process, b"task") if process is not None else None
         if threads is not None:
-            drop(threads, tid)
-    drop(root, tid)
+            drop(kernel, threads, tid)
+    drop(kernel, root, tid)
 
 
-def drop(directory: Dentry, number: int) -> None:
-    """Forget the directory of a task, and all below it."""
+def drop(kernel: Kernel, directory: Dentry, number: int) -> None:
+    """Forget the directory of a task, and all below it, also what is mounted there."""
     dentry = cached(directory, b"%d" % number)
-    if dentry is not None:
-        invalidate(dentry)
+    if dentry is None:
+        return
+    mounted: list[Dentry] = []
+    invalidate(dentry, mounted)
+    if mounted:
+        kernel.mounts.detach(mounted)
 
 
 def cached(directory: Dentry, name: bytes) -> Dentry | None:

@@ -63,7 +63,7 @@ def leave_other_threads(task: Task) -> None:
         return
     pids = task.kernel.pids
     pids.remove_task(task)
-    flush_task(task.kernel.proc, group.pid, task.tid)
+    flush_task(task.kernel, group.pid, task.tid)
     task.tid = group.pid
     group.leader = task
     pids.add_task(task)

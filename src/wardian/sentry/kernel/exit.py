@@ -52,7 +52,7 @@ def exit_task(task: Task, code: int) -> None:
     group.tasks.remove(task)
     task.kernel.pids.remove_task(task)
     if group.leader is not task:
-        flush_task(task.kernel.proc, group.pid, task.tid)
+        flush_task(task.kernel, group.pid, task.tid)
     if group.leader is task and not group.exiting:
         group.exit_code = code
     release_parts(task)
@@ -227,4 +227,4 @@ def reap(group: ThreadGroup) -> None:
     pids = group.kernel.pids
     pids.leave(group)
     pids.remove_group(group)
-    flush_task(group.kernel.proc, group.pid, group.pid)
+    flush_task(group.kernel, group.pid, group.pid)

@@ -124,14 +124,17 @@ def forget(dentry: Dentry) -> None:
     dentry.unlinked = True
 
 
-def invalidate(dentry: Dentry) -> None:
+def invalidate(dentry: Dentry, mounted: list[Dentry]) -> None:
     """What ``dentry`` was for is gone, with all below it. Whoever holds one of them keeps it, and
-    may ask it for names: the file system answers."""
+    may ask it for names: the file system answers. Those that something is mounted on come into
+    ``mounted``: no path leads there any more."""
     unhook(dentry)
+    if dentry.mounts:
+        mounted.append(dentry)
     children, dentry.children = dentry.children, None
     if children is not None:
         for child in children.values():
-            invalidate(child)
+            invalidate(child, mounted)
 
 
 def unhook(dentry: Dentry) -> None:

@@ -117,6 +117,12 @@ class MountNamespace:
             self._unhang(below)
         self._unhang(mount)
 
+    def detach(self, places: list[Dentry]) -> None:
+        """Take away what is mounted on ``places``, whose names are gone (detach_mounts())."""
+        for mount in self.mounts():
+            if mount.parent is not None and mount.mountpoint in places:
+                self.umount(mount, MNT_DETACH)
+
     def _unhang(self, mount: Mount) -> None:
         parent, dentry = mount.parent, mount.mountpoint
         assert parent is not None and dentry is not None

@@ -118,7 +118,7 @@ PyObject *hub_place(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
         struct slot_state *child = hub_answerable(hub, args[1], &key, &slot);
         if (!child)
             return NULL;
-        if (!remember(hub, key, child, state->apart))
+        if (!remember(hub, key, child, state->apart) && tid)
             let_go(hub, state, tid); /* or the child would inherit what nobody ends */
     }
     Py_RETURN_NONE;

@@ -113,6 +113,26 @@ def case_a_child_that_cannot_be_remembered_has_a_parent_that_is_free() -> None:
     guests.end()
 
 
+def case_nor_has_one_whose_slot_lies_about_its_thread_by_then() -> None:
+    """Thread 0 would be our own, and the Sentry's filter ends a Sentry that names it."""
+    guests = Guests(2)
+    c = guests.channel
+    mine, crowd = (child.pid for child in guests.children)
+    guests.hub.host_thread(c.key(1), mine, 0)
+    c.poke(1, SLOT_TID_OFFSET, mine)
+    guests.hub.place(c.key(1))
+    for slot in range(10, 110):
+        c.hub.activate(c.key(slot))
+        c.hub.host_thread(c.key(slot), crowd, crowd)
+        c.hub.place(c.key(slot))
+    c.poke(1, SLOT_TID_OFFSET, 1)
+    c.hub.activate(c.key(200))
+    guests.hub.place(c.key(1), c.key(200))
+    assert sorted(os.sched_getaffinity(0)) == CPUS[:1]
+    assert guests.places() == [APART, APART]
+    guests.end()
+
+
 def case_a_slot_that_names_a_strange_thread_moves_nobody() -> None:
     guests = Guests(2)
     c = guests.channel

@@ -58,7 +58,7 @@ typedef struct {
     uint64_t spin_now; /* the present one: grown when spinning paid, shrunk when it did not */
     uint64_t calm_at;  /* until then other work wants our core: spin no longer than MIN_SPIN_NS */
     bool long_work;    /* a guest was told to fork, load a program or exit: the host has to work for it */
-    uint64_t patient_until;
+    uint64_t patient_until; /* and we do not sleep, unless our core is wanted */
     int64_t running;   /* active slots that are not being answered: these may speak */
     uint32_t spin_hits, spin_misses;
     uint32_t since_poll;

@@ -111,7 +111,7 @@ PyObject *hub_place(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
     struct slot_state *state = hub_answerable(hub, args[0], &key, &slot);
     if (!state)
         return NULL;
-    hub->long_work = true;
+    hub->long_work = true; /* who is placed is about to load a program, or to be made */
     hub_keep_apart(hub, key, state, slot);
     if (nargs > 1 && state->apart) {
         pid_t tid = tid_of(state, slot);

@@ -97,15 +97,19 @@ def case_a_child_is_let_go_as_its_parent() -> None:
     guests.end()
 
 
+def keep_apart_as_many_as_can_be(c: Channel, pid: int) -> None:
+    for slot in range(10, 110):  # more than are remembered
+        c.hub.activate(c.key(slot))
+        c.hub.host_thread(c.key(slot), pid, pid)
+        c.hub.place(c.key(slot))
+
+
 def case_a_child_that_cannot_be_remembered_has_a_parent_that_is_free() -> None:
     guests = Guests(2)
     c = guests.channel
     guests.hub.place(c.key(1))
     crowd = guests.children[1].pid
-    for slot in range(10, 110):  # more than are remembered
-        c.hub.activate(c.key(slot))
-        c.hub.host_thread(c.key(slot), crowd, crowd)
-        c.hub.place(c.key(slot))
+    keep_apart_as_many_as_can_be(c, crowd)
     assert guests.places() == [APART, APART]
     c.hub.activate(c.key(200))
     guests.hub.place(c.key(1), c.key(200))
@@ -121,10 +125,7 @@ def case_nor_has_one_whose_slot_lies_about_its_thread_by_then() -> None:
     guests.hub.host_thread(c.key(1), mine, 0)
     c.poke(1, SLOT_TID_OFFSET, mine)
     guests.hub.place(c.key(1))
-    for slot in range(10, 110):
-        c.hub.activate(c.key(slot))
-        c.hub.host_thread(c.key(slot), crowd, crowd)
-        c.hub.place(c.key(slot))
+    keep_apart_as_many_as_can_be(c, crowd)
     c.poke(1, SLOT_TID_OFFSET, 1)
     c.hub.activate(c.key(200))
     guests.hub.place(c.key(1), c.key(200))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardian.sentry.vfs.dcache import invalidate
+from wardian.sentry.vfs.dcache import cached_child, invalidate
 
 if TYPE_CHECKING:
     from wardian.sentry.kernel.kernel import Kernel
@@ -22,8 +22,8 @@ def flush_task(kernel: Kernel, pid: int, tid: int) -> None:
     if root is None:
         return
     if tid != pid:
-        process = cached(root, b"%d" % pid)
-        threads = cached(process, b"task") if process is not None else None
+        process = cached_child(root, b"%d" % pid)
+        threads = cached_child(process, b"task") if process is not None else None
         if threads is not None:
             drop(kernel, threads, tid)
     drop(kernel, root, tid)
@@ -31,16 +31,10 @@ def flush_task(kernel: Kernel, pid: int, tid: int) -> None:
 
 def drop(kernel: Kernel, directory: Dentry, number: int) -> None:
     """Forget the directory of a task, and all below it, also what is mounted there."""
-    dentry = cached(directory, b"%d" % number)
+    dentry = cached_child(directory, b"%d" % number)
     if dentry is None:
         return
     mounted: list[Dentry] = []
     invalidate(dentry, mounted)
     if mounted:
         kernel.mounts.detach(mounted)
-
-
-def cached(directory: Dentry, name: bytes) -> Dentry | None:
-    """The child called ``name``, when it was looked up."""
-    children = directory.children
-    return children.get(name) if children is not None else None

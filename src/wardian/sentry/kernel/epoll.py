@@ -102,9 +102,6 @@ class EpollItem(Waiter):
             self.registration.events = events & ~PRIVATE_BITS
 
 
-NONE: Final[list[EpollItem]] = []
-
-
 class Epoll(AnonFile):
     """One epoll instance; its :attr:`queue` is woken when an item may have become ready."""
 
@@ -119,9 +116,11 @@ class Epoll(AnonFile):
     # -- interest list -----------------------------------------------------------------------------
     def find(self, fd: int, file: File) -> EpollItem | None:
         """The item of ``file`` at ``fd``."""
-        for item in self.items.get(fd, NONE):
-            if item.file is file:
-                return item
+        items = self.items.get(fd)
+        if items is not None:
+            for item in items:
+                if item.file is file:
+                    return item
         return None
 
     def all_items(self) -> list[EpollItem]:

@@ -327,8 +327,7 @@ class TcpSocket(InetSocket):
         received = self.received
         if received.size and not flags & (MSG_PEEK | MSG_TRUNC | MSG_OOB | MSG_ERRQUEUE):
             total = received.take(sink)
-            if self.options.peek_offset > 0:
-                self.options.taken(total)
+            self.options.taken(total)
             if self.transport is not None:
                 self.transport.consumed()
             return total

@@ -250,8 +250,7 @@ class UnixConnection(UnixSocket):
             self.consumed(packet)
             if had_files:
                 break
-        if self.options.peek_offset > 0:
-            self.options.taken(total)
+        self.options.taken(total)
         return total
 
     def peek(self, sink: Sink, flags: int, into: Incoming | None) -> int:

@@ -23,12 +23,17 @@ NEGATIVES_MAX: Final = 512  # negative children a directory may have before they
 DENTRIES_MIN: Final = 131072  # a superblock may always have so many, of about 1 KiB on host trees
 
 
+def cached_child(directory: Dentry, name: bytes) -> Dentry | None:
+    """The child dentry called ``name`` when it was looked up already."""
+    children = directory.children
+    return children.get(name) if children is not None else None
+
+
 def child_of(directory: Dentry, name: bytes) -> Dentry:
     """The child dentry called ``name``, cached or looked up; maybe negative."""
     inode = directory.inode
     assert inode is not None
-    children = directory.children
-    child = children.get(name) if children is not None else None
+    child = cached_child(directory, name)
     if child is None:
         return lookup_child(directory, name)
     trust = inode.sb.trust
@@ -58,8 +63,7 @@ def lookup_child(directory: Dentry, name: bytes) -> Dentry:
     if trust is not None:
         trust.floor()
     inode = None if directory.unlinked else parent.lookup(name)
-    children = directory.children
-    old = children.get(name) if children is not None else None
+    old = cached_child(directory, name)
     if old is not None:
         if inode is not None and old.inode is not None and old.inode.same_file(inode):
             old.inode = inode
@@ -103,8 +107,7 @@ def remember_negative(directory: Dentry, child: Dentry) -> None:
 
 def instantiate(directory: Dentry, name: bytes, inode: Inode) -> Dentry:
     """A name came to be (or was found): its dentry, replacing what was cached."""
-    children = directory.children
-    old = children.get(name) if children is not None else None
+    old = cached_child(directory, name)
     if old is not None:
         forget(old)
     child = Dentry(name, directory, inode)

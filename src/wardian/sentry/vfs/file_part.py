@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 PIECE: Final = 1 << 17  # bytes copied at once
 WORTH_IT: Final = 16 << 10
 """Fewer bytes are copied: that costs less than the reference."""
-# A part keeps its descriptor when all of the guest's are closed, and a pipe may hold many: theirs
-# are among the lower half of those that guests may take.
+MOST_REFERENCED: Final = MOST // 2
+"""Descriptors from here on are not referred to: a part keeps its descriptor when all of the guest's
+are closed, and a pipe may hold many."""
 
 
 class FilePart:
@@ -191,4 +192,4 @@ def part_of(file: File, offset: int, count: int) -> FilePart | None:
         return None
     count = min(count, file.end() - offset)
     part = file.part(offset, count) if count >= WORTH_IT else None
-    return part if part is not None and part.fd < MOST // 2 else None
+    return part if part is not None and part.fd < MOST_REFERENCED else None

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <Python.h>
 
+#include <cpuid.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <signal.h>
@@ -56,9 +57,20 @@ static PyObject *core_cpu_time(PyObject *self, PyObject *args)
     return PyLong_FromLongLong((long long)ts.tv_sec * 1000000000LL + ts.tv_nsec);
 }
 
+static PyObject *core_cpuid(PyObject *self, PyObject *args)
+{
+    unsigned int leaf, subleaf, eax, ebx, ecx, edx;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "II", &leaf, &subleaf))
+        return NULL;
+    __cpuid_count(leaf, subleaf, eax, ebx, ecx, edx);
+    return Py_BuildValue("IIII", eax, ebx, ecx, edx);
+}
+
 static PyMethodDef core_methods[] = {
     {"openat2", core_openat2, METH_VARARGS, "openat2(dirfd, path, flags, mode, resolve) -> fd"},
     {"tgkill", core_tgkill, METH_VARARGS, "tgkill(pid, tid, signo)"},
+    {"cpuid", core_cpuid, METH_VARARGS, "cpuid(leaf, subleaf) -> (eax, ebx, ecx, edx)"},
     {"cpu_time", core_cpu_time, METH_VARARGS, "cpu_time(id, thread) -> ns of a process or thread, -1 when gone."},
     WARDIAN_GUESTMEM_METHODS,
     WARDIAN_NOTIFY_METHODS,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
 from harness import Differential, needs
 
 GIT = """
@@ -119,3 +122,37 @@ ipcrm -m $m -s $s -q $q; ipcs -m -i $m 2>&1 | sed "s/$m/ID/"; ipcrm -q $q 2>&1 |
 def test_ipcs_shows_what_ipcmk_made(differential: Differential) -> None:
     needs("ipcs", "ipcmk", "ipcrm")
     differential(IPC, expect="TIME")
+
+
+CACHES = """
+for n in 1 2 3; do getconf -a | grep CACHE; done
+for n in 1 2 3; do grep ' r-xp .*/ld-linux' /proc/self/maps | wc -l; done
+"""
+
+
+def test_the_dynamic_loader_knows_the_processor(differential: Differential) -> None:
+    """It asks with cpuid, or finds the answers in its text (mm.alternatives)."""
+    differential(CACHES)
+
+
+LOADER_TEXT = r"""
+import re
+text = re.search(r"(\w+)-(\w+) r-xp (\w+) .* (/.*/ld-linux.*)", open("/proc/self/maps").read())
+start, end, offset = (int(text[n], 16) for n in (1, 2, 3))
+with open(text[4], "rb") as file, open("/proc/self/mem", "rb") as memory:
+    file.seek(offset)
+    memory.seek(start)
+    original = file.read(end - start - 4096)
+    loaded = memory.read(len(original))
+print(sum(loaded[m.start() - 5] == 0xE9 for m in re.finditer(b"\x0f\xa2", original)))
+"""
+
+
+@pytest.mark.parametrize("option", ["", "--no-patching"])
+def test_the_dynamic_loader_jumps_to_answers(option: str, differential: Differential) -> None:
+    """In the second program that it loads, after the shell itself. (Nothing in front of a cpuid is
+    a jump in the file.)"""
+    script = f"{sys.executable} -c '{LOADER_TEXT}'; true"
+    outcome = differential.inside(["sh", "-c", script], [option] if option else [])
+    found = int(outcome.stdout)
+    assert found == 0 if option else found > 3

@@ -41,6 +41,7 @@ from wardian.sentry.kernel.exit import exit_group
 from wardian.sentry.kernel.init import Ended, Init
 from wardian.sentry.kernel.loop import Loop
 from wardian.sentry.kernel.signal_numbers import SIG_IGN
+from wardian.sentry.mm.alternatives import Alternatives
 from wardian.sentry.syscalls.marshal_gen import MARSHAL
 from wardian.sentry.vfs import namei
 from wardian.sentry.vfs.dentry import MS_NODEV, MS_NOSUID, MS_RDONLY
@@ -89,6 +90,8 @@ class Sandbox:
         hostname = self.config.hostname.encode()
         self.kernel = boot.make_kernel(self.clock, self.engine.poller, hostname)
         self.engine.events = self.dispatcher
+        if self.config.patching:
+            self.kernel.alternatives = Alternatives(self.kernel.host_cpu)
         self.set_limits()
         boot.mount_root(self.kernel, self.root_file_system(root), "overlay")
         self.task = self.first_task()

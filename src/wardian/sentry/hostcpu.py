@@ -7,6 +7,8 @@ processor, so its features are theirs to see; nothing else of the host's /proc i
 import os
 from typing import Final
 
+from wardian import _core
+
 AT_HWCAP: Final = 16
 AT_CLKTCK: Final = 17
 AT_HWCAP2: Final = 26
@@ -29,6 +31,10 @@ class HostCpu:
         self.cpuinfo = b""  # text of /proc/cpuinfo, those processors only
         self.total_memory = 1 << 30  # bytes
         self.total_swap = 0
+
+    def cpuid(self, leaf: int) -> tuple[int, int, int, int]:
+        """What the processor's instruction of that name puts into eax, ebx, ecx and edx."""
+        return _core.cpuid(leaf, 0)
 
 
 def read_host_cpu() -> HostCpu:

@@ -195,6 +195,34 @@ def test_maps_show_guest_names_only(t: Task) -> None:
     assert fields(text(t, "/proc/self/status"))["VmStk"] == "4 kB"
 
 
+def test_maps_show_a_file_whose_text_was_patched_in_one_piece(t: Task) -> None:
+    inode = t.fs.root.inode.create(b"ld.so", 0o755, 0, 0)
+    dentry = dcache.instantiate(t.fs.root.dentry, b"ld.so", inode)
+    for ino in (77, 78):  # the file, and the memfd with some of its pages
+        record = FileMapping(0, 4096, namei.Path(t.fs.root.mount, dentry), 0, False)
+        record.dev, record.ino = 0x801, ino
+        t.memory.file_mappings.add(record)
+    support.memory(t).mappings = [
+        HostMapping(0x1000, 0x2000, "r--p", 0, "08:01", 77, ""),
+        HostMapping(0x2000, 0x5000, "r-xp", 0x1000, "08:01", 77, ""),
+        HostMapping(0x5000, 0x6000, "r-xp", 0x4000, "08:01", 78, ""),
+        HostMapping(0x6000, 0x7000, "r-xp", 0x5000, "08:01", 77, ""),
+        HostMapping(0x7000, 0x8000, "r-xp", 0x7000, "08:01", 77, ""),
+        HostMapping(0x9000, 0xA000, "r-xp", 0x8000, "08:01", 77, ""),
+        HostMapping(0xB000, 0xC000, "rw-p", 0, "00:00", 0, ""),
+        HostMapping(0xC000, 0xD000, "rw-p", 0, "00:00", 0, ""),
+    ]
+    lines = [line.split()[:3] for line in text(t, "/proc/self/maps").splitlines()]
+    assert lines == [
+        ["00001000-00002000", "r--p", "00000000"],
+        ["00002000-00007000", "r-xp", "00001000"],
+        ["00007000-00008000", "r-xp", "00007000"],
+        ["00009000-0000a000", "r-xp", "00008000"],
+        ["0000b000-0000c000", "rw-p", "00000000"],
+        ["0000c000-0000d000", "rw-p", "00000000"],
+    ]
+
+
 def test_descriptors_are_links(t: Task) -> None:
     file = t.fs.root.inode.create(b"f", 0o644, 0, 0).open(t, O_RDWR)
     dentry = dcache.instantiate(t.fs.root.dentry, b"f", t.fs.root.inode.lookup(b"f"))

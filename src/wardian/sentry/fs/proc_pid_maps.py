@@ -30,6 +30,18 @@ class MapLine:
         self.ino = 0
         self.name = b""
 
+    def continues_in(self, other: MapLine) -> bool:
+        """Take in the next line when both show one piece of a file: the engine has patched what
+        lies between (mm.alternatives, call sites)."""
+        here = (self.prot, self.dev, self.ino, self.name)
+        there = (other.prot, other.dev, other.ino, other.name)
+        if not self.ino or self.end != other.start or here != there:
+            return False
+        if self.offset + self.end - self.start != other.offset:
+            return False
+        self.end = other.end
+        return True
+
     def text(self) -> bytes:
         """The line without its newline."""
         head = (
@@ -57,7 +69,8 @@ def map_lines(task: Task) -> list[MapLine]:
             line.name = b"[heap]"
         elif entry.name == "[vdso]":
             line.name = b"[vdso]"
-        lines.append(line)
+        if not (lines and lines[-1].continues_in(line)):
+            lines.append(line)
     if layout.vdso and not any(line.name == b"[vdso]" for line in lines):
         end = layout.vdso + VDSO_LENGTH
         line = MapLine(HostMapping(layout.vdso, end, "r-xp", 0, "00:00", 0, ""))

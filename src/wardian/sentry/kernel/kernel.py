@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wardian.sentry.kernel.task import Task
     from wardian.sentry.kernel.thread_group import ThreadGroup
     from wardian.sentry.kernel.uts import UTSNamespace
+    from wardian.sentry.mm.alternatives import Alternatives
     from wardian.sentry.net.stack import NetworkStack
     from wardian.sentry.tty.devpts import DevPts
     from wardian.sentry.vfs.filesystems import FileSystemType
@@ -48,6 +49,7 @@ class Kernel:
         self.pipefs = AnonFS("pipefs", PIPE_DEV, PIPEFS_MAGIC)
         self.boot_ns = clock.monotonic_ns()
         self.host_cpu = HostCpu()  # boot replaces it by hostcpu.read_host_cpu()
+        self.alternatives: Alternatives | None = None  # None: programs are loaded as they are
         self.memory_limit = 0  # bytes, as --memory says; 0: none
         self.memory_count = MemoryCount()
         self.cpu_limit = 0.0  # processors, as --cpus says; 0: none

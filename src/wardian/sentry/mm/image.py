@@ -19,8 +19,9 @@ from wardian.sentry.mm import elf, known_programs, memfd, stack
 from wardian.sentry.mm.elf import ElfProgram
 from wardian.sentry.mm.exec_credentials import credentials_after_exec
 from wardian.sentry.mm.file_mappings import FileMapping
+from wardian.sentry.mm.known_programs import KnownProgram
 from wardian.sentry.mm.loader import Loader, Placement
-from wardian.sentry.mm.memory import Layout, Memory
+from wardian.sentry.mm.memory import PAGE_SIZE, Layout, Memory
 from wardian.sentry.mm.program_file import open_interpreter, read_at
 from wardian.sentry.mm.script import PEEK_SIZE, parse_script
 from wardian.sentry.vfs.inode import Attributes
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from wardian.sentry.hostport import Clock
     from wardian.sentry.kernel.credentials import Credentials
     from wardian.sentry.kernel.task import Task
+    from wardian.sentry.mm.alternatives import PatchedText
     from wardian.sentry.vfs.dentry import Path
     from wardian.sentry.vfs.file import File
     from wardian.sentry.vfs.inode import Inode
@@ -48,6 +50,7 @@ class ProgramImage(ExecImage):
         self.files: list[File] = []  # held until the engine has mapped them
         self.denied: list[Inode] = []
         self.memfds: list[int] = []  # ours to close
+        self.patched_texts: list[PatchedText] = []  # ours to drop
         self.file_mappings: list[tuple[FileMapping, int]] = []  # with the host descriptor
         self.layout = Layout()
         self.auxv = b""
@@ -91,6 +94,9 @@ class ProgramImage(ExecImage):
         memfds, self.memfds = self.memfds, []
         for fd in memfds:
             memfd.close(fd)
+        texts, self.patched_texts = self.patched_texts, []
+        for text in texts:
+            text.drop()
 
 
 def build_image(
@@ -133,12 +139,14 @@ class ImageBuilder:
         self.check_arguments()
         program_file = self.follow_scripts(self.image.add_file(file))
         self.check_arguments()
-        program = read_program(program_file, self.task.kernel.clock)
+        first_file, first = program_file, read_program(program_file, self.task.kernel.clock)
+        program = first.program
         interpreter_file: File | None = None
         interpreter: ElfProgram | None = None
         if program.interpreter_size:
-            interpreter_file = self.open_interpreter(program)
-            interpreter = read_interpreter(interpreter_file, self.task.kernel.clock)
+            interpreter_file = first_file = self.open_interpreter(program)
+            first = read_interpreter(interpreter_file, self.task.kernel.clock)
+            interpreter = first.program
         self.describe(program_file, interpreter_file)
         loader = self.loader()
         placement = loader.place(program, interpreter)
@@ -148,6 +156,7 @@ class ImageBuilder:
         self.find_entry(program, interpreter, placement)
         initial = self.initial_stack(program, placement)
         loader.map_stack(initial, placement, program.executable_stack)
+        self.map_alternatives(loader, placement, first, first_file)
         loader.check_total(self.task.group.rlimits.soft[RLIMIT_AS])
         self.fill_layout(program, placement, initial)
 
@@ -251,6 +260,20 @@ class ImageBuilder:
         vector.add(stack.AT_HWCAP2, host.hwcap2 & ~HWCAP2_FSGSBASE)
         return vector
 
+    def map_alternatives(
+        self, loader: Loader, placement: Placement, first: KnownProgram, file: File
+    ) -> None:
+        """Patch what runs first: the interpreter, else the program. Its page of answers lies
+        between it and the area for call sites, where there is room for them."""
+        alternatives = self.task.kernel.alternatives
+        room = placement.answers_low
+        if alternatives is None or not room:
+            return
+        text = alternatives.find(first, file, room - placement.first_bias)
+        if text is not None:
+            self.image.patched_texts.append(text)
+            loader.map_patched(text, file, placement.first_bias)
+
     def fill_layout(
         self, program: ElfProgram, placement: Placement, initial: stack.InitialStack
     ) -> None:
@@ -259,7 +282,7 @@ class ImageBuilder:
         image.auxv = initial.auxv
         image.stack_pointer = initial.pointer
         image.brk_start = placement.brk_start
-        image.patch_areas = (placement.guard_low, placement.patch_low)
+        image.patch_areas = (placement.guard_low + PAGE_SIZE, placement.patch_low)
         layout = image.layout
         place_segments(layout, program, placement.program_bias)
         layout.start_brk = placement.brk_start
@@ -278,7 +301,7 @@ def is_readable(task: Task, file: File) -> bool:
     return inode is not None and permitted(task.credentials, inode, MAY_READ)
 
 
-def read_program(file: File, clock: Clock) -> ElfProgram:
+def read_program(file: File, clock: Clock) -> KnownProgram:
     """``file`` as a program; ENOEXEC and others of ``mm.elf``."""
     known = known_programs.recall(file)
     if known is not None:
@@ -286,8 +309,7 @@ def read_program(file: File, clock: Clock) -> ElfProgram:
     inode = file.inode
     attributes = inode.getattr() if inode is not None else Attributes()
     program = parse_program(file, attributes.size)
-    known_programs.remember(file, attributes, program, clock)
-    return program
+    return known_programs.remember(file, attributes, program, clock)
 
 
 def parse_program(file: File, size: int) -> ElfProgram:
@@ -301,7 +323,7 @@ def parse_program(file: File, size: int) -> ElfProgram:
     return program
 
 
-def read_interpreter(file: File, clock: Clock) -> ElfProgram:
+def read_interpreter(file: File, clock: Clock) -> KnownProgram:
     """The dynamic loader; whatever is wrong with it is ELIBBAD (execve(2))."""
     try:
         return read_program(file, clock)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from wardian.sentry.hostport import Clock
+    from wardian.sentry.mm.alternatives import PatchedText
     from wardian.sentry.mm.elf import ElfProgram
     from wardian.sentry.vfs.file import File
     from wardian.sentry.vfs.inode import Attributes
@@ -27,6 +28,9 @@ class KnownProgram:
         self.size = attributes.size
         self.mtime_ns = attributes.mtime_ns
         self.ctime_ns = attributes.ctime_ns
+        self.recalled = False  # it was looked for, and found, since it was read
+        self.patchable: bool | None = None  # mm.alternatives; None: nobody has looked yet
+        self.patched_text: PatchedText | None = None
 
     def holds(self, attributes: Attributes) -> bool:
         """Whether the file has not been changed."""
@@ -37,7 +41,7 @@ class KnownProgram:
         )
 
 
-def recall(file: File) -> ElfProgram | None:
+def recall(file: File) -> KnownProgram | None:
     """What is known of an open file; None when it must be read."""
     inode = file.inode
     if inode is None:
@@ -46,14 +50,17 @@ def recall(file: File) -> ElfProgram | None:
     if not isinstance(known, KnownProgram):
         return None
     if known.holds(inode.getattr()):
-        return known.program
+        known.recalled = True
+        return known
     inode.program = None
     return None
 
 
-def remember(file: File, before: Attributes, program: ElfProgram, clock: Clock) -> None:
+def remember(file: File, before: Attributes, program: ElfProgram, clock: Clock) -> KnownProgram:
     """``program`` was read from ``file``, which had these attributes before."""
+    known = KnownProgram(program, before)
     inode = file.inode
     changed = max(before.mtime_ns, before.ctime_ns)
     if inode is not None and 0 <= changed < clock.realtime_ns() - MOMENT_NS:
-        inode.program = KnownProgram(program, before)
+        inode.program = known
+    return known

@@ -1,11 +1,12 @@
 """Places a program, its interpreter and its stack in an empty address space, and lists the
 mappings.
 
-    patch_low  a patch area, just below the program where there is room
+    patch_low  a patch area and a page of answers, just below the program where there is room
     0x55.._... position-independent program, brk after it; a fixed one where it says
     ...        what the guest maps, downwards from the interpreter
     ...        the interpreter
-    guard_low  reserved: the stack's guard, of random length; it starts with a patch area
+    guard_low  reserved: the stack's guard, of random length; it starts with the interpreter's
+               page of answers (mm.alternatives) and a patch area
     stack_low  the stack, mapped whole
     stack_high reserved up to GUEST_TOP
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardian.platform.interface import MOST_MAPPINGS, Mapping
-from wardian.platform.layout import GUEST_TOP, PATCH_AREA_SIZE
+from wardian.platform.layout import GUEST_TOP
 from wardian.sentry.errno import ENODEV, ENOMEM
 from wardian.sentry.hostport import Clock
 from wardian.sentry.mm.elf import PROT_EXEC, PROT_READ, PROT_WRITE, ElfProgram, Segment
@@ -28,12 +29,14 @@ from wardian.sentry.mm.mapping import copy_to_memfd
 from wardian.sentry.mm.memory import (
     GUEST_BOTTOM,
     PAGE_SIZE,
+    PATCH_ROOM,
     page_down,
     page_up,
 )
 from wardian.sentry.vfs.file import MapSource
 
 if TYPE_CHECKING:
+    from wardian.sentry.mm.alternatives import PatchedText
     from wardian.sentry.mm.stack import InitialStack
     from wardian.sentry.vfs.file import File
 
@@ -58,6 +61,8 @@ class Placement:
         self.stack_low = 0
         self.stack_high = 0
         self.patch_low = 0  # 0: no room
+        self.first_bias = 0  # of what runs first: the interpreter, else the program
+        self.answers_low = 0  # the page beside it for mm.alternatives; 0: no room
 
 
 class Loader:
@@ -100,12 +105,19 @@ class Loader:
         low, high = program.low + p.program_bias, program.high + p.program_bias
         if high > ceiling:
             raise ENOMEM("program is too large, or overlaps the stack")
-        p.patch_low = max(0, page_down(low) - PATCH_AREA_SIZE)
+        p.patch_low = max(0, page_down(low) - PATCH_ROOM)
         if p.patch_low < GUEST_BOTTOM:
             p.patch_low = 0
         if interpreter is not None:
             taken = p.patch_low or low
             p.interpreter_bias = self._place_interpreter(interpreter, taken, high, ceiling)
+            p.first_bias = p.interpreter_bias
+            if interpreter.high + p.interpreter_bias == p.guard_low:
+                p.answers_low = p.guard_low
+        else:
+            p.first_bias = p.program_bias
+            if p.patch_low:
+                p.answers_low = low - PAGE_SIZE
         p.brk_start = high + self.random_pages(BRK_RANDOM_BITS)
         if p.brk_start > ceiling:
             p.brk_start = high
@@ -186,10 +198,20 @@ class Loader:
         self.mappings.append(Mapping(p.stack_high, GUEST_TOP - p.stack_high, 0, -1, 0))
         self.mappings.append(Mapping(p.guard_low, p.stack_low - p.guard_low, 0, -1, 0))
         if p.patch_low:
-            self.mappings.append(Mapping(p.patch_low, PATCH_AREA_SIZE, 0, -1, 0))
+            self.mappings.append(Mapping(p.patch_low, PATCH_ROOM, 0, -1, 0))
         self.mappings.append(
             Mapping(p.stack_low, self.stack_size, prot, -1, 0, initial.data, initial.pointer)
         )
+
+    def map_patched(self, text: PatchedText, file: File, bias: int) -> None:
+        """``text`` over what :meth:`map_program` and :meth:`map_stack` have listed."""
+        prot = PROT_READ | PROT_EXEC
+        start = text.address + bias
+        self.mappings.append(Mapping(start, text.length, prot, text.fd, text.offset))
+        answers = Mapping(text.answers + bias, PAGE_SIZE, prot, text.fd, text.answers_offset)
+        self.mappings.append(answers)
+        record = FileMapping(start, text.length, file.path, text.offset, False)
+        self.file_mappings.append((record, text.fd))
 
     def check_total(self, limit: int) -> None:
         """ENOMEM when all mappings together exceed RLIMIT_AS, or are too many for the engine."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PAGE_SIZE: Final = 4096
 GUEST_BOTTOM: Final = 0x1_0000
 """vm.mmap_min_addr."""
+PATCH_ROOM: Final = PATCH_AREA_SIZE + PAGE_SIZE
+"""What is reserved next to a program: an area for the engine, and a page for ``mm.alternatives``,
+which is the page closest to the program."""
 
 
 class Layout:
@@ -41,7 +44,7 @@ class Layout:
         self.env_start = 0
         self.env_end = 0
         self.vdso = 0
-        self.patch_low = 0  # the engine's, next to the program; another is at guard_low
+        self.patch_low = 0  # such room below the program; there is another at guard_low
 
     def copy(self) -> Layout:
         """The same numbers, for fork or before prctl(PR_SET_MM) changes one."""
@@ -64,7 +67,7 @@ class Layout:
             return False
         if self.guard_low <= start < self.stack_low or start >= self.stack_high > 0:
             return True
-        return 0 <= start - self.patch_low < PATCH_AREA_SIZE and self.patch_low > 0
+        return 0 <= start - self.patch_low < PATCH_ROOM and self.patch_low > 0
 
 
 class Memory:

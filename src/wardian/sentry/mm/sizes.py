@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.platform.layout import GUEST_TOP, PATCH_AREA_SIZE
+from wardian.platform.layout import GUEST_TOP
 from wardian.sentry.kernel.rlimits import RLIM_INFINITY, RLIMIT_AS, RLIMIT_DATA, Rlimits
+from wardian.sentry.mm.memory import PATCH_ROOM
 
 if TYPE_CHECKING:
     from wardian.sentry.mm.memory import Memory
@@ -53,7 +54,7 @@ def pass_limit(memory: Memory, resource: int, soft: int) -> None:
     besides = layout.stack_high - layout.stack_low
     if resource == RLIMIT_AS and layout.stack_high:
         besides += layout.stack_low - layout.guard_low + GUEST_TOP - layout.stack_high
-        besides += PATCH_AREA_SIZE if layout.patch_low else 0
+        besides += PATCH_ROOM if layout.patch_low else 0
         besides -= INITIAL_STACK
     memory.process.set_limit(resource, soft, besides)
 

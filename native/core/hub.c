@@ -147,6 +147,8 @@ static PyMethodDef hub_methods[] = {
     {"host_tid", (PyCFunction)hub_host_tid, METH_O, host_tid_doc},
     {"host_thread", (PyCFunction)(void (*)(void))hub_host_thread, METH_FASTCALL, host_thread_doc},
     {"place", (PyCFunction)(void (*)(void))hub_place, METH_FASTCALL, place_doc},
+    {"place_maker", (PyCFunction)(void (*)(void))hub_place_maker, METH_FASTCALL, place_maker_doc},
+    {"placed", (PyCFunction)(void (*)(void))hub_placed, METH_FASTCALL, placed_doc},
     {"lease_mask", (PyCFunction)(void (*)(void))hub_lease_mask, METH_FASTCALL, lease_mask_doc},
     {"recall_mask", (PyCFunction)hub_recall_mask, METH_O, recall_mask_doc},
     {"robust_list", (PyCFunction)hub_robust_list, METH_O, robust_list_doc},

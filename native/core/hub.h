@@ -70,6 +70,7 @@ typedef struct {
     uint64_t slept_ns;
     bool placing;   /* threads are kept off our processor */
     cpu_set_t cpus; /* all that this sandbox may use */
+    uint32_t maker_apart; /* the same as slot_state.apart, of the process that makes others for us */
     uint32_t apart[APART], napart; /* keys of threads that are, or of nobody any more */
 } Hub;
 
@@ -136,6 +137,8 @@ PyObject *hub_reply(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_queue_out(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_host_thread(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_place(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
+PyObject *hub_place_maker(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
+PyObject *hub_placed(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_lease_mask(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_give(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 PyObject *hub_give_zeros(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
@@ -146,6 +149,6 @@ PyObject *hub_take_file(Hub *hub, PyObject *const *args, Py_ssize_t nargs);
 extern const char wait_doc[], glance_doc[], reply_doc[], queue_out_doc[], drop_outs_doc[], park_doc[], put_doc[];
 extern const char add_space_doc[], remove_space_doc[], activate_doc[], deactivate_doc[], host_tid_doc[];
 extern const char give_doc[], give_zeros_doc[], give_file_doc[], take_doc[], take_into_doc[], take_file_doc[];
-extern const char host_thread_doc[], place_doc[], lease_mask_doc[], recall_mask_doc[], robust_list_doc[], pointers_doc[];
+extern const char host_thread_doc[], place_doc[], place_maker_doc[], placed_doc[], lease_mask_doc[], recall_mask_doc[], robust_list_doc[], pointers_doc[];
 
 #endif

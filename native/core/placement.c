@@ -43,17 +43,26 @@ static bool remember(Hub *hub, uint32_t key, struct slot_state *state, uint32_t 
     return true;
 }
 
+/* Whether this is where we spin, for long enough to be in somebody's way. */
+static bool spins_on(const Hub *hub, uint32_t cpu)
+{
+    return hub->placing && hub->spin_ns && hub->spin_now >= LONG_NS && hub->shared->spin_guests && CPU_ISSET(cpu, &hub->cpus);
+}
+
+static bool keep_off(const Hub *hub, pid_t tid, uint32_t cpu)
+{
+    cpu_set_t others = hub->cpus;
+    CPU_CLR(cpu, &others);
+    return sched_setaffinity(tid, sizeof others, &others) == 0;
+}
+
 void hub_keep_apart(Hub *hub, uint32_t key, struct slot_state *state, const struct slot *slot)
 {
     uint32_t cpu = this_cpu();
-    if (!hub->placing || !hub->spin_ns || hub->spin_now < LONG_NS || !hub->shared->spin_guests || state->apart == cpu + 1)
-        return;
-    if (!CPU_ISSET(cpu, &hub->cpus) || hub->napart == APART)
+    if (state->apart == cpu + 1 || !spins_on(hub, cpu) || hub->napart == APART)
         return;
     pid_t tid = tid_of(state, slot);
-    cpu_set_t others = hub->cpus;
-    CPU_CLR(cpu, &others);
-    if (tid && sched_setaffinity(tid, sizeof others, &others) == 0)
+    if (tid && keep_off(hub, tid, cpu))
         remember(hub, key, state, cpu + 1);
 }
 
@@ -121,5 +130,42 @@ PyObject *hub_place(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
         if (!remember(hub, key, child, state->apart) && tid)
             let_go(hub, state, tid); /* or the child would inherit what nobody ends */
     }
+    Py_RETURN_NONE;
+}
+
+const char place_maker_doc[] = PyDoc_STR("place_maker(pid) -> apart\n\nKeep a process of ours off our processor, and what it forks: for placed().");
+PyObject *hub_place_maker(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
+{
+    uint32_t cpu = this_cpu(), apart = spins_on(hub, cpu) ? cpu + 1 : 0;
+    int pid;
+    if (nargs != 1) {
+        PyErr_SetString(PyExc_TypeError, "place_maker needs pid");
+        return NULL;
+    }
+    if (!as_int(args[0], &pid))
+        return NULL;
+    if (apart != hub->maker_apart) {
+        if (apart ? keep_off(hub, pid, cpu) : sched_setaffinity(pid, sizeof hub->cpus, &hub->cpus) == 0)
+            hub->maker_apart = apart;
+    }
+    return PyLong_FromUnsignedLong(hub->maker_apart);
+}
+
+const char placed_doc[] = PyDoc_STR("placed(key, apart)\n\nA thread is where place_maker() had it made, until we sleep.");
+PyObject *hub_placed(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct slot *slot;
+    uint32_t key;
+    int apart;
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "placed needs key, apart");
+        return NULL;
+    }
+    struct slot_state *state = hub_answerable(hub, args[0], &key, &slot);
+    if (!state || !as_int(args[1], &apart))
+        return NULL;
+    pid_t tid = tid_of(state, slot);
+    if (apart && tid && !remember(hub, key, state, (uint32_t)apart))
+        let_go(hub, state, tid);
     Py_RETURN_NONE;
 }

@@ -28,6 +28,14 @@ void *hub_map_shared(int fd, size_t size)
     return NULL;
 }
 
+/* The host makes a page when it is first written to. Those that the first thread and a program's image need are made
+ * now, while nobody waits. */
+static void touch(uint8_t *base)
+{
+    for (size_t at = SLOT_SIZE; at < SLOT_SIZE + 3 * 4096; at += 4096)
+        *(volatile uint8_t *)(base + at) = 0;
+}
+
 const char add_space_doc[] = PyDoc_STR("add_space(memfd) -> index\n\nMap a channel memfd; OSError EMFILE when all are taken.");
 PyObject *hub_add_space(Hub *hub, PyObject *arg)
 {
@@ -51,6 +59,7 @@ PyObject *hub_add_space(Hub *hub, PyObject *arg)
     if (index >= hub->top)
         hub->top = index + 1;
     ((struct space_header *)base)->index = index;
+    touch(base);
     return PyLong_FromUnsignedLong(index);
 }
 

@@ -173,6 +173,37 @@ def case_slots_that_are_given_up_are_forgotten() -> None:
     guests.end()
 
 
+def case_what_a_maker_makes_stays_off_our_processor_until_we_sleep() -> None:
+    guests = Guests(2)
+    c = guests.channel
+    maker, made = (child.pid for child in guests.children)
+    apart = guests.hub.place_maker(maker)
+    assert guests.places() == [APART, CPUS] and apart == CPUS[0] + 1
+    os.sched_setaffinity(made, APART)  # as it inherits it
+    guests.hub.placed(c.key(2), apart)
+    guests.hub.wait(NAP_NS)
+    assert guests.places() == [APART, CPUS], "the maker has no slot, and only makes"
+    guests.hub.set_spin(0, 0)
+    assert guests.hub.place_maker(maker) == 0
+    assert guests.places() == [CPUS, CPUS]
+    guests.hub.placed(c.key(2), 0)
+    guests.end()
+
+
+def case_made_when_no_more_can_be_remembered() -> None:
+    guests = Guests(3)
+    c = guests.channel
+    made, crowd, _ = (child.pid for child in guests.children)
+    keep_apart_as_many_as_can_be(c, crowd)
+    os.sched_setaffinity(made, APART)
+    guests.hub.placed(c.key(1), CPUS[0] + 1)
+    assert guests.places()[0] == CPUS
+    guests.hub.host_thread(c.key(3), 0, 0)  # nobody knows which it is: it stays where it is
+    guests.hub.placed(c.key(3), CPUS[0] + 1)
+    assert sorted(os.sched_getaffinity(0)) == CPUS[:1]
+    guests.end()
+
+
 def case_nobody_is_placed_without_spinning() -> None:
     guests = Guests()
     guests.hub.set_spin(0, 0)
@@ -188,8 +219,13 @@ def case_arguments_are_checked() -> None:
     refused(c.hub.place, c.key(1), "1")
     refused(c.hub.place, c.key(1), c.key(1), 0)
     refused(c.hub.place)
+    refused(c.hub.place_maker)
+    refused(c.hub.placed, c.key(1))
     refused(c.hub.host_thread, c.key(1), 5)
     for wrong in WRONG_NUMBERS:
         refused(c.hub.place, wrong)
+        refused(c.hub.place_maker, wrong)
+        refused(c.hub.placed, wrong, 0)
+        refused(c.hub.placed, c.key(1), wrong)
         refused(c.hub.host_thread, wrong, 5, 5)
     guests.end()

@@ -30,7 +30,7 @@ def an_engine() -> StubEngine:
     """Without zygote or hub."""
     engine = StubEngine.__new__(StubEngine)
     engine.processes, engine.pids, engine.departed = {}, set(), []
-    engine.hub = SimpleNamespace(epoll=lambda *_: None)  # type: ignore[assignment]
+    engine.hub = SimpleNamespace(epoll=lambda *_: None, place_maker=lambda _: 0)  # type: ignore[assignment]
     engine.strays = SimpleNamespace(begin=lambda: None)  # type: ignore[assignment]
     engine.programs = SimpleNamespace(waiting=[])  # type: ignore[assignment]
     engine.cloning = SimpleNamespace(kits=SimpleNamespace(due=False))  # type: ignore[assignment]
@@ -86,7 +86,7 @@ def test_a_program_that_waits_gets_what_they_held(monkeypatch: pytest.MonkeyPatc
         )
 
     monkeypatch.setattr(pool, "PoolProcess", make)
-    engine.zygote = SimpleNamespace(spawn=lambda *_: None)  # type: ignore[assignment]
+    engine.zygote = SimpleNamespace(spawn=lambda *_: None, pid=9)  # type: ignore[assignment]
     engine.zygote_gone = False
     engine.pool = pool.Pool(engine)
     engine.programs.waiting.append(object())  # type: ignore[arg-type]

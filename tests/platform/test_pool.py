@@ -21,6 +21,7 @@ class RefusingZygote:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.pid = 0
 
     def spawn(self, channel: int, control: int) -> None:
         self.asked += 1

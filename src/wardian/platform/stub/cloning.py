@@ -179,7 +179,6 @@ class Cloning:
         if not self.bear(child, process, pid):
             self.died(child)
             return
-        self.stop_watching(child)
         if process.ended:
             process.end()
         else:
@@ -187,9 +186,16 @@ class Cloning:
 
     def bear(self, child: StubThread, process: StubProcess, pid: int) -> bool:
         """Follow the host process from now on, if it is the one that we had made."""
-        pidfd = self.open_child(child, pid)
-        if pidfd < 0:
-            return False
+        pidfd = child.watched_by
+        if pidfd >= 0 and pid == child.watched_pid:  # a vfork's: held against the nonce already
+            del self.unborn[pidfd]
+            child.watched_by = -1
+        else:
+            pidfd = self.open_child(child, pid)
+            if pidfd < 0:
+                return False
+            self.stop_watching(child)
+            self.engine.hub.epoll(EPOLL_CTL_ADD, pidfd, select.EPOLLIN)
         child.host_tid = pid
         child.tid_is_fact = True
         process.born(pid, pidfd)
@@ -293,6 +299,7 @@ class Cloning:
             self.died(child)
         else:
             self.watch(fd, child)
+            child.watched_pid = pid
 
     def refused(self, parent: StubThread, request: CloneRequest, number: int) -> None:
         """No child."""

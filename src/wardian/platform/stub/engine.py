@@ -259,18 +259,17 @@ class StubEngine:
         self.drop_grant(thread)
         self.cloning.parent_gone(thread)
 
-    def new_process(self, space: Space, pid: int) -> StubProcess:
+    def new_process(self, space: Space, pid: int, pidfd: int) -> StubProcess:
         """A host process whose number is known."""
-        pidfd = os.pidfd_open(pid)
         process = StubProcess(self, space)
+        self.hub.epoll(EPOLL_CTL_ADD, pidfd, select.EPOLLIN)
         process.born(pid, pidfd)
         return process
 
     def follow(self, process: StubProcess) -> None:
-        """Hear of its end."""
+        """Hear of its end: its pidfd is one of those that are listened to."""
         self.processes[process.pidfd] = process
         self.pids.add(process.pid)
-        self.hub.epoll(EPOLL_CTL_ADD, process.pidfd, select.EPOLLIN)
         if self.stopped:
             self.send_signal(process, signal.SIGSTOP)
 
@@ -413,6 +412,8 @@ class StubEngine:
             process.end()  # if it was only told to
         for fresh in self.pool.by_fd.values():
             fresh.control.close()
+            if fresh.pidfd >= 0:
+                os.close(fresh.pidfd)
         self.cloning.kits.close()
         try:
             self.await_zygote()

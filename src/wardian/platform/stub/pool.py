@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import select
 import struct
 import time
 from _socket import CMSG_SPACE, SCM_CREDENTIALS, SO_PASSCRED, SOL_SOCKET
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
@@ -39,6 +41,8 @@ class PoolProcess:
         self.control.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
         self.control.setblocking(False)
         self.pid = 0
+        self.pidfd = -1  # opened when it reports itself, if there is a descriptor left
+        self.apart = 0  # which processor it is kept off from its birth (Hub.placed)
         self.taken_by: StubThread | None = None
         self.rest: list[tuple[int, bytes]] = []  # what did not fit into the channel
 
@@ -53,6 +57,17 @@ class PoolProcess:
         except (EFAULT, OSError):
             process.end()  # or killed from outside: its pidfd reports either
         self.rest = []
+
+    def take_pidfd(self) -> int:
+        """One for the caller."""
+        pidfd, self.pidfd = self.pidfd, -1
+        return pidfd if pidfd >= 0 else os.pidfd_open(self.pid)
+
+    def reported(self, pid: int) -> None:
+        """It is ready, and this is its number."""
+        self.pid = pid
+        with suppress(OSError):  # out of descriptors, or killed from outside
+            self.pidfd = os.pidfd_open(pid)
 
     def close(self) -> None:
         """Give up before it was asked for."""
@@ -91,6 +106,7 @@ class Pool:
                     return  # the end of a process calls us again
                 self.engine.take_apart()
                 continue
+            fresh.apart = self.engine.hub.place_maker(self.engine.zygote.pid)
             try:
                 self.engine.zygote.spawn(fresh.space.memfd, fresh.theirs.fileno())
             except OSError:
@@ -120,7 +136,7 @@ class Pool:
         if data == b"R" and fresh.pid == 0:
             for level, kind, content in ancillary:
                 if level == SOL_SOCKET and kind == SCM_CREDENTIALS:
-                    fresh.pid = struct.unpack("3i", content)[0]
+                    fresh.reported(struct.unpack("3i", content)[0])
             self.engine.programs.begin_next()
             return
         self.stop_listening(fresh)
@@ -130,6 +146,8 @@ class Pool:
         if fresh.taken_by is None and fresh in self.processes:
             self.processes.remove(fresh)
             fresh.space.close()
+            if fresh.pidfd >= 0:
+                os.close(fresh.pidfd)
             if self.engine.programs.waiting and fresh.pid:
                 self.fill()
             elif self.engine.programs.waiting:  # the host would not

@@ -99,7 +99,7 @@ class Programs:
                 self.engine.pool.grow()
                 return
             try:
-                process = self.engine.new_process(fresh.space, fresh.pid)
+                process = self.engine.new_process(fresh.space, fresh.pid, fresh.take_pidfd())
             except OSError:  # killed from outside while it waited, or we are out of descriptors
                 fresh.control.close()
                 fresh.space.close()
@@ -107,16 +107,19 @@ class Programs:
         fresh.space.claim(1)
         if start.thread is None:
             thread = StubThread(self.engine, process, 1, fresh.pid)
-            self.load(fresh, thread, start.image)
+            self.load(fresh, thread, process, start.image)
             self.engine.events.launched(thread, start.owner)
         else:
-            self.move(start.thread, process, fresh.pid)
-            self.load(fresh, start.thread, start.image)
-            self.engine.events.exec_done(start.thread)
+            thread = start.thread
+            self.engine.hub.host_thread(process.space.key(1), fresh.pid, fresh.pid)
+            self.load(fresh, thread, process, start.image)
+            self.move(thread, process, fresh.pid)
+            self.engine.events.exec_done(thread)
         self.engine.pool.due = True
 
     def move(self, thread: StubThread, process: StubProcess, tid: int) -> None:
-        """``thread`` leaves its old host process for slot 1 of an empty one."""
+        """``thread`` leaves its old host process for slot 1 of a fresh one, which is loading its
+        program meanwhile."""
         self.leave_process(thread)
         thread.process = process
         thread.stub_process = process
@@ -127,7 +130,6 @@ class Programs:
         thread.interrupt_sent = False
         process.threads.append(thread)
         self.engine.threads.add(thread.key, thread)
-        thread.tell_host_thread()
 
     def forget_start(self, owner: object) -> None:
         """``owner`` ended before its program had a process."""
@@ -147,19 +149,23 @@ class Programs:
         if not old.threads:
             old.kill()
 
-    def load(self, fresh: PoolProcess, thread: StubThread, image: ExecImage) -> None:
-        """Send the image to the pool process."""
-        thread.stub_process.brk_start = image.brk_start
-        thread.stub_process.text.load(image)
+    def load(
+        self, fresh: PoolProcess, thread: StubThread, process: StubProcess, image: ExecImage
+    ) -> None:
+        """Send the pool process, ``process`` from now on, the image that ``thread`` runs next."""
+        process.brk_start = image.brk_start
+        process.text.load(image)
         fresh.taken_by = thread
         encoded = EncodedImage(image)
         fresh.rest = encoded.rest
-        thread.stub_process.control = sockets.Control(fresh.control)
-        self.engine.hub.put(thread.key, DATA_OFFSET, encoded.data)
-        self.engine.hub.place(thread.key)
-        if not fresh.rest:
-            self.engine.pool.stop_listening(fresh)
+        process.control = sockets.Control(fresh.control)
+        key = process.space.key(1)
+        self.engine.hub.put(key, DATA_OFFSET, encoded.data)
+        self.engine.hub.placed(key, fresh.apart)
+        self.engine.hub.place(key)
         try:
             sockets.send_fds(fresh.control, b"W" if fresh.rest else b"G", encoded.fds)
         except OSError:
-            thread.stub_process.end()  # killed from outside, or too much is under way
+            process.end()  # killed from outside, or too much is under way
+        if not fresh.rest:
+            self.engine.pool.stop_listening(fresh)

@@ -86,6 +86,7 @@ class StubThread(HostThread):
         self.clone_until_ns = 0  # how long a fork waits for a free socket
         self.nonce_slot = 0  # of the parent, whose stub stack has the nonce
         self.watched_by = -1  # what tells of the end of a process that has not reported itself
+        self.watched_pid = 0  # whose pidfd that is; 0: it is a socket
         self.interrupt_sent = False
         process.threads.append(self)
         engine.threads.add(self.key, self)

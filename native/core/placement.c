@@ -155,17 +155,16 @@ const char placed_doc[] = PyDoc_STR("placed(key, apart)\n\nA thread is where pla
 PyObject *hub_placed(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
 {
     struct slot *slot;
-    uint32_t key;
-    int apart;
+    uint32_t key, apart;
     if (nargs != 2) {
         PyErr_SetString(PyExc_TypeError, "placed needs key, apart");
         return NULL;
     }
     struct slot_state *state = hub_answerable(hub, args[0], &key, &slot);
-    if (!state || !as_int(args[1], &apart))
+    if (!state || !as_u32(args[1], &apart))
         return NULL;
     pid_t tid = tid_of(state, slot);
-    if (apart && tid && !remember(hub, key, state, (uint32_t)apart))
+    if (apart && tid && !remember(hub, key, state, apart))
         let_go(hub, state, tid);
     Py_RETURN_NONE;
 }

@@ -220,11 +220,11 @@ def case_arguments_are_checked() -> None:
     refused(c.hub.place, c.key(1), c.key(1), 0)
     refused(c.hub.place)
     refused(c.hub.place_maker)
+    refused(c.hub.place_maker, "1")
     refused(c.hub.placed, c.key(1))
     refused(c.hub.host_thread, c.key(1), 5)
     for wrong in WRONG_NUMBERS:
         refused(c.hub.place, wrong)
-        refused(c.hub.place_maker, wrong)
         refused(c.hub.placed, wrong, 0)
         refused(c.hub.placed, c.key(1), wrong)
         refused(c.hub.host_thread, wrong, 5, 5)

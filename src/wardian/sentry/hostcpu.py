@@ -32,9 +32,9 @@ class HostCpu:
         self.total_memory = 1 << 30  # bytes
         self.total_swap = 0
 
-    def cpuid(self, leaf: int) -> tuple[int, int, int, int]:
+    def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         """What the processor's instruction of that name puts into eax, ebx, ecx and edx."""
-        return _core.cpuid(leaf, 0)
+        return _core.cpuid(leaf, subleaf)
 
 
 def read_host_cpu() -> HostCpu:

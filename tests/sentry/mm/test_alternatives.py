@@ -19,22 +19,41 @@ from wardian import _core
 from wardian.platform.stub.thread import opened_for_writing
 from wardian.sentry.errno import ENFILE
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.mm import alternatives, known_programs, memfd
-from wardian.sentry.mm.alternatives import Alternatives, PatchedText, find_sites
+from wardian.sentry.mm import alternatives, cpuid, known_programs, memfd
+from wardian.sentry.mm.alternatives import Alternatives, PatchedText
+from wardian.sentry.mm.cpuid import Answers, Site, find_sites
 from wardian.sentry.mm.image import ADDR_NO_RANDOMIZE, ProgramImage
 from wardian.sentry.mm.memory import PAGE_SIZE, PATCH_ROOM
 
 L2_CACHE = 0x8000_0006
-ASK = b"\xb8" + struct.pack("<I", L2_CACHE) + b"\x0f\xa2"  # mov $L2_CACHE, %eax; cpuid
+ASK = b"\xb8" + struct.pack("<I", L2_CACHE)  # mov $L2_CACHE, %eax
+CPUID = b"\x0f\xa2"
+LEAF_7 = b"\xb8\x07\x00\x00\x00"
+STORE = b"\x89\x15" + struct.pack("<i", 0x2F00)  # mov %edx, 0x2f00(%rip)
 
-# void ask(uint32_t registers[4]): every register is something else before, and flags are set
-FUNCTION = (
-    b"\x53\x49\x89\xf8\x48\xc7\xc3\xff\xff\xff\xff\x48\x89\xd9\x48\x89\xda\xf9"  # push rbx; ...stc
-    + ASK
-    + b"\x41\x89\x00\x49\x89\x58\x04\x41\x89\x48\x08\x41\x89\x50\x0c"  # stored; rbx as 64 bits
-    + b"\x0f\x92\xc0\x0f\xb6\xc0\x5b\xc3"  # setc al; movzx eax, al; pop rbx; ret
+# int ask(uint32_t registers[4], int edi, int esi, int r8): all it says that it changes, it changes
+BEGIN = (
+    b"\x53\x57\x49\x89\xf9\x89\xf7\x89\xd6\x41\x89\xc8"  # push; r9=rdi; edi, esi, r8d = arguments
+    b"\x48\xc7\xc0\xff\xff\xff\xff\x48\x89\xc3\x48\x89\xc1\x48\x89\xc2"  # rax, rbx, rcx, rdx = -1
+    b"\x48\x89\x44\x24\xf8"  # mov %rax, -8(%rsp): in the red zone
 )
+END = (
+    b"\x41\x89\x01\x49\x89\x59\x04\x41\x89\x49\x08\x41\x89\x51\x0c"  # stored
+    b"\x0f\x92\xc0\x0f\xb6\xc0"  # setc %al; movzbl %al, %eax
+    b"\x48\x83\x7c\x24\xf8\xff\x74\x05\xb8\x02\x00\x00\x00"  # 2 if the red zone has changed
+    b"\x5f\x5b\xc3"  # pop; ret
+)
+CARRY = b"\xf9"  # stc
+
+
+def asking(before: bytes, first: bytes = b"") -> bytes:
+    """The function, with ``first`` and then ``before`` in front of its cpuid."""
+    return BEGIN + first + CARRY + before + CPUID + END
+
+
+FUNCTION = asking(ASK)
 TEXT_AT = 0x1100
+DATA_AT = 0x4000
 
 
 def with_text(text: bytes, at: int = TEXT_AT, kind: int = ET_DYN) -> bytes:
@@ -72,35 +91,11 @@ def patched(image: ProgramImage) -> list[tuple[int, int]]:
     return [(m.address, m.length) for m in image.mappings if m.fd in fds]
 
 
-# -- which instructions --------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("text", "sites"),
-    [
-        (b"\x90\x90" + ASK, [(2, L2_CACHE)]),
-        (b"\x90\x90" + ASK + b"\x90\x90" + ASK, [(2, L2_CACHE), (11, L2_CACHE)]),
-        (b"\x90\x41" + ASK, []),  # mov $L2_CACHE, %r8d
-        (b"\x90\x90\xb8\x07\x00\x00\x00\x0f\xa2", []),  # depends on ecx
-        (b"\x90\x90\xb8\x01\x00\x00\x00\x0f\xa2", []),  # and on the processor
-        (b"\x90\x90\xb9" + ASK[1:], []),  # mov to ecx
-        (b"\x90\x90\x89\xc8\x0f\xa2", []),
-        (ASK[2:], []),
-        (b"\x0f\xa2", []),
-        (b"", []),
-    ],
-)
-def test_only_moves_of_known_leaves_are_sites(text: bytes, sites: list[tuple[int, int]]) -> None:
-    assert find_sites(text) == sites
-
-
-def test_no_more_sites_than_there_is_room_for() -> None:
-    assert len(find_sites(b"\x90" + ASK * 1000)) == alternatives.MOST_SITES
-
-
 # -- what they become ----------------------------------------------------------------------------
-def run_text(text: PatchedText, at: int) -> tuple[list[int], int]:
+def run_text(text: PatchedText, at: int, data: bytes = b"") -> tuple[list[int], int]:
     """Call the function at the program's own address ``at``: what it stored, and its carry."""
     low = min(text.address, text.answers)
-    high = max(text.address + text.length, text.answers + PAGE_SIZE)
+    high = max(text.address + text.length, text.answers + PAGE_SIZE, DATA_AT + PAGE_SIZE)
     prot = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
     memory = mmap.mmap(-1, high - low, prot=prot)
     base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
@@ -109,8 +104,9 @@ def run_text(text: PatchedText, at: int) -> tuple[list[int], int]:
     answers = os.pread(text.fd, PAGE_SIZE, text.answers_offset)
     memory[text.answers - low : text.answers - low + PAGE_SIZE] = answers
     stored = (ctypes.c_uint32 * 4)()
-    function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(base + at - low)
-    carry = function(ctypes.addressof(stored))
+    function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, *[ctypes.c_int] * 3)(base + at - low)
+    carry = function(ctypes.addressof(stored), 1, 3, 0xD)
+    assert memory[DATA_AT - low : DATA_AT - low + len(data)] == data
     return list(stored), carry
 
 
@@ -121,23 +117,57 @@ def patched_text(t: Task, data: bytes, answers: int) -> PatchedText | None:
     file = image.files[0]
     known = known_programs.recall(file)
     assert known is not None
-    text = alternatives.patch(known.program, file, answers, t.kernel.host_cpu)
+    text = alternatives.patch(known.program, file, answers, Answers(t.kernel.host_cpu))
     image.release()
     return text
 
 
 @pytest.mark.parametrize("answers", [-PAGE_SIZE, 0x9000])
-def test_the_answer_is_the_processors(task: Task, answers: int) -> None:
-    text = patched_text(task, with_text(FUNCTION), answers)
+@pytest.mark.parametrize(
+    ("function", "leaf", "subleaf"),
+    [
+        (asking(ASK), L2_CACHE, 0),
+        (asking(LEAF_7 + b"\x31\xc9"), 7, 0),  # xor %ecx, %ecx
+        (asking(b"\xb8\x0d\x00\x00\x00\x89\xf9"), 0xD, 1),  # mov %edi, %ecx
+        (asking(b"\xb8\x0d\x00\x00\x00\xb9\x02\x00\x00\x00"), 0xD, 2),  # mov $2, %ecx
+        (asking(b"\xbe\x0d\x00\x00\x00\x31\xc9\x89\xf0"), 0xD, 0),  # esi, ecx, eax
+        (asking(b"\x44\x89\xc0\x89\xf1"), 0xD, 3),  # mov %r8d, %eax; mov %esi, %ecx
+        (asking(b"\xc7\x44\x24\xf0\x00\x00\x00\x00", ASK), L2_CACHE, 0),
+        (asking(b"\xc7\x84\x24\xf0\xff\xff\xff\x00\x00\x00\x00", ASK), L2_CACHE, 0),
+        (asking(LEAF_7 + b"\xb9\x99\x00\x00\x00"), 7, 0x99),  # nobody knows: the processor
+    ],
+    ids="eax zero register constant esi moves store long_store unknown".split(),
+)
+def test_the_answer_is_the_processors(
+    task: Task, function: bytes, leaf: int, subleaf: int, answers: int
+) -> None:
+    text = patched_text(task, with_text(function), answers)
     assert text is not None
-    pages = os.pread(text.fd, text.length, text.offset)
-    at = TEXT_AT + FUNCTION.index(ASK) - text.address
-    assert pages[at] == 0xE9, "the mov became a jump"
-    assert pages[at + 5 : at + 7] == b"\x0f\xa2", "the cpuid stays for who comes another way"
+    there = TEXT_AT - text.address
+    now = os.pread(text.fd, text.length, text.offset)[there : there + len(function)]
+    changed = [at for at in range(len(function)) if now[at] != function[at]]
+    assert now[changed[0]] == 0xE9 and changed[-1] < changed[0] + 5, "only a jump is new"
+    assert now[changed[0] + 5 :].startswith(function[changed[0] + 5 :]), "the cpuid stays"
     registers, carry = run_text(text, TEXT_AT)
-    assert registers == list(_core.cpuid(L2_CACHE, 0))
-    assert carry == 1, "flags are as they were"
+    assert registers == list(_core.cpuid(leaf, subleaf))
+    kept = b"\x31\xc9" not in function  # xor clears the carry
+    assert carry == kept, "flags, and what lies below the stack pointer, are as they were"
     text.drop()
+
+
+def test_a_store_in_front_of_the_question_still_stores(task: Task) -> None:
+    function = asking(STORE, b"\xba\x11\x22\x33\x44" + ASK)  # mov $0x44332211, %edx
+    end = TEXT_AT + function.index(STORE) + len(STORE)
+    function = function.replace(STORE, b"\x89\x15" + struct.pack("<i", DATA_AT - end))
+    text = patched_text(task, with_text(function), 0x9000)
+    assert text is not None
+    assert run_text(text, TEXT_AT, b"\x11\x22\x33\x44")[0] == list(_core.cpuid(L2_CACHE, 0))
+    text.drop()
+
+
+def test_a_store_to_no_variable_is_no_instruction(task: Task) -> None:
+    function = asking(b"\x89\x15" + struct.pack("<i", 0x12_3456), ASK)
+    assert patched_text(task, with_text(function), 0x9000) is None
 
 
 def test_a_site_across_two_pages(task: Task) -> None:
@@ -146,6 +176,14 @@ def test_a_site_across_two_pages(task: Task) -> None:
     assert text is not None
     assert (text.address, text.length) == (0x1000, 0x2000)
     assert run_text(text, at)[0] == list(_core.cpuid(L2_CACHE, 0))
+    text.drop()
+
+
+def test_no_more_sites_than_there_is_room_for(task: Task) -> None:
+    text = patched_text(task, with_text((ASK + CPUID) * 500, 0x300), 0x9000)
+    assert text is not None
+    pages = os.pread(text.fd, text.length, text.offset)
+    assert 50 < pages.count(b"\xe9") < 250
     text.drop()
 
 
@@ -195,8 +233,8 @@ def test_pages_that_another_segment_shares(task: Task) -> None:
 def test_sites_far_behind_the_first(task: Task) -> None:
     size = (alternatives.MOST_PAGES + 4) * PAGE_SIZE
     data = program(segment(flags=R | X, address=0, size=size), kind=ET_DYN, size=size)
-    far = size - 0x100
-    data = data[:0x300] + ASK + data[0x300 + len(ASK) : far] + ASK + data[far + len(ASK) :]
+    far, ask = size - 0x100, ASK + CPUID
+    data = data[:0x300] + ask + data[0x300 + len(ask) : far] + ask + data[far + len(ask) :]
     text = patched_text(task, data, -PAGE_SIZE)
     assert text is not None
     assert (text.address, text.length) == (0, PAGE_SIZE)
@@ -250,11 +288,11 @@ def test_a_program_without_sites_is_searched_once(
 ) -> None:
     searched: list[int] = []
 
-    def noted(text: bytes) -> list[tuple[int, int]]:
+    def noted(text: bytes, leaves: set[int]) -> list[Site]:
         searched.append(len(text))
-        return find_sites(text)
+        return find_sites(text, leaves)
 
-    monkeypatch.setattr(alternatives, "find_sites", noted)
+    monkeypatch.setattr(cpuid, "find_sites", noted)
     write_file(task, b"a", with_text(b""))
     settle(task)
     for _ in range(3):

@@ -63,6 +63,7 @@ class ExecImage:
         self.entry = 0
         self.stack_pointer = 0
         self.brk_start = 0
+        self.sealed: list[int] = []  # descriptors that nobody can write to, though open for that
         self.same_rights = False  # the program may do nothing that its caller might not
         self.patch_areas = (0, 0)  # ranges near the text that the engine may use; 0: none
 

@@ -74,7 +74,9 @@ class Programs:
         process = thread.stub_process
         encoded = EncodedImage(image)
         fds = encoded.fds
-        if encoded.rest or len(fds) > MOST_DESCRIPTORS or any(map(opened_for_writing, fds)):
+        if encoded.rest or len(fds) > MOST_DESCRIPTORS:
+            return False
+        if any(opened_for_writing(fd) for fd in fds if fd not in image.sealed):
             return False
         assert process.control is not None
         try:

@@ -272,6 +272,7 @@ class ImageBuilder:
         text = alternatives.find(first, file, room - placement.first_bias)
         if text is not None:
             self.image.patched_texts.append(text)
+            self.image.sealed.append(text.fd)
             loader.map_patched(text, file, placement.first_bias)
 
     def fill_layout(

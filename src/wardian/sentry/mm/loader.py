@@ -80,17 +80,19 @@ class Loader:
         self.mappings = mappings
         self.file_mappings = file_mappings
         self.memfds = memfds
-        self.clock = clock
         self.stack_size = page_up(max(MIN_STACK, min(stack_limit, MAX_STACK)))
         self.copied = 0
-        self.randomize = randomize
+        bits = STACK_RANDOM_BITS + 2 * MMAP_RANDOM_BITS + BRK_RANDOM_BITS
+        self.randomness = 0  # enough for all that is placed; used up from below
+        if randomize:
+            self.randomness = int.from_bytes(clock.random((bits + 7) // 8), "little")
 
     # -- addresses ---------------------------------------------------------------------------------
     def random_pages(self, bits: int) -> int:
         """A random multiple of the page size, below ``2**bits`` pages."""
-        if not self.randomize:
-            return 0
-        return (int.from_bytes(self.clock.random(8), "little") & ((1 << bits) - 1)) * PAGE_SIZE
+        pages = self.randomness & ((1 << bits) - 1)
+        self.randomness >>= bits
+        return pages * PAGE_SIZE
 
     def place(self, program: ElfProgram, interpreter: ElfProgram | None) -> Placement:
         """Choose all addresses; ENOMEM when something does not fit."""

@@ -119,7 +119,7 @@ def build_parser() -> Parser:
     add(
         "--no-patching",
         action="store_true",
-        help="leave programs' text as it is: every system call traps, every cpuid is the processor's",
+        help="leave programs' text as it is: system calls trap, cpuid asks the processor",
     )
     add("--log", metavar="FILE", help="write the log there (default: standard error)")
     add("--debug", action="store_true", help="log everything")

@@ -206,8 +206,30 @@ def test_other_memfds_cannot_be_sealed() -> None:
 
 
 # -- what is left alone --------------------------------------------------------------------------
-def test_answers_out_of_reach(task: Task) -> None:
-    assert patched_text(task, with_text(FUNCTION), 1 << 31) is None
+@pytest.mark.parametrize("page", [1 << 31, -1 << 31, 0x7FFF_F000, 0x4000_0000, 1 << 46])
+def test_answers_out_of_reach(task: Task, page: int) -> None:
+    assert patched_text(task, with_text(FUNCTION), page) is None
+
+
+@pytest.mark.parametrize("page", [0x3F00_0000, -0x3EFF_0000])
+@pytest.mark.parametrize("distance", [-(1 << 31), -0x3F00_0000, 0x3EFF_FFF0, 0x7FFF_FFF0])
+def test_a_variable_far_from_its_store(task: Task, page: int, distance: int) -> None:
+    """Whatever the distances, the loader has no error but an errno."""
+    base = 1 << 32
+    data = program(
+        segment(flags=R | X, address=base, size=0x3800),
+        segment(flags=R | W, offset=0x4000, address=base - (1 << 31), size=0, memory=1 << 31),
+        segment(flags=R | W, offset=0x4000, address=base + 0x4000, size=0, memory=1 << 32),
+        entry=base,
+        size=0x5000,
+    )
+    text = asking(b"\x89\x15" + struct.pack("<i", distance), ASK)
+    found = patched_text(
+        task, data[:TEXT_AT] + text + data[TEXT_AT + len(text) :], base + 0x1000 + page
+    )
+    assert (found is None) == (abs(distance + 6) > 0x3F00_0000)
+    if found is not None:
+        found.drop()
 
 
 def test_text_that_can_be_written_to(task: Task) -> None:

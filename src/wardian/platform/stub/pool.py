@@ -7,7 +7,6 @@ import select
 import struct
 import time
 from _socket import CMSG_SPACE, SCM_CREDENTIALS, SO_PASSCRED, SOL_SOCKET
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from wardian import _core
@@ -66,8 +65,10 @@ class PoolProcess:
     def reported(self, pid: int) -> None:
         """It is ready, and this is its number."""
         self.pid = pid
-        with suppress(OSError):  # out of descriptors, or killed from outside
+        try:
             self.pidfd = os.pidfd_open(pid)
+        except OSError:
+            pass  # out of descriptors, or killed from outside: take_pidfd says so
 
     def close(self) -> None:
         """Give up before it was asked for."""

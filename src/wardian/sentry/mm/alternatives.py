@@ -38,7 +38,9 @@ MOST_PAGES: Final = 16
 """That are copied of one program."""
 MOST_TEXTS: Final = 32
 """Programs whose copies are kept."""
-REACH: Final = 0x7FFF_0000
+REACH: Final = 0x3F00_0000
+"""How far the answers, and a variable, may be from a site: what is repeated beside the answers has
+both distances to bridge."""
 
 
 class PatchedText:
@@ -133,7 +135,7 @@ def stores_inside(program: ElfProgram, segment: Segment, site: Site) -> bool:
     if distance is None:
         return True
     variable = segment.address + site.start + distance
-    return any(
+    return abs(distance) <= REACH and any(
         other.prot & PROT_WRITE and 0 <= variable - other.address < other.memory_size
         for other in program.segments
     )

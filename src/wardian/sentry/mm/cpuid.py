@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import struct
-from array import array
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -237,7 +236,7 @@ def is_jumped_to(text: bytes, place: int) -> bool:
     for shift in range(4):
         piece = near[shift : shift + (len(near) - shift) // 4 * 4]
         wanted = place - low - shift - 4
-        for distance in array("i", piece):
+        for distance in memoryview(piece).cast("i"):
             if distance == wanted:
                 return True
             wanted -= 4

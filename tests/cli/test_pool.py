@@ -1,7 +1,8 @@
 """``wardian pool``, and commands that are forked from it."""
 
-from __future__ import contextlib
+from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket

@@ -8,7 +8,15 @@ import pytest
 
 from wardian import _core
 from wardian.sentry.hostcpu import HostCpu
-from wardian.sentry.mm.cpuid import ANY, LOOKUP, Answers, find_sites, is_jumped_to
+from wardian.sentry.mm.cpuid import (
+    ANY,
+    LOOKUP,
+    MOST_LOOKS,
+    MOST_MOVES,
+    Answers,
+    find_sites,
+    is_jumped_to,
+)
 
 LEAVES = {0, 7, 0xD, 0x8000_0006}
 CPUID = b"\x0f\xa2"
@@ -91,6 +99,12 @@ def test_moves_that_somebody_jumps_between_are_left_alone(
     before = opcode + struct.pack("<" + kind, gap + 3)
     text = PADDING + before + b"\x90" * gap + MOVES + CPUID + PADDING
     assert find_sites(text, LEAVES) == []
+
+
+def test_a_text_of_nothing_else_is_not_searched_to_its_end() -> None:
+    """Minutes, in which nobody is answered."""
+    assert len(find_sites(PADDING + (MOVES + CPUID) * 100_000, LEAVES)) == MOST_MOVES
+    assert len(find_sites(PADDING + (L2 + CPUID) * 100_000, LEAVES)) == MOST_LOOKS
 
 
 def test_bytes_at_both_ends() -> None:

@@ -16,6 +16,10 @@ STORE_SIZE: Final = 6
 """Of a register, to a variable; no other shape is so long."""
 MOST_BEFORE: Final = 12
 """Bytes before the instruction that are looked at."""
+MOST_LOOKS: Final = 200
+"""Instructions, or what looks like one, that are considered in one text: real ones have some 40."""
+MOST_MOVES: Final = 8
+"""Of the shape that takes a millisecond each to be sure of."""
 FAR: Final = 0x2000
 """How far jumps to a place are looked for: within a large function."""
 
@@ -156,27 +160,30 @@ class Site:
 
 def find_sites(text: bytes, leaves: set[int]) -> list[Site]:
     """All of ``text`` that are known shapes, and ask, as far as can be seen, for one of
-    ``leaves``."""
+    ``leaves``. How much is looked at is bounded: the text may be anybody's."""
     sites: list[Site] = []
+    moves = looks = 0
     at = text.find(CPUID, MOST_BEFORE)
-    while at >= 0:
-        size = size_before(text, at, leaves)
+    while at >= 0 and looks < MOST_LOOKS:
+        looks += 1
+        size = size_before(text[at - MOST_BEFORE : at], leaves)
+        if not size and moves < MOST_MOVES and is_pair_of_moves(text[at - 5 : at]):
+            moves += 1
+            size = 0 if is_jumped_to(text, at - 2) else 5
         if size:
             sites.append(Site(at - size, text[at - size : at]))
         at = text.find(CPUID, at + len(CPUID))
     return sites
 
 
-def size_before(text: bytes, at: int, leaves: set[int]) -> int:
-    """How many bytes before the cpuid at ``at`` are instructions that may be run elsewhere, and of
-    which five may be replaced: either one instruction has all five, or nobody jumps between them.
-    0: the shape is unknown.
+def size_before(before: bytes, leaves: set[int]) -> int:
+    """How many of the bytes before a cpuid are instructions that may be run elsewhere, the first
+    of which has five bytes that can be replaced. 0: the shape is unknown.
 
     What is no instruction, but looks like one, would be destroyed: every shape is so long that
     chance does not make it.
     """
-    before = text[at - MOST_BEFORE : at]
-    return size_of_constant(before, leaves) or size_of_store(before) or size_of_moves(text, at)
+    return size_of_constant(before, leaves) or size_of_store(before)
 
 
 def size_of_constant(before: bytes, leaves: set[int]) -> int:
@@ -218,11 +225,10 @@ def is_prefix(byte: int) -> bool:
     return byte & 0xF0 == 0x40 or byte == 0x66
 
 
-def size_of_moves(text: bytes, at: int) -> int:
-    """``mov %r8d...%r15d, %eax; mov %esi, %ecx``, of a loop over subleaves."""
-    before = text[at - 5 : at]
-    moves = before[:2] == b"\x44\x89" and before[2] & 0xC7 == 0xC0 and before[3:] == b"\x89\xf1"
-    return 5 if moves and not is_jumped_to(text, at - 2) else 0
+def is_pair_of_moves(before: bytes) -> bool:
+    """``mov %r8d...%r15d, %eax; mov %esi, %ecx``, of a loop over subleaves: both are replaced, so
+    nobody may jump between them."""
+    return before[:2] == b"\x44\x89" and before[2] & 0xC7 == 0xC0 and before[3:] == b"\x89\xf1"
 
 
 def is_jumped_to(text: bytes, place: int) -> bool:

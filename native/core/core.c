@@ -17,6 +17,7 @@
 #include "hub.h"
 #include "notify.h"
 #include "rights.h"
+#include "text.h"
 
 static PyObject *core_openat2(PyObject *self, PyObject *args)
 {
@@ -77,6 +78,7 @@ static PyMethodDef core_methods[] = {
     WARDIAN_RIGHTS_METHODS,
     WARDIAN_HOSTCALLS_METHODS,
     WARDIAN_HOSTFILES_METHODS,
+    WARDIAN_TEXT_METHODS,
     {NULL, NULL, 0, NULL},
 };
 

@@ -11,13 +11,13 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
 
-PYTHON = """__future__ _bisect _heapq _locale _signal _socket _struct bisect encodings.ascii errno
-    fcntl gc heapq locale librt librt.strings resource select struct""".split()
+PYTHON = """__future__ _bisect _heapq _signal _socket _struct bisect encodings.ascii errno
+    fcntl gc heapq librt librt.strings resource select struct""".split()
 """Of the standard library and librt, beyond what Python and argparse import for themselves. Slow to
 import, and never needed by a plain run: logging, signal, socket, typing (``wardian._typing``)."""
 
 LAUNCHER = """wardian wardian._core wardian._typing wardian.cli wardian.cli.do wardian.cli.main
-    wardian.cli.options wardian.host wardian.host.capabilities wardian.host.cgroups
+    wardian.cli.do_options wardian.host wardian.host.capabilities wardian.host.cgroups
     wardian.host.config wardian.host.confine wardian.host.filters wardian.host.filters_gen
     wardian.host.grants wardian.host.landlock
     wardian.host.launch wardian.host.layers wardian.host.messages wardian.host.namespaces
@@ -76,7 +76,7 @@ def test_the_sentry_has_nothing_of_options_not_given(processes: dict[str, set[st
 
 
 def test_hardly_anything_else_is_imported(processes: dict[str, set[str]]) -> None:
-    bare = set(run("import argparse, os, io, encodings.utf_8; print(*sys.modules)").split())
+    bare = set(run("import os, io, encodings.utf_8; print(*sys.modules)").split())
     others = {n for n in processes["launcher"] | processes["sentry"] if not n.startswith("wardian")}
     # The stand-ins for typing are ours.
     assert others - bare - {"__main__", "typing", "mypy_extensions"} <= set(PYTHON)

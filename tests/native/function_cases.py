@@ -44,6 +44,28 @@ def case_guest_memory() -> None:
     assert _core.vm_strings(0x7FFFFFFF, [at]) == [None]
 
 
+def case_text_is_given_back() -> None:
+    """What nobody wrote to goes, and comes back when it is needed; data stays."""
+    before, data = resident_text(), bytearray(b"written")
+    _core.release_text()
+    assert resident_text() < before * 3 // 4
+    assert data == b"written" and struct.pack("<I", 7) == b"\7\0\0\0"
+    refused(_core.release_text, 1)
+
+
+def resident_text() -> int:
+    """KiB of programs and libraries that are mapped for execution and in our page tables."""
+    with open("/proc/self/smaps") as file:
+        lines = [line.split() for line in file]
+    sizes, counted = 0, False
+    for words in lines:
+        if "-" in words[0] and not words[0].endswith(":"):
+            counted = words[1] == "r-xp" and words[4] != "0"
+        elif words[0] == "Rss:" and counted:
+            sizes += int(words[1])
+    return sizes
+
+
 def case_strings_of_a_guest() -> None:
     me = os.getpid()
     at = anonymous(0x20000, 0x2000)

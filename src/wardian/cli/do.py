@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
-from wardian.cli.options import Parser
+from wardian.cli.do_options import OPTIONS, Option, Options, quick, split_command
 from wardian.host.config import (
     Config,
     ConfigError,
@@ -19,125 +18,45 @@ from wardian.host.config import (
 )
 from wardian.host.messages import complain
 
-LOG_LEVELS = ("error", "warning", "info", "debug")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DESCRIPTION = (
+    "Run COMMAND on a kernel of its own. It sees this machine's files read-only "
+    "below a memory overlay: what it writes is gone when it ends. The exit status is the "
+    "command's; 128+N when signal N killed it, 124 after --timeout, 125 for an error of "
+    "wardian itself, 126 when the command cannot be executed and 127 when it does not exist."
+)
 
 
-def build_parser() -> Parser:
-    """Every option of the command."""
+def parse(words: list[str]) -> Options:
+    """What ``words`` ask for; ends the process where they ask for help, or are wrong."""
+    options = quick(words)
+    if options is not None:
+        return options
+    from wardian.cli.options import Parser
+
     parser = Parser(
         prog="wardian do",
         allow_abbrev=False,
         usage="wardian do [options] [--] COMMAND [ARGUMENT...]",
-        description="Run COMMAND on a kernel of its own. It sees this machine's files read-only "
-        "below a memory overlay: what it writes is gone when it ends. The exit status is the "
-        "command's; 128+N when signal N killed it, 124 after --timeout, 125 for an error of "
-        "wardian itself, 126 when the command cannot be executed and 127 when it does not exist.",
+        description=DESCRIPTION,
     )
-    add = parser.add_argument
-    add(
-        "--rootfs",
-        metavar="DIR",
-        help="take DIR as the root file system instead of this machine's own",
-    )
-    add(
-        "-v",
-        "--volume",
-        metavar="SRC:DST[:ro]",
-        action="append",
-        default=[],
-        help="show the host's SRC at DST; writes go to the host unless ro",
-    )
-    add(
-        "--tmpfs",
-        metavar="DST",
-        action="append",
-        default=[],
-        help="an empty memory file system at DST",
-    )
-    add(
-        "-e",
-        "--env",
-        metavar="NAME[=VALUE]",
-        action="append",
-        default=[],
-        help="set a variable (without =VALUE: pass it on); the environment is passed on as it is",
-    )
-    add(
-        "-w",
-        "--workdir",
-        metavar="DIR",
-        help="start in DIR (default: the current directory if it exists inside)",
-    )
-    add("-u", "--user", metavar="UID[:GID]", default="", help="run as this user")
-    add("--hostname", default="wardian", help="the host name inside")
-    add("--read-only", action="store_true", help="no overlay: the root cannot be written to")
-    add(
-        "--file-access",
-        choices=("cached", "shared", "exclusive"),
-        default="cached",
-        help="what the host changes in the root's files shows after 2 ms at the latest (cached), "
-        "at once (shared), or perhaps never: you promise that nothing changes (exclusive). "
-        "Volumes are always shared",
-    )
-    add(
-        "-m",
-        "--memory",
-        metavar="SIZE",
-        help="memory limit, such as 512m. Files in memory (the overlay, every tmpfs, memfds) may "
-        "use half of it together; without a limit, half of the machine's memory",
-    )
-    add("--cpus", metavar="N", help="CPU limit, such as 1.5")
-    add("--pids", metavar="N", help="limit on processes and threads")
-    add(
-        "--network",
-        choices=("none", "loopback", "host"),
-        default="loopback",
-        help="none (not even 127.0.0.1), an internal loopback (default), or the host's TCP and UDP",
-    )
-    add("--timeout", metavar="SECONDS", help="end everything after this time (status 124)")
-    add(
-        "--strace",
-        metavar="CALLS",
-        nargs="?",
-        const="",
-        help="print every system call, or those of CALLS, as strace(1) does; write --strace=CALLS",
-    )
-    add(
-        "--profile",
-        metavar="FILE",
-        nargs="?",
-        const="",
-        help="say in the end where the kernel's time went, system call by system call; write "
-        "--profile=FILE for a file (as JSON if it ends in .json)",
-    )
-    add(
-        "--memory-mode",
-        choices=("direct", "validated"),
-        default="direct",
-        help="validated: every change of memory mappings is checked by the Sentry, one by one",
-    )
-    add(
-        "--no-patching",
-        action="store_true",
-        help="leave programs' text as it is: system calls trap, cpuid asks the processor",
-    )
-    add("--log", metavar="FILE", help="write the log there (default: standard error)")
-    add("--debug", action="store_true", help="log everything")
-    return parser
+    for option in OPTIONS:
+        parser.add_argument(*option.names, help=option.help, **for_argparse(option))
+    return parser.parse_args(words, Options())
 
 
-def split_command(parser: Parser, words: list[str]) -> tuple[list[str], list[str]]:
-    """Our own options, and the command from its first word on. A bare ``--strace`` or ``--profile``
-    takes no value."""
-    takes_value = {
-        name for action in parser._actions if action.nargs is None for name in action.option_strings
-    }
-    at = 0
-    while at < len(words) and words[at].startswith("-") and words[at] != "--":
-        at += 2 if words[at] in takes_value else 1
-    bare = ("--strace", "--profile")
-    ours = [word + "=" if word in bare else word for word in words[:at]]
-    return ours, words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
+def for_argparse(option: Option) -> dict[str, Any]:
+    """How argparse calls it; defaults are :class:`Options`' own."""
+    if option.flag:
+        return {"action": "store_true"}
+    if option.many:
+        return {"action": "append", "metavar": option.metavar}
+    if option.bare:
+        return {"nargs": "?", "const": "", "metavar": option.metavar}
+    return {"choices": option.choices or None, "metavar": option.metavar}
 
 
 def environment(words: list[str]) -> dict[str, str]:
@@ -154,7 +73,7 @@ def environment(words: list[str]) -> dict[str, str]:
     return env
 
 
-def make_config(options: argparse.Namespace, command: list[str]) -> Config:
+def make_config(options: Options, command: list[str]) -> Config:
     """The sandbox that the options describe; ConfigError."""
     if not command:
         raise ConfigError("no command given: wardian do [options] [--] COMMAND")
@@ -200,7 +119,7 @@ def current_directory() -> str:
         return "/"
 
 
-def set_up_log(options: argparse.Namespace) -> None:
+def set_up_log(options: Options) -> None:
     """Errors to standard error, all with --debug, elsewhere with --log."""
     from wardian.platform import log
 
@@ -227,9 +146,8 @@ def open_profile(config: Config) -> None:
 
 def main(arguments: list[str], streams: list[int] | None = None) -> int:
     """Parse, run, answer the exit status. ``streams``: the command's, -1 for a closed one."""
-    parser = build_parser()
-    ours, command = split_command(parser, arguments)
-    options = parser.parse_args(ours)
+    ours, command = split_command(arguments)
+    options = parse(ours)
     try:
         config = make_config(options, command)
         config.streams = streams or config.streams

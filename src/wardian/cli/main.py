@@ -11,8 +11,7 @@ import os
 import sys
 
 from wardian._typing import stand_in
-from wardian.cli.options import USAGE_STATUS
-from wardian.host.messages import complain
+from wardian.host.messages import USAGE_STATUS, complain
 
 COMMANDS = {
     "do": "run a command in a sandbox over this machine's own files",

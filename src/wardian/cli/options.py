@@ -1,18 +1,18 @@
-"""What the option parsers of all commands have in common."""
+"""What the option parsers of all commands have in common.
+
+Not imported by a plain run, which has no time for ``argparse`` (``cli.do_options``).
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 
-from wardian.host.messages import complain
+from wardian.host.messages import USAGE_STATUS, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
-
-USAGE_STATUS = 125
-"""Wardian's own errors; 126 and 127 are the command's (as docker run, env(1))."""
 
 
 class Formatter(argparse.HelpFormatter):

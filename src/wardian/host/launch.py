@@ -16,6 +16,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from wardian._core import release_text
 from wardian.host.cgroups import Limits, memory_of_ours
 from wardian.host.config import Config, ConfigError, Volume
 from wardian.host.confine import Confinement, Plan
@@ -121,6 +122,7 @@ def supervise(
     if pid == 0:
         relay.enter_sentry()
         be_the_sentry(box, sentry)
+    release_text()  # all that is left to do is to wait
     try:
         status = relay.wait(pid)
         if status < 0:

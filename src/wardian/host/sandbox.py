@@ -11,6 +11,7 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
+from wardian._core import release_text
 from wardian.host import filters, profile
 from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement
@@ -321,7 +322,9 @@ class Sandbox:
 
 def keep_what_there_is() -> None:
     """What was made until now stays: no garbage collection needs to look at it. Before the first
-    program runs it is off, for imports leave no garbage (``cli.main``)."""
+    program runs it is off, for imports leave no garbage (``cli.main``). Of the text that ran until
+    now most will not run again: it need not count as ours."""
+    release_text()
     gc.freeze()
     gc.set_threshold(YOUNG_MAX, 10, 10)
     gc.enable()

@@ -70,6 +70,7 @@ typedef struct {
     uint64_t slept_ns;
     bool placing;   /* threads are kept off our processor */
     cpu_set_t cpus; /* all that this sandbox may use */
+    bool maker_moved;     /* what it made meanwhile may have been born anywhere */
     uint32_t maker_apart; /* the same as slot_state.apart, of the process that makes others for us */
     uint32_t apart[APART], napart; /* keys of threads that are, or of nobody any more */
 } Hub;

@@ -186,7 +186,11 @@ def case_what_a_maker_makes_stays_off_our_processor_until_we_sleep() -> None:
     guests.hub.set_spin(0, 0)
     assert guests.hub.place_maker(maker) == 0
     assert guests.places() == [CPUS, CPUS]
+    os.sched_setaffinity(made, APART)  # it was asked for before, and is made now
     guests.hub.placed(c.key(2), 0)
+    assert guests.places() == [CPUS, CPUS]
+    assert guests.hub.place_maker(0) == 0
+    assert sorted(os.sched_getaffinity(0)) == CPUS[:1]
     guests.end()
 
 

@@ -16,13 +16,15 @@ from test_known_programs import rewrite, settle
 
 import support
 from wardian import _core
-from wardian.sentry.errno import ENFILE
+from wardian.sentry.errno import ENFILE, ENOENT
 from wardian.sentry.kernel.task import Task
-from wardian.sentry.mm import alternatives, cpuid, known_programs, memfd
+from wardian.sentry.mm import alternatives, cpuid, known_programs, loader, memfd
 from wardian.sentry.mm.alternatives import Alternatives, PatchedText
 from wardian.sentry.mm.cpuid import Answers, Site, find_sites
 from wardian.sentry.mm.image import ADDR_NO_RANDOMIZE, ProgramImage
 from wardian.sentry.mm.memory import PAGE_SIZE, PATCH_ROOM
+from wardian.sentry.vfs.buffers import BytesSource
+from wardian.sentry.vfs.inode import AttributeChange
 
 L2_CACHE = 0x8000_0006
 ASK = b"\xb8" + struct.pack("<I", L2_CACHE)  # mov $L2_CACHE, %eax
@@ -249,6 +251,62 @@ def test_pages_that_another_segment_shares(task: Task) -> None:
     assert patched_text(task, data, 0x9000) is None
 
 
+def test_many_segments_are_not_searched(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may be the same text, and may have stores to be looked for in each."""
+    searched: list[int] = []
+    monkeypatch.setattr(cpuid, "find_sites", lambda text, leaves: searched.append(1) or [])
+    task.kernel.alternatives = None
+    text = segment(flags=R | X, address=0, size=0x3000)
+    many = [segment(flags=R | W, offset=0x4000, address=0x4000, size=0x10)] * 16
+    for segments, looks in (([text, *many], 0), ([text, text, text], 1)):
+        searched.clear()
+        data = program(*segments, kind=ET_DYN, size=0x5000)
+        assert patched_text(task, data, 0x9000) is None
+        assert len(searched) == looks
+
+
+def test_a_segment_at_the_end_of_the_largest_file(task: Task) -> None:
+    """Whatever the offset, the loader has no error but an errno."""
+    write_file(task, b"a", with_text(FUNCTION))
+    settle(task)
+    image = again(task, b"/a")
+    known = known_programs.recall(image.files[0])
+    assert known is not None
+    end = (1 << 63) - PAGE_SIZE
+    change = AttributeChange()
+    change.size = end
+    image.files[0].inode.setattr(change)
+    image.files[0].inode.open(task, 2).write(BytesSource(FUNCTION), end - PAGE_SIZE)
+    known.program.segments[0].offset = end - PAGE_SIZE
+    answers = Answers(task.kernel.host_cpu)
+    assert alternatives.patch(known.program, image.files[0], -PAGE_SIZE, answers) is None
+    image.release()
+
+
+def test_a_program_with_as_many_mappings_as_there_may_be(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_file(task, b"a", with_text(FUNCTION))
+    settle(task)
+    image = build(task, b"/a")
+    count = len(image.mappings)
+    image.release()
+    for most, patches in ((count + 1, 0), (count + 2, 1)):
+        monkeypatch.setattr(loader, "MOST_MAPPINGS", most)
+        image = build(task, b"/a")
+        assert len(image.patched_texts) == patches
+        image.release()
+
+
+def test_patched_pages_keep_what_their_file_takes(task: Task) -> None:
+    write_file(task, b"a", with_text(FUNCTION))
+    settle(task)
+    image = again(task, b"/a")
+    own, *_, patched_record = [record for record, _ in image.file_mappings]
+    assert patched_record.memory_size == own.memory_size > 0
+    image.release()
+
+
 def test_sites_far_behind_the_first(task: Task) -> None:
     size = (alternatives.MOST_PAGES + 4) * PAGE_SIZE
     data = program(segment(flags=R | X, address=0, size=size), kind=ET_DYN, size=size)
@@ -370,4 +428,27 @@ def test_no_descriptor_left(task: Task, monkeypatch: pytest.MonkeyPatch) -> None
         image.release()
     image = build(task, b"/a")
     assert image.patched_texts, "the next time there is one"
+    image.release()
+
+
+def test_a_file_that_is_gone_when_it_has_been_copied(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memfd is, too; and after some failures nobody tries again."""
+    write_file(task, b"a", with_text(FUNCTION))
+    settle(task)
+    image = again(task, b"/a")
+    file, known = image.files[0], known_programs.recall(image.files[0])
+    assert known is not None and task.kernel.alternatives is not None
+    known.patched_text = None
+    before = os.listdir("/proc/self/fd")
+
+    def gone(attributes: object) -> bool:
+        raise ENOENT("gone")
+
+    monkeypatch.setattr(known, "holds", gone)
+    for failure in range(1, alternatives.MOST_FAILURES + 2):
+        assert task.kernel.alternatives.find(known, file, -PAGE_SIZE) is None
+        assert known.failures == min(failure, alternatives.MOST_FAILURES)
+    assert os.listdir("/proc/self/fd") == before
     image.release()

@@ -163,3 +163,9 @@ def test_all_answers_are_this_processors() -> None:
         leaf, subleaf, *registers = struct.unpack("<6I", entry)
         assert tuple(registers) == _core.cpuid(leaf, 0 if subleaf == ANY else subleaf)
     assert not answers.leaves & {1, 0xB, 0x1F, 0x8000_001E}, "these tell processors apart"
+
+
+def test_sites_do_not_overlap() -> None:
+    """What looks like a store of a constant, with a whole question in it."""
+    store = b"\xc7\x84\x24" + L2 + CPUID + b"\x00" + CPUID
+    assert [site.start for site in find_sites(bytes(16) + store, LEAVES)] == [19]

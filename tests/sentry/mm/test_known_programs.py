@@ -10,6 +10,7 @@ import support
 from wardian.sentry.errno import ENOEXEC
 from wardian.sentry.kernel.task import Task
 from wardian.sentry.mm import image, known_programs
+from wardian.sentry.mm.mapping import MAP_SHARED, MapRequest, map_file
 from wardian.sentry.mm.program_file import read_at
 from wardian.sentry.vfs import namei
 from wardian.sentry.vfs.buffers import BytesSource
@@ -90,3 +91,20 @@ def test_a_broken_program_is_not_remembered(task: Task) -> None:
     for _ in range(2):
         with pytest.raises(ENOEXEC):
             run(task, b"/a")
+
+
+def test_a_file_that_was_mapped_to_be_written_to_is_read_every_time(
+    task: Task, reads: list[int]
+) -> None:
+    """Stores to a shared mapping leave its times as they are."""
+    write_file(task, b"a", STATIC)
+    settle(task)
+    run(task, b"/a")
+    run(task, b"/a")
+    reads.clear()
+    file = namei.resolve(task, -100, b"/a").inode.open(task, 2)
+    map_file(task, MapRequest(0, 4096, R, MAP_SHARED, 0), file)
+    for _ in range(2):
+        run(task, b"/a")
+        assert reads
+        reads.clear()

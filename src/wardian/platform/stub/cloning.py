@@ -187,7 +187,7 @@ class Cloning:
     def bear(self, child: StubThread, process: StubProcess, pid: int) -> bool:
         """Follow the host process from now on, if it is the one that we had made."""
         pidfd = child.watched_by
-        if pidfd >= 0 and pid == child.watched_pid:  # a vfork's: held against the nonce already
+        if self.is_watched(child, pid):
             del self.unborn[pidfd]
             child.watched_by = -1
         else:
@@ -195,12 +195,23 @@ class Cloning:
             if pidfd < 0:
                 return False
             self.stop_watching(child)
-            self.engine.hub.epoll(EPOLL_CTL_ADD, pidfd, select.EPOLLIN)
+            try:
+                self.engine.hub.epoll(EPOLL_CTL_ADD, pidfd, select.EPOLLIN)
+            except OSError:
+                os.close(pidfd)
+                return False
         child.host_tid = pid
         child.tid_is_fact = True
         process.born(pid, pidfd)
         child.tell_host_thread()
         return True
+
+    def is_watched(self, child: StubThread, pid: int) -> bool:
+        """Whether it is the child of a vfork that its parent named, and that had the nonce then.
+        Another child may have become it since, where two parents named the same one."""
+        return (
+            child.watched_by >= 0 and 0 < pid == child.watched_pid and pid not in self.engine.pids
+        )
 
     def open_child(self, child: StubThread, pid: int) -> int:
         """A pidfd of the host process ``pid``; -1 unless it is not known yet and has the nonce."""

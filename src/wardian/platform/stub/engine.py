@@ -262,7 +262,11 @@ class StubEngine:
     def new_process(self, space: Space, pid: int, pidfd: int) -> StubProcess:
         """A host process whose number is known."""
         process = StubProcess(self, space)
-        self.hub.epoll(EPOLL_CTL_ADD, pidfd, select.EPOLLIN)
+        try:
+            self.hub.epoll(EPOLL_CTL_ADD, pidfd, select.EPOLLIN)
+        except OSError:
+            os.close(pidfd)
+            raise
         process.born(pid, pidfd)
         return process
 

@@ -103,6 +103,7 @@ class Programs:
             try:
                 process = self.engine.new_process(fresh.space, fresh.pid, fresh.take_pidfd())
             except OSError:  # killed from outside while it waited, or we are out of descriptors
+                self.engine.pool.stop_listening(fresh)
                 fresh.control.close()
                 fresh.space.close()
         assert fresh is not None

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardian.sentry.errno import LinuxError
+from wardian.sentry.errno import ESTALE, LinuxError
 from wardian.sentry.mm import cpuid, memfd
 from wardian.sentry.mm.elf import PROT_EXEC, PROT_READ, PROT_WRITE
 from wardian.sentry.mm.memory import PAGE_SIZE, page_down, page_up
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 MOST_TEXT: Final = 1 << 20
 """Bytes of a program that are searched: what runs before main is linked first."""
+MOST_SEGMENTS: Final = 16
+"""Of a program that is looked at: linkers make four or five, and the search is for each."""
+MOST_OFFSET: Final = 1 << 40
+"""In a program's file, and so in the memfd of its copy."""
+MOST_FAILURES: Final = 8
+"""For want of memory or descriptors; then a program is left as it is."""
 MOST_PAGES: Final = 16
 """That are copied of one program."""
 MOST_TEXTS: Final = 32
@@ -92,11 +98,10 @@ class Alternatives:
         if self.answers is None:
             self.answers = cpuid.Answers(self.cpu)
         try:
-            text = patch(known.program, file, page, self.answers)
-        except LinuxError:
-            return None  # no memory or no descriptor left: perhaps there is the next time
-        if text is not None and not is_unchanged(known, file):
-            text.drop()
+            text = patch_unchanged(known, file, page, self.answers)
+        except LinuxError:  # no memory, no descriptor left, a file that is gone: perhaps next time
+            known.failures += 1
+            known.patchable = False if known.failures == MOST_FAILURES else None
             return None
         known.patchable, known.patched_text = text is not None, text
         return self.keep(text) if text is not None else None
@@ -110,23 +115,35 @@ class Alternatives:
         return text.hold()
 
 
-def is_unchanged(known: KnownProgram, file: File) -> bool:
-    """Whether what was read just now is what is known."""
-    return file.inode is not None and known.holds(file.inode.getattr())
+def patch_unchanged(
+    known: KnownProgram, file: File, page: int, answers: Answers
+) -> PatchedText | None:
+    """:func:`patch`, if what was read is what is known; ESTALE."""
+    text = patch(known.program, file, page, answers)
+    try:
+        if text is None or (file.inode is not None and known.holds(file.inode.getattr())):
+            return text
+        raise ESTALE("changed meanwhile")
+    except LinuxError:
+        if text is not None:
+            text.drop()
+        raise
 
 
 def patch(program: ElfProgram, file: File, page: int, answers: Answers) -> PatchedText | None:
     """Copy and patch the first pages of ``program`` that have such instructions, with the answers
-    at ``page``; None when there are none, EIO, ENFILE, ENOMEM."""
-    for segment in program.segments:
-        if segment.prot != PROT_READ | PROT_EXEC or not segment.file_size:
-            continue
-        text = read_at(file, segment.offset, min(segment.file_size, MOST_TEXT))
-        found = cpuid.find_sites(text, answers.leaves)
-        sites = [site for site in found if stores_inside(program, segment, site)]
-        if sites:
-            return copy_pages(program, segment, file, sites, page, answers)
-    return None
+    at ``page``; None when there are none, EIO, ENFILE, ENOMEM. Where there are several segments of
+    text, one is searched."""
+    if len(program.segments) > MOST_SEGMENTS:
+        return None
+    texts = [s for s in program.segments if s.prot == PROT_READ | PROT_EXEC and s.file_size]
+    if not texts or texts[0].offset > MOST_OFFSET:
+        return None
+    segment = texts[0]
+    text = read_at(file, segment.offset, min(segment.file_size, MOST_TEXT))
+    found = cpuid.find_sites(text, answers.leaves)
+    sites = [site for site in found if stores_inside(program, segment, site)]
+    return copy_pages(program, segment, file, sites, page, answers) if sites else None
 
 
 def stores_inside(program: ElfProgram, segment: Segment, site: Site) -> bool:

@@ -162,7 +162,7 @@ def find_sites(text: bytes, leaves: set[int]) -> list[Site]:
     """All of ``text`` that are known shapes, and ask, as far as can be seen, for one of
     ``leaves``. How much is looked at is bounded: the text may be anybody's."""
     sites: list[Site] = []
-    moves = looks = 0
+    moves = looks = end = 0
     at = text.find(CPUID, MOST_BEFORE)
     while at >= 0 and looks < MOST_LOOKS:
         looks += 1
@@ -170,8 +170,9 @@ def find_sites(text: bytes, leaves: set[int]) -> list[Site]:
         if not size and moves < MOST_MOVES and is_pair_of_moves(text[at - 5 : at]):
             moves += 1
             size = 0 if is_jumped_to(text, at - 2) else 5
-        if size:
+        if size and at - size >= end:
             sites.append(Site(at - size, text[at - size : at]))
+            end = at + len(CPUID)
         at = text.find(CPUID, at + len(CPUID))
     return sites
 

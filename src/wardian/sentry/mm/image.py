@@ -156,8 +156,9 @@ class ImageBuilder:
         self.find_entry(program, interpreter, placement)
         initial = self.initial_stack(program, placement)
         loader.map_stack(initial, placement, program.executable_stack)
-        self.map_alternatives(loader, placement, first, first_file)
         loader.check_total(self.task.group.rlimits.soft[RLIMIT_AS])
+        if loader.may_be_patched:
+            self.map_alternatives(loader, placement, first, first_file)
         self.fill_layout(program, placement, initial)
 
     def check_arguments(self) -> None:

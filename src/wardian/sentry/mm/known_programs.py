@@ -2,7 +2,8 @@
 
 Each inode keeps what was found out about it (``Inode.program``), with the size and times that it
 had. Two changes within one tick of the file system's clock can leave the same times: what was
-changed a moment before it was looked at is not remembered.
+changed a moment before it was looked at is not remembered. Nor is one that may be changed by stores
+to a shared mapping, which leave its times as they are.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class KnownProgram:
         self.recalled = False  # it was looked for, and found, since it was read
         self.patchable: bool | None = None  # mm.alternatives; None: nobody has looked yet
         self.patched_text: PatchedText | None = None
+        self.failures = 0  # to patch it
 
     def holds(self, attributes: Attributes) -> bool:
         """Whether the file has not been changed."""
@@ -61,6 +63,10 @@ def remember(file: File, before: Attributes, program: ElfProgram, clock: Clock) 
     known = KnownProgram(program, before)
     inode = file.inode
     changed = max(before.mtime_ns, before.ctime_ns)
-    if inode is not None and 0 <= changed < clock.realtime_ns() - MOMENT_NS:
+    if (
+        inode is not None
+        and not inode.mapped_writable
+        and 0 <= changed < clock.realtime_ns() - MOMENT_NS
+    ):
         inode.program = known
     return known

@@ -213,7 +213,14 @@ class Loader:
         answers = Mapping(text.answers + bias, PAGE_SIZE, prot, text.fd, text.answers_offset)
         self.mappings.append(answers)
         record = FileMapping(start, text.length, file.path, text.offset, False)
+        sizes = [r.memory_size for r, _ in self.file_mappings if r.path is file.path]
+        record.memory_size = max(sizes, default=-1)  # of the same file
         self.file_mappings.append((record, text.fd))
+
+    @property
+    def may_be_patched(self) -> bool:
+        """Whether the engine takes what :meth:`map_patched` adds."""
+        return len(self.mappings) + 2 <= MOST_MAPPINGS
 
     def check_total(self, limit: int) -> None:
         """ENOMEM when all mappings together exceed RLIMIT_AS, or are too many for the engine."""

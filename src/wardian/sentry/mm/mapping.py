@@ -160,6 +160,9 @@ def map_file(t: Task, request: MapRequest, file: File) -> None:
         return
     writable = shared and file.writable
     source = file.map(shared, writable, request.offset, request.length)
+    if writable and file.inode is not None:
+        file.inode.mapped_writable = True
+        file.inode.program = None
     if source.host_fd >= 0:
         _finish(t, request, source, file, shared)
         return

@@ -131,6 +131,7 @@ class Inode:
         self.pipe: object | None = None  # a FIFO's pipe, made by fs.pipe at first open
         self.socket: object | None = None  # the AF_UNIX socket bound here
         self.program: object | None = None  # what execve(2) read of it: mm.known_programs
+        self.mapped_writable = False  # by a guest, now or once: it may change unseen
         self.locks: FileLocks | None = None  # vfs.locks' state, made at the first lock
         self.watches: list[InodeWatch] | None = None  # inotify(7); see vfs.notify
         self.writers = 0  # descriptions open for writing; below zero: times it is being executed

@@ -71,6 +71,16 @@ def test_the_launcher_has_nothing_of_the_sentry(processes: dict[str, set[str]]) 
     assert ours <= set(LAUNCHER)
 
 
+def test_nor_has_that_of_the_python_api() -> None:
+    code = "from wardian._typing import stand_in; stand_in(); import wardian.sdk.launcher, sys; "
+    modules = set(run(code + "print(*sys.modules)").split())
+    others = {"wardian.sdk", "wardian.sdk.launcher", "wardian.sdk.wire"}
+    ours = {name for name in modules if name.startswith("wardian")}
+    assert "wardian.host.launch" in ours
+    assert ours - others <= set(LAUNCHER)
+    assert not modules & {"socket", "selectors", "signal", "logging", "subprocess", "argparse"}
+
+
 def test_the_sentry_has_nothing_of_options_not_given(processes: dict[str, set[str]]) -> None:
     assert not [name for name in processes["sentry"] if name.startswith(UNWANTED)]
 

@@ -11,7 +11,7 @@ import os
 import sys
 
 from wardian._typing import stand_in
-from wardian.host.messages import USAGE_STATUS, complain
+from wardian.host.messages import OWN_STATUS, complain
 
 COMMANDS = {
     "do": "run a command in a sandbox over this machine's own files",
@@ -58,7 +58,7 @@ def main_of_process() -> int:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)  # so that the interpreter's own flush has nothing to complain of
         complain(f"cannot write the output: {e.strerror}")
-        return USAGE_STATUS
+        return OWN_STATUS
 
 
 def fill_closed_streams() -> list[int]:
@@ -92,7 +92,7 @@ def run_command(words: list[str], streams: list[int]) -> int:
     """Find the command and leave the rest to it."""
     if not words or words[0] in ("-h", "--help", "help"):
         sys.stdout.write(usage())
-        return 0 if words else USAGE_STATUS
+        return 0 if words else OWN_STATUS
     command, rest = words[0], words[1:]
     if command == "do":
         if os.environ.get("WARDIAN_POOL") and streams == [0, 1, 2]:
@@ -116,7 +116,7 @@ def run_command(words: list[str], streams: list[int]) -> int:
         print(f"wardian {version()}")
         return 0
     complain(f"unknown command {command!r}: `wardian --help` lists them")
-    return USAGE_STATUS
+    return OWN_STATUS
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from wardian.host.messages import USAGE_STATUS, complain
+from wardian.host.messages import OWN_STATUS, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,4 +39,4 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         complain(f"{message}: see `{self.prog} --help`", self.prog)
-        self.exit(USAGE_STATUS)
+        self.exit(OWN_STATUS)

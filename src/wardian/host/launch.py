@@ -22,7 +22,7 @@ from wardian.host.config import Config, ConfigError, Volume
 from wardian.host.confine import Confinement, Plan
 from wardian.host.grants import FileGrant
 from wardian.host.layers import words
-from wardian.host.messages import complain
+from wardian.host.messages import OWN_STATUS, complain
 from wardian.host.relay import Relay
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def supervise(
 
 def be_the_sentry(box: Confinement, sentry: Callable[[Confinement], int]) -> None:
     """In the child; never returns."""
-    status = 125
+    status = OWN_STATUS
     try:
         status = status_of_sentry(box, sentry)
     except BaseException:
@@ -159,7 +159,7 @@ def status_of_sentry(box: Confinement, sentry: Callable[[Confinement], int]) -> 
         complain(f"cannot set up the sandbox: {words(e)}: see `wardian doctor`")
         if box.plan.debug:
             sys.__excepthook__(*sys.exc_info())
-        return 125
+        return OWN_STATUS
 
 
 def report_bug() -> None:

@@ -6,7 +6,7 @@ import os
 import select
 
 STDERR = 2
-USAGE_STATUS = 125
+OWN_STATUS = 125
 """Wardian's own errors; 126 and 127 are the command's (as docker run, env(1))."""
 
 

@@ -17,7 +17,7 @@ from wardian.host.config import Config, ConfigError
 from wardian.host.confine import Confinement
 from wardian.host.launch import report_bug
 from wardian.host.memory_watch import MemoryWatch
-from wardian.host.messages import STDERR, complain, write_line
+from wardian.host.messages import OWN_STATUS, STDERR, complain, write_line
 from wardian.host.program import encode, first_that_runs, plain
 from wardian.host.relay import Relay
 from wardian.host.signals import HostSignals
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
 LOG = Log("wardian.sandbox")
 TIMEOUT_STATUS = 124
-BUG_STATUS = 125
 AT_FDCWD = -100
 YOUNG_MAX = 5000
 """Objects that live before a collection looks at them. With CPython's 700 there is one for every
@@ -357,6 +356,6 @@ def run_sentry(config: Config, box: Confinement, relay: Relay) -> int:
         return sandbox.run()
     except KernelBug:
         report_bug()
-        return BUG_STATUS
+        return OWN_STATUS
     finally:
         sandbox.close()

@@ -21,7 +21,7 @@ from pathlib import Path
 from wardian.sdk.errors import SandboxError
 
 PASSED_ON = ("LD_LIBRARY_PATH", "TMPDIR", "WARDIAN_INTERPRETED")
-SANDBOX = ("wardian.sdk.server", "sandbox", "the sandbox's launcher")
+SANDBOX = ("wardian.sdk.launcher", "sandbox", "the sandbox's launcher")
 POOL = ("wardian.sdk.pool_server", "pool", "the pool's server")
 """Module, what it serves, who it is."""
 BOOT = (

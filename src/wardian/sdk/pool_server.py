@@ -23,6 +23,7 @@ import signal
 import socket
 import time
 
+import wardian.sdk.server
 import wardian.sentry.net.host
 import wardian.sentry.net.host_interfaces  # noqa: F401
 from wardian.host import syscalls
@@ -30,7 +31,7 @@ from wardian.host.launch import report_bug
 from wardian.host.layers import words
 from wardian.host.messages import complain
 from wardian.sdk import wire
-from wardian.sdk.server import Wish, first_message, launch
+from wardian.sdk.launcher import Wish, first_message, launch
 from wardian.sdk.wire import Decoder, Fields, Message, WireError
 
 __all__ = ["main"]

@@ -1,32 +1,23 @@
-"""The other end of ``wardian.Sandbox``: one process that holds one sandbox (``python -m
-wardian.sdk.server FD``).
+"""The other end of ``wardian.Sandbox``, in the Sentry: answers the messages of one sandbox.
 
-The first message on the control socket FD says what sandbox is wanted. It is built and confined as
-for ``wardian do`` (``host.sandbox``), but its pid 1 is the kernel's own (``kernel.init``), and what
-runs inside is started by further messages, each with one answer. Everything happens in the Sentry's
-loop: the socket is one more host descriptor that it watches.
-
-When the socket is closed, by whatever end of the user's process, the sandbox ends. Its last message
-says why, from here or, when the Sentry was killed, from the launcher.
+It is built and confined as for ``wardian do`` (``host.sandbox``), but its pid 1 is the kernel's own
+(``kernel.init``), and what runs inside is started by messages, each with one answer. Everything
+happens in the Sentry's loop: the socket is one more host descriptor that it watches. When it is
+closed, by whatever end of the user's process, the sandbox ends.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import sys
+import _signal as signal
 from collections import deque
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from wardian.host.config import Config, ConfigError, Volume
-from wardian.host.confine import Confinement
-from wardian.host.launch import report_bug, supervise
-from wardian.host.relay import Relay
-from wardian.host.sandbox import BUG_STATUS, Sandbox, keep_what_there_is, preload
+from wardian.host.config import ConfigError
+from wardian.host.sandbox import Sandbox, keep_what_there_is, preload
 from wardian.host.signals import HostSignals
 from wardian.platform.log import Log
 from wardian.sdk import wire
+from wardian.sdk.launcher import BUG, CLOSED, ENGINE, TIMEOUT
 from wardian.sdk.server_commands import Commands, engine_is_gone
 from wardian.sdk.server_files import Files, error_of
 from wardian.sdk.wire import Decoder, Fields, Message, WireError
@@ -34,23 +25,21 @@ from wardian.sentry.errno import LinuxError
 from wardian.sentry.kernel.callbacks import CallbackTimer, CallbackWaiter
 from wardian.sentry.kernel.loop import Loop
 
-LOG = Log("wardian.sdk")
+if TYPE_CHECKING:
+    from _socket import socket as Socket
+    from collections.abc import Callable
 
-CLOSED, TIMEOUT, ENGINE, KILLED, MEMORY, BUG = (
-    "closed",
-    "timeout",
-    "engine",
-    "killed",
-    "memory",
-    "bug",
-)
-"""Why a sandbox ended."""
+    from wardian.host.confine import Confinement
+    from wardian.host.relay import Relay
+    from wardian.sdk.launcher import Wish
+
+LOG = Log("wardian.sdk")
 
 
 class Server:
     """Answers messages for one sandbox."""
 
-    def __init__(self, sandbox: Sandbox, control: socket.socket) -> None:
+    def __init__(self, sandbox: Sandbox, control: Socket) -> None:
         self.sandbox = sandbox
         self.kernel = sandbox.kernel
         self.init = sandbox.init
@@ -177,23 +166,9 @@ class ServerSignals(HostSignals):
             self.launcher_gone()
 
 
-class Wish:
-    """What sandbox is wanted, by which message, and where the answers go."""
-
-    def __init__(self, control: socket.socket, number: int, fields: Fields) -> None:
-        self.control = control
-        self.number = number
-        self.config = make_config(fields)
-
-    def refuse(self, e: ConfigError) -> int:
-        """The sandbox cannot be; the exit status."""
-        error = {"kind": "config", "words": str(e)}
-        say_now(self.control, {"id": self.number, "error": error})
-        return e.status
-
-
 def run_sentry(wish: Wish, box: Confinement, relay: Relay) -> str:
     """In the Sentry: build, close the last layer, serve; why it ended."""
+    preload(wish.config)
     box.enter()
     sandbox = Sandbox(wish.config, box)
     sandbox.build()
@@ -206,76 +181,3 @@ def run_sentry(wish: Wish, box: Confinement, relay: Relay) -> str:
         return server.why
     finally:
         sandbox.close()
-
-
-def sentry(wish: Wish, box: Confinement, relay: Relay) -> int:
-    """The Sentry's main: whatever goes wrong is told to the client."""
-    status = BUG_STATUS
-    why = BUG
-    try:
-        why = run_sentry(wish, box, relay)
-        status = 0
-    except ConfigError as e:
-        return wish.refuse(e)
-    except Exception:
-        report_bug()
-    say_last(wish.control, why)
-    return status
-
-
-def say_last(control: socket.socket, why: str, signo: int = 0) -> None:
-    """The last message."""
-    say_now(control, {"ended": why, "signal": signo})
-
-
-def say_now(control: socket.socket, fields: Fields) -> None:
-    """Send outside of the loop; nobody may be there."""
-    try:
-        control.setblocking(True)
-        control.sendall(wire.encode(Message(fields)))
-    except OSError:
-        pass
-
-
-def first_message(control: socket.socket) -> Message:
-    """What sandbox is wanted."""
-    decoder = Decoder()
-    while (message := decoder.next()) is None:
-        data, fds = wire.receive(control)
-        if not data:
-            raise WireError("nobody asked for anything")
-        decoder.feed(data, fds)
-    return message
-
-
-def make_config(fields: Fields) -> Config:
-    """The sandbox of a message from ``sdk.options``."""
-    fields = dict(fields)
-    fields["volumes"] = [Volume(*entry) for entry in fields["volumes"]]
-    return Config(argv=[], **fields)
-
-
-def launch(wish: Wish) -> int:
-    """The launcher: start the Sentry, wait, clean up."""
-
-    def killed(signo: int, out_of_memory: bool) -> None:
-        say_last(wish.control, MEMORY if out_of_memory else KILLED, signo)
-
-    relay = Relay()
-    try:
-        preload(wish.config)
-        return supervise(wish.config, lambda box: sentry(wish, box, relay), killed, relay)
-    except ConfigError as e:
-        return wish.refuse(e)
-
-
-def main(fd: int) -> int:
-    """The launcher of a sandbox that has a process of its own."""
-    control = socket.socket(fileno=fd)
-    control.set_inheritable(False)
-    fields = first_message(control).fields
-    return launch(Wish(control, int(fields["id"]), fields["config"]))
-
-
-if __name__ == "__main__":
-    os._exit(main(int(sys.argv[1])))  # the interpreter would take apart every module first

@@ -10,8 +10,16 @@ from __future__ import annotations
 import array
 import json
 import os
-import socket
 import struct
+from _socket import (
+    CMSG_SPACE,
+    MSG_CMSG_CLOEXEC,
+    MSG_CTRUNC,
+    MSG_NOSIGNAL,
+    SCM_RIGHTS,
+    SOL_SOCKET,
+)
+from _socket import socket as Socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,21 +61,21 @@ def encode(message: Message) -> bytes:
     return HEADER.pack(len(text), len(message.payload), len(message.fds)) + text + message.payload
 
 
-def send(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int]) -> int:
+def send(sock: Socket, data: bytes | memoryview, fds: Sequence[int]) -> int:
     """sendmsg(2): how many bytes went; ``fds`` went if any did."""
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    return sock.sendmsg([data[:PIECE]], ancillary, socket.MSG_NOSIGNAL)
+    ancillary = [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds))] if fds else []
+    return sock.sendmsg([data[:PIECE]], ancillary, MSG_NOSIGNAL)
 
 
-def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+def receive(sock: Socket) -> tuple[bytes, list[int]]:
     """recvmsg(2): what has arrived, b"" at the end."""
-    space = socket.CMSG_SPACE(4 * MAX_FDS)
-    data, ancillary, flags, _ = sock.recvmsg(PIECE, space, socket.MSG_CMSG_CLOEXEC)
+    space = CMSG_SPACE(4 * MAX_FDS)
+    data, ancillary, flags, _ = sock.recvmsg(PIECE, space, MSG_CMSG_CLOEXEC)
     fds = array.array("i")
     for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-    if flags & socket.MSG_CTRUNC:
+    if flags & MSG_CTRUNC:
         for fd in fds:
             os.close(fd)
         raise WireError("descriptors were lost: too many open files?")

@@ -149,7 +149,7 @@ def test_what_intel_is_asked() -> None:
 
 def test_processors_that_differ_are_not_asked_for_their_caches() -> None:
     leaves = {leaf for leaf, _ in asked(Machine({**INTEL, (7, 0): (2, 0, 0, 1 << 15)}))}
-    assert leaves == {0, 7, 0xD, *range(0x8000_0000, 0x8000_0009)}
+    assert leaves == {0, 7, 0xD, *range(0x8000_0000, 0x8000_0009)} - {0x8000_0006}
 
 
 def test_an_old_processor() -> None:

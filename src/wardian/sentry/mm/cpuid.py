@@ -72,6 +72,7 @@ class Answers:
         self.cpu = cpu
         self.leaves: set[int] = set()
         self.entries: list[bytes] = []
+        self.hybrid = cpu.cpuid(0, 0)[0] >= 7 and bool(cpu.cpuid(7, 0)[3] & HYBRID)
         self.ask_extended()
         self.ask_standard()
         end = _ENTRY.pack(ANY, 0, 0, 0, 0, 0)
@@ -88,7 +89,7 @@ class Answers:
         """Features, name, caches, sizes: asked most often."""
         most = self.ask(EXTENDED)[0]
         for leaf in (6, 5, 1, 7, 8, 2, 3, 4):
-            if EXTENDED + leaf <= most:
+            if EXTENDED + leaf <= most and not (leaf == 6 and self.hybrid):
                 self.ask(EXTENDED + leaf)
         if most >= AMD_CACHES:
             self.ask_until_none(AMD_CACHES)
@@ -96,23 +97,23 @@ class Answers:
     def ask_standard(self) -> None:
         """The rest."""
         most, vendor, _, _ = self.ask(0)
-        hybrid = most >= 7 and self.ask_features()
+        if most >= 7:
+            self.ask_features()
         if most >= XSAVE_AREAS:
             self.ask_xsave_areas()
-        if vendor == INTEL and not hybrid:
+        if vendor == INTEL and not self.hybrid:
             if most >= 2:
                 self.ask(2)
             if most >= 4:
                 self.ask_until_none(4)
 
-    def ask_features(self) -> bool:
-        """Leaf 7; whether the processors differ."""
-        most, _, _, edx = self.ask(7, 0)
+    def ask_features(self) -> None:
+        """Leaf 7."""
+        most = self.ask(7, 0)[0]
         for subleaf in range(1, min(most, 2) + 1):
             self.ask(7, subleaf)
         if not most:
             self.ask(7, 1)  # is asked for all the same
-        return bool(edx & HYBRID)
 
     def ask_xsave_areas(self) -> None:
         """Leaf 0xD: sizes, and a subleaf for each state component."""

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -509,3 +510,47 @@ def test_the_same_directory_for_reading_and_for_writing(wardian: Wardian) -> Non
     assert outcome.out == "x\n"
     assert "Read-only" in outcome.err
     assert os.listdir(wardian.directory) == ["f"]
+
+
+def test_the_log_says_what_was_patched(wardian: Wardian) -> None:
+    words = ("--log", "log", "dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=100")
+    assert wardian.do(*words).status == 0
+    assert patched_sites(wardian.directory / "log") >= 2, "read and write"
+    assert wardian.do("--no-patching", *words).status == 0
+    assert patched_sites(wardian.directory / "log") == 0
+
+
+def patched_sites(log: Path) -> int:
+    """What the last sandbox said."""
+    found = re.findall(r"call sites: (\d+) patched, \d+ left to trap", log.read_text())
+    return int(found[-1])
+
+
+def test_nothing_runs_in_an_idle_sandbox(wardian: Wardian) -> None:
+    """No thread of it is switched to: nobody looks, polls or ticks."""
+    process = wardian.start("do", "sh", "-c", "echo ready; exec sleep 60")
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        assert wait_until(lambda: switches_in(0.5, process.pid) == 0)
+    finally:
+        process.kill()
+        finish(process)
+
+
+def switches_in(seconds: float, pid: int) -> int:
+    """Context switches of all threads of a process and of those below it, meanwhile."""
+    before = switches(pid)
+    time.sleep(seconds)
+    return switches(pid) - before
+
+
+def switches(pid: int) -> int:
+    """So far (proc_pid_status(5))."""
+    texts = [
+        path.read_text()
+        for one in [pid, *descendants(pid)]
+        for path in Path(f"/proc/{one}/task").glob("*/status")
+    ]
+    counts = [re.findall(r"ctxt_switches:\s+(\d+)", text) for text in texts]
+    assert len(counts) >= 4, "launcher, Sentry, zygote, the program"
+    return sum(int(number) for found in counts for number in found)

@@ -310,8 +310,19 @@ class Sandbox:
         if self.box.layers.missing() and os.isatty(STDERR):
             complain(f"{self.box.summary()}: `wardian doctor` says why and how to get them")
 
+    def tell_patches(self) -> None:
+        """To the log: what was rewritten of programs' text (design D7)."""
+        engine, alternatives = self.engine, self.kernel.alternatives
+        LOG.info(
+            "call sites: %d patched, %d left to trap; programs with answers to cpuid: %d",
+            engine.patched,
+            engine.unpatched,
+            len(alternatives.texts) if alternatives is not None else 0,
+        )
+
     def close(self) -> None:
         """Nothing of the sandbox is left on the host."""
+        self.tell_patches()
         if self.signals is not None:
             self.signals.close()
         if self.terminal is not None:

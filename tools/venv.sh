@@ -32,8 +32,8 @@ make_environment() {
     "$PYTHON" -m virtualenv -q .venv
 }
 
-# A sandbox starts a sixth sooner, and takes a megabyte less, where Python is one program: most that people build
-# themselves (pyenv) load a libpython, and call it through tables. Debian's is preferred to such a one.
+# A sandbox starts a sixth sooner, and takes a megabyte less, where Python is one program. Those that were built
+# with --enable-shared load a libpython, and call it through tables: Debian's is preferred to such a one.
 one_program() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11) or "/libpython" in open("/proc/self/maps").read())' 2>/dev/null
 }

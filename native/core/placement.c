@@ -145,8 +145,10 @@ PyObject *hub_place_maker(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
     if (!as_int(args[0], &pid))
         return NULL;
     if (pid > 0 && apart != hub->maker_apart) { /* 0 would be ourselves */
-        if (apart ? keep_off(hub, pid, cpu) : sched_setaffinity(pid, sizeof hub->cpus, &hub->cpus) == 0)
-            hub->maker_apart = apart, hub->maker_moved = true;
+        if (apart ? keep_off(hub, pid, cpu) : sched_setaffinity(pid, sizeof hub->cpus, &hub->cpus) == 0) {
+            hub->maker_apart = apart;
+            hub->maker_moved = true;
+        }
     }
     return PyLong_FromUnsignedLong(hub->maker_apart);
 }
@@ -164,7 +166,7 @@ PyObject *hub_placed(Hub *hub, PyObject *const *args, Py_ssize_t nargs)
     if (!state || !as_u32(args[1], &apart))
         return NULL;
     pid_t tid = tid_of(state, slot);
-    if (apart ? tid && !remember(hub, key, state, apart) : tid && hub->maker_moved)
+    if (tid && (apart ? !remember(hub, key, state, apart) : hub->maker_moved))
         let_go(hub, state, tid);
     Py_RETURN_NONE;
 }

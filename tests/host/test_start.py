@@ -13,8 +13,8 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 PYTHON = """__future__ _bisect _heapq _signal _socket _struct bisect encodings.ascii errno
     fcntl gc heapq librt librt.strings resource select struct""".split()
-"""Of the standard library and librt, beyond what Python and argparse import for themselves. Slow to
-import, and never needed by a plain run: logging, signal, socket, typing (``wardian._typing``)."""
+"""Of the standard library and librt, beyond what Python imports for itself. Slow to import, and
+never needed by a plain run: argparse, logging, signal, socket, typing (``wardian._typing``)."""
 
 LAUNCHER = """wardian wardian._core wardian._typing wardian.cli wardian.cli.do wardian.cli.main
     wardian.cli.do_options wardian.host wardian.host.capabilities wardian.host.cgroups

@@ -1,7 +1,7 @@
 """The options of ``wardian do``, as a table.
 
-``argparse`` takes longer to import and to set up than any other part of the command line, and it is
-the better half of what a waiting launcher would keep in memory. So it is there for whoever wants
+``argparse`` takes longer to import and to set up than any other part of the command line, and a
+megabyte of the launcher and of the Sentry each. So it is there for whoever wants
 help or made a mistake (``cli.options``); :func:`quick` reads a command line that is plainly right.
 """
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MOST_TEXT: Final = 1 << 20
 """Bytes of a program that are searched: what runs before main is linked first."""
 MOST_SEGMENTS: Final = 16
-"""Of a program that is looked at: linkers make four or five, and the search is for each."""
+"""Of a program that is looked at: linkers make four or five, and a variable may be in any."""
 MOST_OFFSET: Final = 1 << 40
 """In a program's file, and so in the memfd of its copy."""
 MOST_FAILURES: Final = 8
@@ -101,7 +101,8 @@ class Alternatives:
             text = patch_unchanged(known, file, page, self.answers)
         except LinuxError:  # no memory, no descriptor left, a file that is gone: perhaps next time
             known.failures += 1
-            known.patchable = False if known.failures == MOST_FAILURES else None
+            if known.failures == MOST_FAILURES:
+                known.patchable = False
             return None
         known.patchable, known.patched_text = text is not None, text
         return self.keep(text) if text is not None else None
@@ -136,10 +137,10 @@ def patch(program: ElfProgram, file: File, page: int, answers: Answers) -> Patch
     text, one is searched."""
     if len(program.segments) > MOST_SEGMENTS:
         return None
-    texts = [s for s in program.segments if s.prot == PROT_READ | PROT_EXEC and s.file_size]
-    if not texts or texts[0].offset > MOST_OFFSET:
+    texts = (s for s in program.segments if s.prot == PROT_READ | PROT_EXEC and s.file_size)
+    segment = next(texts, None)
+    if segment is None or segment.offset > MOST_OFFSET:
         return None
-    segment = texts[0]
     text = read_at(file, segment.offset, min(segment.file_size, MOST_TEXT))
     found = cpuid.find_sites(text, answers.leaves)
     sites = [site for site in found if stores_inside(program, segment, site)]

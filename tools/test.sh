@@ -64,21 +64,31 @@ install_tools() {
 
 # -- parts ------------------------------------------------------------------------------------------
 
-part() { # NAME LIMIT COMMAND...: run it, keep its last line
-    local name=$1 limit=$2 log status started=$SECONDS
+part() { # NAME LIMIT COMMAND...: run it, keep its last line; once more when pytest itself hung
+    local name=$1 limit=$2 log status started=$SECONDS again=""
     shift 2
     log=$(mktemp)
     echo "== $name"
     timeout --kill-after=30 "$limit" "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
+    if [ "$status" != 0 ] && grep -q "$HUNG" "$log"; then
+        again=" (second run: the first hung, its stacks are above)"
+        echo "== $name: pytest hung, once more"
+        timeout --kill-after=30 "$limit" "$@" 2>&1 | tee "$log"
+        status=${PIPESTATUS[0]}
+    fi
     [ "$status" = 124 ] && echo "== $name: no end after $limit s"
     [ "$status" = 0 ] || FAILED=1
     RESULTS+=("$(printf '%-12s %-6s %4ss  %s' "$name" "$([ "$status" = 0 ] && echo ok || echo FAILED)" \
-        $((SECONDS - started)) "$(grep -v '^$' "$log" | tail -n 1)")")
+        $((SECONDS - started)) "$(grep -v '^$' "$log" | tail -n 1)$again")")
     rm -f "$log"
 }
 
-PYTEST="-m pytest -p no:cacheprovider --timeout 300 -raR"
+# pytest-timeout raises an exception in a test that takes too long. One that catches it (as Hypothesis does, to look
+# for a smaller example, which then hangs without a timer) is ended by faulthandler, which shows all stacks.
+PYTEST="-m pytest -p no:cacheprovider --timeout 300 -raR -o faulthandler_timeout=360
+    -o faulthandler_exit_on_timeout=true"
+HUNG='Timeout (0:06:00)!'
 # Whole programs share this machine with whatever else runs on it. One that fails is run once more, and pytest's last
 # line counts such reruns: they are to be looked into, not to be lived with.
 AGAIN="--reruns 1 --reruns-delay 2"

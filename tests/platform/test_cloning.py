@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from under_test import own_descriptors
 from wardian.platform.stub import cloning
 from wardian.platform.stub.cloning import Cloning
 
@@ -76,6 +77,6 @@ def test_a_process_that_cannot_be_followed_is_not_born(
     monkeypatch.setattr(cloning._core, "vm_word", lambda pid, address: 7)
     monkeypatch.setattr(births.engine.hub, "epoll", full)
     child = Unborn(-1, 0)
-    before = os.listdir("/proc/self/fd")
+    before = own_descriptors()
     assert not bear(births, child, os.getpid())
-    assert os.listdir("/proc/self/fd") == before and not child.births
+    assert own_descriptors() == before and not child.births

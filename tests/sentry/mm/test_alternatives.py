@@ -15,6 +15,7 @@ from test_image import DYNAMIC, build, write_file
 from test_known_programs import rewrite, settle
 
 import support
+from under_test import own_descriptors
 from wardian import _core
 from wardian.sentry.errno import ENFILE, ENOENT
 from wardian.sentry.kernel.task import Task
@@ -441,7 +442,7 @@ def test_a_file_that_is_gone_when_it_has_been_copied(
     file, known = image.files[0], known_programs.recall(image.files[0])
     assert known is not None and task.kernel.alternatives is not None
     known.patched_text = None
-    before = os.listdir("/proc/self/fd")
+    before = own_descriptors()
 
     def gone(attributes: object) -> bool:
         raise ENOENT("gone")
@@ -450,5 +451,5 @@ def test_a_file_that_is_gone_when_it_has_been_copied(
     for failure in range(1, alternatives.MOST_FAILURES + 2):
         assert task.kernel.alternatives.find(known, file, -PAGE_SIZE) is None
         assert known.failures == min(failure, alternatives.MOST_FAILURES)
-    assert os.listdir("/proc/self/fd") == before
+    assert own_descriptors() == before
     image.release()

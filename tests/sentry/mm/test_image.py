@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import struct
 
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import support
+from under_test import own_descriptors
 from wardian.platform.interface import Mapping
 from wardian.platform.layout import GUEST_TOP
 from wardian.sentry.errno import (
@@ -175,14 +175,13 @@ def test_file_without_host_descriptor_is_copied_and_the_copies_are_closed(task: 
     write_file(task, b"a", STATIC)
     inode = namei.resolve(task, -100, b"/a").inode
     assert isinstance(inode, TmpRegular)
-    gc.collect()  # what other tests have left
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     image = build_image(task, NoDescriptor(inode, 0), [b"a"], [], b"/a")
     text, data = image.mappings[:2]
     assert os.pread(text.fd, 0x2000, text.offset) == STATIC[:0x2000]
     assert os.pread(data.fd, 0x1000, data.offset) == STATIC[0x2000:0x2100].ljust(0x1000, b"\0")
     image.release()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(own_descriptors()) == before
 
 
 # -- scripts ---------------------------------------------------------------------------------------

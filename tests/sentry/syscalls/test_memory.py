@@ -7,6 +7,7 @@ import os
 import pytest
 
 import support
+from under_test import own_descriptors
 from wardian.platform.interface import HostMapping
 from wardian.platform.layout import GUEST_TOP, TRUSTED_BASE
 from wardian.sentry.errno import (
@@ -171,11 +172,11 @@ def test_file_without_host_descriptor_is_copied_for_private_mappings_only(t: Tas
 
 
 def test_shared_anonymous_memory_is_a_memfd_that_is_not_kept(t: Task) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     assert mmap(t, -1, R | W, m.MAP_SHARED | m.MAP_ANONYMOUS) == NO_REPLY
     assert support.host(t).mapped[-1][4] >= 0
     assert last_record(t).name == b"/dev/zero (deleted)"
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(own_descriptors()) == before
 
 
 def test_anonymous_shapes_the_filter_refused(t: Task) -> None:

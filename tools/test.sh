@@ -90,8 +90,8 @@ PYTEST="-m pytest -p no:cacheprovider --timeout 300 -raR -o faulthandler_timeout
     -o faulthandler_exit_on_timeout=true"
 HUNG='Timeout (0:06:00)!'
 # Whole programs share this machine with whatever else runs on it. One that fails is run once more, and pytest's last
-# line counts such reruns: they are to be looked into, not to be lived with.
-AGAIN="--reruns 1 --reruns-delay 2"
+# line counts such reruns: they are to be looked into, not to be lived with. The first try's traceback is shown.
+AGAIN="--reruns 1 --reruns-delay 2 --rerun-show-tracebacks"
 
 unit() {
     # shellcheck disable=SC2046,SC2086

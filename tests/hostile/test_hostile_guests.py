@@ -37,7 +37,7 @@ def test_every_number_in_every_numbering(hostile: Runner, memory: str) -> None:
 
 
 @pytest.mark.parametrize("memory", MODES)
-@pytest.mark.parametrize("seed", ["1", "random"])
+@pytest.mark.parametrize("seed", ["1", "3936613278", "random"])  # a process group is orphaned
 def test_calls_whose_arguments_mean_something(hostile: Runner, memory: str, seed: str) -> None:
     hostile("calls", number(seed), options=(*mode(memory), "--tmpfs", "/play"))
 

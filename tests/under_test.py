@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shlex
 import sys
@@ -28,10 +27,3 @@ def kept_environment() -> dict[str, str]:
     """What of our own environment chooses the build."""
     names = ("PATH", "WARDIAN_INTERPRETED")
     return {name: os.environ[name] for name in names if name in os.environ}
-
-
-def own_descriptors() -> list[str]:
-    """Those of this process, without what garbage of earlier tests still holds: it may be collected
-    at any moment."""
-    gc.collect()
-    return os.listdir("/proc/self/fd")

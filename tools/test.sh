@@ -64,18 +64,25 @@ install_tools() {
 
 # -- parts ------------------------------------------------------------------------------------------
 
+logged() { # LOG LIMIT COMMAND...: run it within LIMIT seconds; its exit status
+    local log=$1 limit=$2
+    shift 2
+    timeout --kill-after=30 "$limit" "$@" 2>&1 | tee "$log"
+    return "${PIPESTATUS[0]}"
+}
+
 part() { # NAME LIMIT COMMAND...: run it, keep its last line; once more when pytest itself hung
     local name=$1 limit=$2 log status started=$SECONDS again=""
     shift 2
     log=$(mktemp)
     echo "== $name"
-    timeout --kill-after=30 "$limit" "$@" 2>&1 | tee "$log"
-    status=${PIPESTATUS[0]}
+    logged "$log" "$limit" "$@"
+    status=$?
     if [ "$status" != 0 ] && grep -q "$HUNG" "$log"; then
         again=" (second run: the first hung, its stacks are above)"
         echo "== $name: pytest hung, once more"
-        timeout --kill-after=30 "$limit" "$@" 2>&1 | tee "$log"
-        status=${PIPESTATUS[0]}
+        logged "$log" "$limit" "$@"
+        status=$?
     fi
     [ "$status" = 124 ] && echo "== $name: no end after $limit s"
     [ "$status" = 0 ] || FAILED=1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from under_test import own_descriptors
+from descriptors import own_descriptors
 from wardian.platform.stub import cloning
 from wardian.platform.stub.cloning import Cloning
 

@@ -17,7 +17,7 @@ import pytest
 from host_processes import children, descendants, gone, launcher, script, sentry, state, zygote
 
 import wardian
-from under_test import own_descriptors
+from descriptors import own_descriptors
 from wardian import aio
 
 

@@ -15,7 +15,7 @@ from test_image import DYNAMIC, build, write_file
 from test_known_programs import rewrite, settle
 
 import support
-from under_test import own_descriptors
+from descriptors import own_descriptors
 from wardian import _core
 from wardian.sentry.errno import ENFILE, ENOENT
 from wardian.sentry.kernel.task import Task

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import support
-from under_test import own_descriptors
+from descriptors import own_descriptors
 from wardian.platform.interface import Mapping
 from wardian.platform.layout import GUEST_TOP
 from wardian.sentry.errno import (

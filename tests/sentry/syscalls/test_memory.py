@@ -7,7 +7,7 @@ import os
 import pytest
 
 import support
-from under_test import own_descriptors
+from descriptors import own_descriptors
 from wardian.platform.interface import HostMapping
 from wardian.platform.layout import GUEST_TOP, TRUSTED_BASE
 from wardian.sentry.errno import (
